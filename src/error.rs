@@ -1,0 +1,310 @@
+//! The crate's one error type.
+
+use std::{error::Error as StdError, ops::Range, path::PathBuf};
+
+/// What the crate's fallible functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of a dependency that is not part of this crate's API.
+pub(crate) type Source = Box<dyn StdError + Send + Sync + 'static>;
+
+/// Everything that can go wrong, each with the thing, the value and the remedy.
+///
+/// Errors of ONNX Runtime and of the tokenizer are kept as boxed [sources](StdError::source), so
+/// that a new version of either does not change this type.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // ---- ONNX Runtime and devices ----
+    /// No ONNX Runtime library was found in any place that is searched.
+    #[error(
+        "ONNX Runtime was not found (looked at: {}): {}",
+        searched.join("; "),
+        REMEDY_RUNTIME
+    )]
+    RuntimeNotFound {
+        /// Every place that was tried, with what was wrong there.
+        searched: Vec<String>,
+    },
+    /// The library that was asked for cannot be loaded as ONNX Runtime.
+    #[error("cannot load {path} as ONNX Runtime: {}", REMEDY_RUNTIME)]
+    RuntimeUnusable {
+        /// The library file.
+        path: PathBuf,
+        /// What the system loader or ONNX Runtime said.
+        source: Source,
+    },
+    /// The ONNX Runtime that was found is older than the exported graphs need.
+    #[error(
+        "ONNX Runtime {found} at {path} is too old, {needed} or later is needed (for DeformConv): {}",
+        REMEDY_RUNTIME
+    )]
+    RuntimeTooOld {
+        /// The library file.
+        path: PathBuf,
+        /// The version it reports.
+        found: String,
+        /// The lowest version that works.
+        needed: String,
+    },
+    /// A process holds one ONNX Runtime, and a different one was already loaded.
+    #[error(
+        "ONNX Runtime is already loaded from {loaded}, and a process can hold only one: \
+         ask for that one, or load {requested} first"
+    )]
+    RuntimeAlreadyLoaded {
+        /// The library in use.
+        loaded: PathBuf,
+        /// The library that was asked for now.
+        requested: PathBuf,
+    },
+    /// ONNX Runtime was loaded but could not be started.
+    #[error(
+        "cannot start ONNX Runtime: if the program also uses ort by itself, let glip start it first"
+    )]
+    RuntimeStart {
+        /// What ONNX Runtime said.
+        source: Source,
+    },
+    /// The device that was asked for cannot be used.
+    #[error(
+        "{device} was asked for and cannot be used: {reason}; \
+         choose another device, or allow the CPU with DetectorBuilder::allow_cpu_fallback"
+    )]
+    DeviceUnavailable {
+        /// The device, for example `cuda:0`.
+        device: String,
+        /// Why it cannot be used.
+        reason: String,
+        /// What ONNX Runtime said, if it was asked.
+        source: Option<Source>,
+    },
+
+    // ---- The bundle ----
+    /// A file of the bundle cannot be read.
+    #[error("cannot read {path}: check that the bundle is complete, or export it again")]
+    BundleFile {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// The manifest is not JSON of the expected form.
+    #[error("{path} is not a valid bundle manifest: export the bundle again")]
+    ManifestSyntax {
+        /// The manifest.
+        path: PathBuf,
+        /// Where and why it does not parse.
+        source: serde_json::Error,
+    },
+    /// The manifest's format version is not known to this version of the crate.
+    #[error(
+        "{path} has format version {found}, this version of glip-rs reads {supported}: \
+         export the bundle again, or use the version of glip-rs that it was made for"
+    )]
+    ManifestVersion {
+        /// The manifest.
+        path: PathBuf,
+        /// The version it states.
+        found: u64,
+        /// The version that can be read.
+        supported: u64,
+    },
+    /// A value in the manifest makes no sense.
+    #[error("{path}: {field} is {found}, expected {expected}: export the bundle again")]
+    ManifestValue {
+        /// The manifest.
+        path: PathBuf,
+        /// The field's path, for example `image.std`.
+        field: String,
+        /// The value it holds.
+        found: String,
+        /// What it may hold.
+        expected: String,
+    },
+    /// A file of the bundle is not the one that was exported.
+    #[error(
+        "{path} has SHA-256 {found}, the manifest says {expected}: \
+         the file is damaged or was replaced; copy or export the bundle again"
+    )]
+    BundleHash {
+        /// The file.
+        path: PathBuf,
+        /// The hash in the manifest, hexadecimal.
+        expected: String,
+        /// The hash of the file, hexadecimal.
+        found: String,
+    },
+
+    // ---- Graphs ----
+    /// ONNX Runtime cannot load a graph.
+    #[error("cannot load graph {graph}: export the bundle again, or check the device's memory")]
+    GraphLoad {
+        /// The graph, for example `image_encoder`.
+        graph: String,
+        /// What ONNX Runtime said.
+        source: Source,
+    },
+    /// A graph's inputs or outputs are not those of its kind.
+    #[error(
+        "graph {graph}: tensor {tensor} should be {expected}, found {found}: \
+         check that the file is this graph, or export the bundle again"
+    )]
+    GraphSignature {
+        /// The graph.
+        graph: String,
+        /// The input or output.
+        tensor: String,
+        /// The element type and rank it should have.
+        expected: String,
+        /// What the graph has.
+        found: String,
+    },
+    /// ONNX Runtime failed while running a graph.
+    #[error(
+        "graph {graph} failed to run: its source says why (often too little memory for this image size)"
+    )]
+    GraphRun {
+        /// The graph.
+        graph: String,
+        /// What ONNX Runtime said.
+        source: Source,
+    },
+    /// A tensor's shape does not fit where it is used.
+    #[error("{tensor} should have shape {expected}, found {found:?}")]
+    Shape {
+        /// The tensor, with its graph where it has one.
+        tensor: String,
+        /// The shape in words, with the sizes that are fixed.
+        expected: String,
+        /// The shape it has.
+        found: Vec<usize>,
+    },
+    /// A graph produced NaN or infinity.
+    #[error(
+        "graph {graph} produced {value} in {tensor}: check the input image and the exported weights; \
+         an fp16 bundle may overflow where the fp32 one does not"
+    )]
+    NonFinite {
+        /// The graph.
+        graph: String,
+        /// The output.
+        tensor: String,
+        /// The first offending value: `NaN`, `inf` or `-inf`.
+        value: f32,
+    },
+    /// A tensor lives in device memory, where the CPU cannot read it.
+    #[error("{tensor} is in the memory of {device}: run on the CPU to look at it")]
+    DeviceMemory {
+        /// The tensor.
+        tensor: String,
+        /// Where it is.
+        device: String,
+    },
+
+    // ---- Images ----
+    /// An image has no pixels.
+    #[error("the image is {width} x {height} pixels: give one with at least one pixel")]
+    EmptyImage {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+
+    // ---- Prompts ----
+    /// The prompt has no phrases.
+    #[error("the prompt has no phrases: give at least one, for example \"a red circle\"")]
+    EmptyPrompt,
+    /// A phrase is empty, or nothing is left of it after cleaning.
+    #[error("phrase {index} is empty: remove it or put words into it")]
+    EmptyPhrase {
+        /// The phrase's index in the prompt.
+        index: usize,
+    },
+    /// A phrase does not occur in its caption.
+    #[error(
+        "phrase {phrase:?} does not occur in the caption {caption:?}: \
+         copy its exact words, or give its position with Prompt::spans"
+    )]
+    PhraseNotInCaption {
+        /// The phrase.
+        phrase: String,
+        /// The caption.
+        caption: String,
+    },
+    /// A span does not lie within its caption.
+    #[error(
+        "span {span:?} is not within the caption's {length} bytes: \
+         spans are byte ranges, begin before end"
+    )]
+    SpanOutOfRange {
+        /// The span, in bytes.
+        span: Range<usize>,
+        /// The caption's length in bytes.
+        length: usize,
+    },
+    /// A span begins or ends inside a character.
+    #[error(
+        "span {span:?} cuts a character of the caption {caption:?} in two: \
+         spans are byte ranges and must lie on character boundaries"
+    )]
+    SpanInsideCharacter {
+        /// The span, in bytes.
+        span: Range<usize>,
+        /// The caption.
+        caption: String,
+    },
+    /// No token covers a phrase, so that the model cannot see it.
+    #[error("no token covers {phrase:?} at bytes {span:?}: use words that the vocabulary knows")]
+    SpanWithoutTokens {
+        /// The phrase.
+        phrase: String,
+        /// Its span in the caption, in bytes.
+        span: Range<usize>,
+    },
+    /// The prompt is longer than the model takes.
+    #[error("prompt has {tokens} tokens, the model takes {limit}: split it with Prompt::chunks")]
+    PromptTooLong {
+        /// The prompt's tokens, the special ones included.
+        tokens: usize,
+        /// The model's limit.
+        limit: usize,
+    },
+    /// The tokenizer file cannot be used.
+    #[error("cannot use the tokenizer {path}: export the bundle again")]
+    Tokenizer {
+        /// The tokenizer file.
+        path: PathBuf,
+        /// What the tokenizer library said.
+        source: Source,
+    },
+
+    // ---- Options ----
+    /// An option has a value it cannot have.
+    #[error("option {option} is {found}, expected {expected}")]
+    InvalidOption {
+        /// The option, for example `score_threshold`.
+        option: &'static str,
+        /// The value that was given.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+}
+
+/// The three ways to get an ONNX Runtime that works.
+const REMEDY_RUNTIME: &str = "install ONNX Runtime 1.25 or later with `pip install onnxruntime`, \
+    or download a release of it and set ORT_DYLIB_PATH to its library file, \
+    or build with the feature `download-binaries` instead of `load-dynamic`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_cross_threads() {
+        fn check<T: Send + Sync + 'static>() {}
+        check::<Error>();
+    }
+}

@@ -1,0 +1,11 @@
+//! Find in an image what a phrase names: GLIP phrase grounding over ONNX Runtime.
+//!
+//! ```text
+//! image  --Preprocessor--> PixelBatch --ImageEncoder--> FeaturePyramid --+
+//!                                                                       Fusion --> FusedFeatures --GroundingHead--> HeadOutput --Postprocessor--> Detections
+//! prompt --Tokenizer-----> TokenizedPrompt --TextEncoder--> TextFeatures --+
+//! ```
+
+mod error;
+
+pub use error::{Error, Result};
