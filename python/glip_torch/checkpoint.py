@@ -1,0 +1,222 @@
+"""Official GLIP checkpoints: `{'model': {name: tensor}}`, read strictly, written alike.
+
+The architecture is not stored in a checkpoint; it is read off the tensors' names and shapes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .config import STRIDES, FusionConfig, GLIPConfig, SwinConfig, TextConfig
+from .model import GLIP
+
+#: Heads of the bi-attention in every released model; no tensor's shape tells it.
+FUSION_HEADS = 8
+#: Width of one BERT head in every published BERT.
+BERT_HEAD_WIDTH = 64
+
+# Ours on the left, official on the right. `{}` stands for an index that is the same on both sides.
+_NAMES = [
+    ("image_encoder.swin.patch_embed.", "backbone.body.patch_embed."),
+    ("image_encoder.swin.stages.", "backbone.body.layers."),
+    ("image_encoder.fpn.p6.", "backbone.fpn.top_blocks.p6."),
+    ("image_encoder.fpn.p7.", "backbone.fpn.top_blocks.p7."),
+    ("text_encoder.bert.", "language_backbone.body.model."),
+    ("head.", "rpn.head."),
+]
+_SWIN_NORM = "backbone.body.norm{}."
+_TOWER = "rpn.head.dyhead_tower.{}."
+_DYCONV = [
+    ("dyconv.coarser.conv.", "DyConv.0.conv."),
+    ("dyconv.coarser.norm.", "DyConv.0.bn."),
+    ("dyconv.own.conv.", "DyConv.1.conv."),
+    ("dyconv.own.norm.", "DyConv.1.bn."),
+    ("dyconv.finer.conv.", "DyConv.2.conv."),
+    ("dyconv.finer.norm.", "DyConv.2.bn."),
+    ("dyconv.branch_weight.", "AttnConv.1."),
+    ("dyconv.activation.fc1.", "relu.fc.0."),
+    ("dyconv.activation.fc2.", "relu.fc.2."),
+    ("dyconv.offset.", "offset."),
+]
+_FUSION = [
+    (f"fusion.{name}", f"b_attn.attn.{name}")
+    for name in ("v_proj", "l_proj", "values_v_proj", "values_l_proj", "out_v_proj", "out_l_proj")
+] + [("fusion.", "b_attn.")]
+
+#: Tensors that official checkpoints hold and GLIP's forward pass does not use: the closed-set
+#: classifier, the pre-training heads, and buffers that are derived from the configuration.
+_UNUSED = re.compile(
+    r"rpn\.head\.(cls_logits|token_logits|mlm_head)\."
+    r"|rpn\.anchor_generator\.cell_anchors\.\d+$"
+    r"|\.relative_position_index$"
+    r"|\.position_ids$"
+)
+
+
+class CheckpointError(ValueError):
+    """The file is not a GLIP checkpoint, or not of an architecture that this package knows."""
+
+
+def load_checkpoint(path: str | os.PathLike, text_heads: int | None = None) -> GLIP:
+    """The model in an official checkpoint, in eval mode.
+
+    `text_heads` is BERT's head count, the one size that no tensor shows (default: hidden size / 64).
+    Raises `CheckpointError` with the name of every missing, unexpected or misshapen tensor.
+    """
+    state = read_state(path)
+    config = infer_config(state, text_heads)
+    model = GLIP(config)
+    expected = {official_name(name, config): tensor for name, tensor in model.state_dict().items()}
+    state = {name: tensor for name, tensor in state.items() if name in expected or not _UNUSED.search(name)}
+    _check(expected, state)
+    model.load_state_dict({name: state[official_name(name, config)] for name in model.state_dict()})
+    return model.eval()
+
+
+def save_checkpoint(model: GLIP, path: str | os.PathLike) -> None:
+    """Writes the model in the official format, so that every reader of official checkpoints takes it."""
+    state = {official_name(name, model.config): tensor.cpu() for name, tensor in model.state_dict().items()}
+    for level, (stride, size) in enumerate(zip(STRIDES, model.config.anchor_sizes)):
+        corner = torch.tensor([stride - size, stride - size, stride + size - 2, stride + size - 2]) / 2
+        state[f"rpn.anchor_generator.cell_anchors.{level}"] = corner[None]
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    torch.save({"model": {f"module.{name}": tensor for name, tensor in state.items()}}, partial)
+    partial.replace(path)
+
+
+def read_state(path: str | os.PathLike) -> dict[str, Tensor]:
+    """The checkpoint's tensors under their official names, without the `module.` prefix."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"checkpoint {path} does not exist") from None
+    except Exception as error:
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read as tensors only ({error}); is the download complete?"
+        ) from error
+    state = checkpoint.get("model") if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise CheckpointError(f"checkpoint {path} is not an official GLIP checkpoint: no 'model' entry of named tensors")
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def infer_config(state: dict[str, Tensor], text_heads: int | None = None) -> GLIPConfig:
+    """The architecture that a checkpoint's tensors belong to."""
+
+    def shape(name: str) -> tuple[int, ...]:
+        if name not in state:
+            raise CheckpointError(f"not a GLIP checkpoint: tensor {name!r} is missing")
+        return tuple(state[name].shape)
+
+    def count(pattern: str) -> int:
+        """How many consecutive indices `pattern` exists for, from 0."""
+        index = 0
+        while pattern.format(index) in state:
+            index += 1
+        return index
+
+    block = "backbone.body.layers.{}.blocks.{}.attn."
+    stages = count("backbone.body.layers.{}.blocks.0.attn.qkv.weight")
+    bias_tables = [shape(block.format(stage, 0) + "relative_position_bias_table") for stage in range(stages)]
+    if not bias_tables:
+        raise CheckpointError("not a GLIP checkpoint: no Swin stages (backbone.body.layers.*)")
+    swin = SwinConfig(
+        embed_dim=shape("backbone.body.patch_embed.proj.weight")[0],
+        depths=tuple(
+            count(f"backbone.body.layers.{stage}.blocks.{{}}.attn.qkv.weight") for stage in range(stages)
+        ),
+        heads=tuple(heads for _, heads in bias_tables),
+        window=(math.isqrt(bias_tables[0][0]) + 1) // 2,
+    )
+
+    bert = "language_backbone.body.model."
+    vocab_size, hidden_size = shape(bert + "embeddings.word_embeddings.weight")
+    if text_heads is None:
+        text_heads = hidden_size // BERT_HEAD_WIDTH
+    if text_heads < 1 or hidden_size % text_heads:
+        raise CheckpointError(
+            f"{text_heads} text heads do not divide BERT's hidden size {hidden_size}: give the head count"
+        )
+    text = TextConfig(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        layers=count(bert + "encoder.layer.{}.output.dense.weight"),
+        heads=text_heads,
+        intermediate_size=shape(bert + "encoder.layer.0.intermediate.dense.weight")[0],
+        max_positions=shape(bert + "embeddings.position_embeddings.weight")[0],
+    )
+
+    tower = [re.match(r"rpn\.head\.dyhead_tower\.(\d+)\.offset\.weight$", name) for name in state]
+    dyconvs = sorted(int(match[1]) for match in tower if match)
+    if not dyconvs:
+        raise CheckpointError("not a GLIP checkpoint: no DyConv layers (rpn.head.dyhead_tower.*.offset)")
+    fusion = None
+    if _TOWER.format(0) + "b_attn.gamma_v" in state:
+        fusion = FusionConfig(
+            embed_dim=shape(_TOWER.format(0) + "b_attn.attn.v_proj.weight")[0],
+            heads=FUSION_HEADS,
+            fused_text=_TOWER.format(dyconvs[-1] - 1) + "output.dense.weight" in state,
+        )
+    return GLIPConfig(
+        swin=swin,
+        text=text,
+        channels=shape(_TOWER.format(dyconvs[0]) + "offset.weight")[1],
+        tower_layers=len(dyconvs),
+        fusion=fusion,
+        anchor_sizes=_anchor_sizes(state),
+    )
+
+
+def _anchor_sizes(state: dict[str, Tensor]) -> tuple[int, ...]:
+    names = [f"rpn.anchor_generator.cell_anchors.{level}" for level in range(len(STRIDES))]
+    if any(name not in state for name in names):
+        return GLIPConfig.anchor_sizes
+    return tuple(round(float(state[name][0, 2] - state[name][0, 0])) + 1 for name in names)
+
+
+def official_name(name: str, config: GLIPConfig) -> str:
+    """The official name of one of our tensors."""
+    if match := re.match(r"image_encoder\.swin\.norms\.(\d+)\.(.*)", name):
+        return _SWIN_NORM.format(int(match[1]) + 1) + match[2]
+    if match := re.match(r"image_encoder\.fpn\.(lateral|output)\.(\d+)\.(.*)", name):
+        kind = {"lateral": "fpn_inner", "output": "fpn_layer"}[match[1]]
+        return f"backbone.fpn.{kind}{int(match[2]) + 2}.{match[3]}"
+    if match := re.match(r"head\.scales\.(\d+)$", name):
+        return f"rpn.head.scales.{match[1]}.scale"
+    if match := re.match(r"tower\.layers\.(\d+)\.(.*)", name):
+        return _official_tower_name(int(match[1]), match[2], fused=config.fusion is not None)
+    for ours, official in _NAMES:
+        if name.startswith(ours):
+            return official + name.removeprefix(ours)
+    raise KeyError(f"{name} has no official name")
+
+
+def _official_tower_name(layer: int, name: str, fused: bool) -> str:
+    """Official keeps a fused layer's three parts as three entries of one flat list."""
+    first = 3 * layer if fused else layer
+    if name.startswith("text_layer.bert_layer."):
+        return _TOWER.format(first + 1) + name.removeprefix("text_layer.bert_layer.")
+    table, entry = (_FUSION, first) if name.startswith("fusion.") else (_DYCONV, first + 2 if fused else first)
+    for ours, official in table:
+        if name.startswith(ours):
+            return _TOWER.format(entry) + official + name.removeprefix(ours)
+    raise KeyError(f"tower layer tensor {name} has no official name")
+
+
+def _check(expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    problems = [f"missing: {name} {tuple(expected[name].shape)}" for name in expected if name not in found]
+    problems += [f"unexpected: {name} {tuple(found[name].shape)}" for name in found if name not in expected]
+    problems += [
+        f"misshapen: {name} is {tuple(found[name].shape)}, the architecture needs {tuple(expected[name].shape)}"
+        for name in expected
+        if name in found and found[name].shape != expected[name].shape
+    ]
+    if problems:
+        raise CheckpointError("checkpoint does not fit the architecture read off it:\n  " + "\n  ".join(problems))

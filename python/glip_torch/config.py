@@ -1,0 +1,69 @@
+"""The sizes that define a GLIP. Everything else is fixed by the architecture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Strides of the pyramid levels P3..P7, in input pixels.
+STRIDES = (8, 16, 32, 64, 128)
+
+
+@dataclass(frozen=True)
+class SwinConfig:
+    embed_dim: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    window: int
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each stage: doubled by every patch merging."""
+        return tuple(self.embed_dim * 2**stage for stage in range(len(self.depths)))
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    layers: int = 12
+    heads: int = 12
+    intermediate_size: int = 3072
+    max_positions: int = 512
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """Bi-attention between image and words in every tower layer."""
+
+    embed_dim: int = 2048
+    heads: int = 8
+    #: Whether a BERT layer follows the last bi-attention, which makes the tower's text state
+    #: (rather than the text encoder's) the one that the logits are computed with.
+    fused_text: bool = True
+
+
+@dataclass(frozen=True)
+class GLIPConfig:
+    swin: SwinConfig
+    text: TextConfig
+    channels: int
+    tower_layers: int
+    fusion: FusionConfig | None
+    #: Side of the square anchor of each level, in input pixels.
+    anchor_sizes: tuple[int, ...] = tuple(8 * stride for stride in STRIDES)
+
+    @property
+    def variant(self) -> str:
+        if self.fusion is None:
+            return "GLIP-T (A)"
+        return "GLIP-L" if self.tower_layers == 8 else "GLIP-T"
+
+
+SWIN_T = SwinConfig(96, (2, 2, 6, 2), (3, 6, 12, 24), window=7)
+SWIN_L = SwinConfig(192, (2, 2, 18, 2), (6, 12, 24, 48), window=12)
+
+#: GLIP-T (A): no fusion.
+GLIP_T_A = GLIPConfig(SWIN_T, TextConfig(), channels=256, tower_layers=6, fusion=None)
+#: GLIP-T (B), (C) and GLIP-T share one architecture and differ in training data.
+GLIP_T = GLIPConfig(SWIN_T, TextConfig(), channels=256, tower_layers=6, fusion=FusionConfig())
+GLIP_L = GLIPConfig(SWIN_L, TextConfig(), channels=256, tower_layers=8, fusion=FusionConfig())

@@ -1,0 +1,126 @@
+"""Deep fusion: the tower in which image and words look at each other before every DyConv."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .config import FusionConfig, GLIPConfig
+from .dyconv import DyConv
+from .text_encoder import TextLayer
+
+#: Attention scores are clamped to this, as the released models were trained with.
+SCORE_LIMIT = 50000.0
+
+
+class Tower(nn.Module):
+    """`levels`, five of `[batch, channels, h, w]`, and text states `[batch, tokens, width]`, both fused.
+
+    Without fusion the text passes through untouched.
+    """
+
+    def __init__(self, config: GLIPConfig):
+        super().__init__()
+        last = config.tower_layers - 1
+        self.layers = nn.ModuleList(
+            TowerLayer(config, text_layer=index < last or (config.fusion is not None and config.fusion.fused_text))
+            for index in range(config.tower_layers)
+        )
+
+    def forward(
+        self, levels: list[Tensor], hidden: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> tuple[list[Tensor], Tensor | None]:
+        for layer in self.layers:
+            levels, hidden = layer(levels, hidden, attention_mask)
+        return levels, hidden
+
+
+class TowerLayer(nn.Module):
+    def __init__(self, config: GLIPConfig, text_layer: bool):
+        super().__init__()
+        fused = config.fusion is not None
+        self.fusion = (
+            BiAttention(config.channels, config.text.hidden_size, config.fusion, 1 / config.tower_layers)
+            if fused
+            else None
+        )
+        self.text_layer = TextLayer(config.text) if fused and text_layer else None
+        self.dyconv = DyConv(config.channels)
+
+    def forward(
+        self, levels: list[Tensor], hidden: Tensor | None, attention_mask: Tensor | None
+    ) -> tuple[list[Tensor], Tensor | None]:
+        if self.fusion is not None:
+            levels, hidden = self.fusion(levels, hidden, attention_mask)
+        if self.text_layer is not None:
+            hidden = self.text_layer(hidden, attention_mask)
+        return self.dyconv(levels), hidden
+
+
+class BiAttention(nn.Module):
+    """Bi-directional multi-head attention between all image tokens and all words (paper, section 3.2).
+
+    The usual form projects every one of the N image tokens to 2048 channels, three times. Here the
+    products are regrouped so that only the T words are ever projected: with q = W_q v and k = W_k l,
+    q.k = v.(W_q' k), and a weighted sum of projected values is the projection of the weighted sum.
+    The result is the same up to rounding, and no N x 2048 tensor exists.
+    """
+
+    def __init__(self, image_width: int, text_width: int, config: FusionConfig, gain: float):
+        super().__init__()
+        self.heads = config.heads
+        self.layer_norm_v = nn.LayerNorm(image_width)
+        self.layer_norm_l = nn.LayerNorm(text_width)
+        self.v_proj = nn.Linear(image_width, config.embed_dim)
+        self.l_proj = nn.Linear(text_width, config.embed_dim)
+        self.values_v_proj = nn.Linear(image_width, config.embed_dim)
+        self.values_l_proj = nn.Linear(text_width, config.embed_dim)
+        self.out_v_proj = nn.Linear(config.embed_dim, image_width)
+        self.out_l_proj = nn.Linear(config.embed_dim, text_width)
+        self.gamma_v = nn.Parameter(torch.full((image_width,), gain))
+        self.gamma_l = nn.Parameter(torch.full((text_width,), gain))
+        for linear in (m for m in self.modules() if isinstance(m, nn.Linear)):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, levels: list[Tensor], hidden: Tensor, attention_mask: Tensor) -> tuple[list[Tensor], Tensor]:
+        image = torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2)
+        image = self.layer_norm_v(image)
+        text = self.layer_norm_l(hidden)
+        scores = self.scores(image, text)
+        # The residuals are added to the *normalised* states: so the released models were trained.
+        text_out = text + self.gamma_l * self.text_update(scores, image)
+        image_out = image + self.gamma_v * self.image_update(scores, text, attention_mask)
+        sizes = [level.shape[2] * level.shape[3] for level in levels]
+        pieces = image_out.transpose(1, 2).split(sizes, dim=2)
+        return [piece.reshape(level.shape) for piece, level in zip(pieces, levels)], text_out
+
+    def scores(self, image: Tensor, text: Tensor) -> Tensor:
+        """Attention scores before any softmax, `[batch, heads, image tokens, words]`."""
+        keys = self._heads(self.l_proj(text)) * (self.l_proj.out_features // self.heads) ** -0.5
+        query_weight = self.v_proj.weight.view(self.heads, -1, self.v_proj.in_features)
+        query_bias = self.v_proj.bias.view(self.heads, -1, 1)
+        scores = image[:, None] @ (keys @ query_weight).transpose(2, 3) + (keys @ query_bias).transpose(2, 3)
+        return scores.clamp(-SCORE_LIMIT, SCORE_LIMIT)
+
+    def image_update(self, scores: Tensor, text: Tensor, attention_mask: Tensor) -> Tensor:
+        """What the words say to each image token, `[batch, image tokens, image width]`."""
+        padding = attention_mask[:, None, None, :] == 0
+        weights = scores.masked_fill(padding, torch.finfo(scores.dtype).min).softmax(-1)
+        values = self._heads(self.values_l_proj(text))
+        out_weight = self.out_v_proj.weight.view(-1, self.heads, values.shape[-1]).permute(1, 2, 0)
+        # Heads and words side by side make the sum over heads part of one matrix product.
+        weights = weights.transpose(1, 2).flatten(2)
+        return weights @ (values @ out_weight).flatten(1, 2) + self.out_v_proj.bias
+
+    def text_update(self, scores: Tensor, image: Tensor) -> Tensor:
+        """What the image says to each word, `[batch, words, text width]`. Padding is not masked here."""
+        weights = scores.transpose(2, 3).softmax(-1)
+        value_weight = self.values_v_proj.weight.view(self.heads, -1, self.values_v_proj.in_features)
+        value_bias = self.values_v_proj.bias.view(self.heads, 1, -1)
+        values = (weights @ image[:, None]) @ value_weight.transpose(1, 2) + value_bias
+        return self.out_l_proj(values.transpose(1, 2).flatten(2))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """`[batch, words, embed]` to `[batch, heads, words, embed / heads]`."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

@@ -1,0 +1,63 @@
+"""Grounding head: how well each anchor matches each word, and where its box is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import STRIDES
+
+LOGIT_LIMIT = 50000.0
+#: Probability that an untrained head gives to every pair of anchor and word.
+PRIOR = 0.01
+
+
+@dataclass
+class HeadOutput:
+    """Raw outputs; anchors are all levels in order, row by row."""
+
+    logits: Tensor  #: `[batch, anchors, tokens]`, before the sigmoid
+    deltas: Tensor  #: `[batch, anchors, 4]`, box coder's dx, dy, dw, dh
+    centerness: Tensor  #: `[batch, anchors]`, before the sigmoid
+
+
+class GroundingHead(nn.Module):
+    def __init__(self, channels: int, text_width: int):
+        super().__init__()
+        self.dot_product_projection_text = nn.Linear(text_width, channels)
+        self.log_scale = nn.Parameter(torch.zeros(1))
+        self.bias_lang = nn.Parameter(torch.zeros(text_width))
+        self.bias0 = nn.Parameter(torch.full((1,), -math.log((1 - PRIOR) / PRIOR)))
+        self.bbox_pred = nn.Conv2d(channels, 4, 1)
+        self.centerness = nn.Conv2d(channels, 1, 1)
+        self.scales = nn.ParameterList(torch.ones(1) for _ in STRIDES)
+        for conv in (self.bbox_pred, self.centerness):
+            nn.init.normal_(conv.weight, std=0.01)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, levels: list[Tensor], text: Tensor) -> HeadOutput:
+        """`levels`, five of `[batch, channels, h, w]`; `text [batch, tokens, text width]`."""
+        anchors = torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2)
+        return HeadOutput(
+            logits=self.align(anchors, text),
+            deltas=torch.cat(
+                [
+                    (self.bbox_pred(level) * scale).flatten(2).transpose(1, 2)
+                    for level, scale in zip(levels, self.scales)
+                ],
+                dim=1,
+            ),
+            centerness=torch.cat([self.centerness(level).flatten(1) for level in levels], dim=1),
+        )
+
+    def align(self, anchors: Tensor, text: Tensor) -> Tensor:
+        """Similarity of every anchor `[batch, anchors, channels]` and every word."""
+        words = F.normalize(text, dim=-1, eps=1e-12)
+        # Scaling the few words instead of the many logits.
+        queries = self.dot_product_projection_text(words / 2) / self.log_scale.exp()
+        bias = words @ self.bias_lang + self.bias0
+        return (anchors @ queries.transpose(1, 2) + bias[:, None, :]).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
