@@ -7,5 +7,7 @@
 //! ```
 
 mod error;
+mod graph;
 
 pub use error::{Error, Result};
+pub use graph::{GridSize, HeadOutput};
