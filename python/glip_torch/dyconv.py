@@ -7,6 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
+try:
+    from .deform_conv_cpu import deform_conv2d as trainable_deform_conv2d
+except ModuleNotFoundError:  # numba is optional: the same numbers, several times slower to train
+    trainable_deform_conv2d = deform_conv2d
+
 GROUPS = 16
 TAPS = 9
 OFFSETS = 2 * TAPS
@@ -76,36 +81,10 @@ class DeformableBranch(nn.Module):
 
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         # `self.conv` only holds the parameters: where it samples is given by `offset`.
-        convolve = deform_conv2d_by_sampling if self.training and x.device.type == "cpu" else deform_conv2d
+        convolve = trainable_deform_conv2d if self.training and x.device.type == "cpu" else deform_conv2d
         return self.norm(
             convolve(x, offset, self.conv.weight, self.conv.bias, stride=self.stride, padding=1, mask=mask)
         )
-
-
-def deform_conv2d_by_sampling(
-    x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int, mask: Tensor
-) -> Tensor:
-    """`torchvision.ops.deform_conv2d` for 3 x 3 kernels, by `grid_sample` and one matrix product.
-
-    The same numbers; on a CPU, where torchvision's operator is a scalar loop, several times faster
-    to differentiate.
-    """
-    batch, channels, in_height, in_width = x.shape
-    _, _, height, width = offset.shape
-    device = x.device
-    tap = torch.arange(TAPS, device=device)
-    row = torch.arange(height, device=device) * stride - padding
-    column = torch.arange(width, device=device) * stride - padding
-    dy, dx = offset.view(batch, TAPS, 2, height, width).unbind(2)
-    y = dy + (tap // 3)[:, None, None] + row[:, None]
-    x_position = dx + (tap % 3)[:, None, None] + column
-    # grid_sample's coordinates without aligned corners: pixel p of n sits at (2 p + 1) / n - 1.
-    grid = torch.stack(((2 * x_position + 1) / in_width - 1, (2 * y + 1) / in_height - 1), dim=-1)
-    grid = grid.view(batch, TAPS * height, width, 2)
-    sampled = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    sampled = sampled.view(batch, channels, TAPS, height * width) * mask.view(batch, 1, TAPS, height * width)
-    out = weight.flatten(1) @ sampled.flatten(1, 2)
-    return out.view(batch, -1, height, width) + bias[:, None, None]
 
 
 class DyReLU(nn.Module):
