@@ -2,6 +2,8 @@
 
 use std::{error::Error as StdError, ops::Range, path::PathBuf};
 
+use crate::preprocess::ImageSize;
+
 /// What the crate's fallible functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -210,6 +212,47 @@ pub enum Error {
         width: u32,
         /// Height in pixels.
         height: u32,
+    },
+    /// Raw pixels do not fill their image.
+    #[error(
+        "a {width} x {height} RGB image has {expected} bytes, {found} were given: \
+         pass three bytes a pixel, without padding between rows"
+    )]
+    ImageBytes {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Width x height x 3.
+        expected: u64,
+        /// The bytes that were given.
+        found: usize,
+    },
+    /// An image cannot be resized.
+    #[error("cannot resize an image from {from} to {to} pixels")]
+    Resize {
+        /// The image's size.
+        from: ImageSize,
+        /// The size it should get.
+        to: ImageSize,
+        /// What the resizer said.
+        source: Source,
+    },
+    /// A batch without images.
+    #[error("a batch needs at least one image")]
+    EmptyBatch,
+    /// Images of different padded sizes cannot share a batch.
+    #[error(
+        "image {index} of the batch is {found} pixels after padding, the first is {first}: \
+         put images of different padded sizes into different batches"
+    )]
+    MixedSizes {
+        /// The first image's padded size.
+        first: ImageSize,
+        /// The first image that differs.
+        index: usize,
+        /// Its padded size.
+        found: ImageSize,
     },
 
     // ---- Prompts ----

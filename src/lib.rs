@@ -8,6 +8,11 @@
 
 mod error;
 mod graph;
+mod preprocess;
 
 pub use error::{Error, Result};
 pub use graph::{GridSize, HeadOutput};
+pub use preprocess::{
+    ChannelOrder, ImageGeometry, ImageSize, PixelBatch, PreprocessOptions, Preprocessor,
+    ResizeRule, SourceImage,
+};
