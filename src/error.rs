@@ -265,16 +265,18 @@ pub enum Error {
         /// The phrase's index in the prompt.
         index: usize,
     },
-    /// A phrase does not occur in its caption.
+    /// A phrase does not occur in its caption, or less often than it was given.
     #[error(
-        "phrase {phrase:?} does not occur in the caption {caption:?}: \
-         copy its exact words, or give its position with Prompt::spans"
+        "phrase {phrase:?} stands {occurrences} times as whole words in the caption {caption:?}, \
+         once more is asked for: copy its words, or give its position with Prompt::spans"
     )]
     PhraseNotInCaption {
         /// The phrase.
         phrase: String,
         /// The caption.
         caption: String,
+        /// How often the phrase occurs.
+        occurrences: usize,
     },
     /// A span does not lie within its caption.
     #[error(
@@ -307,18 +309,37 @@ pub enum Error {
         span: Range<usize>,
     },
     /// The prompt is longer than the model takes.
-    #[error("prompt has {tokens} tokens, the model takes {limit}: split it with Prompt::chunks")]
+    #[error(
+        "prompt has {tokens} tokens, the model takes {limit}: \
+         split it with Prompt::chunks, or shorten it if it is a caption"
+    )]
     PromptTooLong {
         /// The prompt's tokens, the special ones included.
         tokens: usize,
         /// The model's limit.
         limit: usize,
     },
-    /// The tokenizer file cannot be used.
-    #[error("cannot use the tokenizer {path}: export the bundle again")]
+    /// A single phrase of a list is longer than the model takes.
+    #[error("phrase {phrase:?} alone has {tokens} tokens, the model takes {limit}: shorten it")]
+    PhraseTooLong {
+        /// The phrase.
+        phrase: String,
+        /// Its tokens, the special ones included.
+        tokens: usize,
+        /// The model's limit.
+        limit: usize,
+    },
+    /// The contents of a tokenizer file do not describe a tokenizer.
+    #[error("tokenizer.json does not describe a tokenizer: export the bundle again")]
     Tokenizer {
-        /// The tokenizer file.
-        path: PathBuf,
+        /// What the tokenizer library said.
+        source: Source,
+    },
+    /// The tokenizer failed on a text.
+    #[error("the tokenizer failed on {text:?}: check the model's tokenizer.json")]
+    Tokenize {
+        /// The text.
+        text: String,
         /// What the tokenizer library said.
         source: Source,
     },

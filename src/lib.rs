@@ -9,6 +9,7 @@
 mod error;
 mod graph;
 mod preprocess;
+mod prompt;
 
 pub use error::{Error, Result};
 pub use graph::{GridSize, HeadOutput};
@@ -16,3 +17,4 @@ pub use preprocess::{
     ChannelOrder, ImageGeometry, ImageSize, PixelBatch, PreprocessOptions, Preprocessor,
     ResizeRule, SourceImage,
 };
+pub use prompt::{Phrase, Prompt, TokenizedPhrase, TokenizedPrompt, Tokenizer};

@@ -279,28 +279,34 @@ fn common_padded_size(geometries: &[ImageGeometry]) -> Result<ImageSize> {
 }
 
 /// The image's pixels at this size: 8-bit RGB, borrowed if they already have it.
+///
+/// First all rows become shorter, then all columns: Pillow's order. In one call fast_image_resize
+/// takes the other order, and as both round to 8 bits in between, one pixel in six would come out a
+/// level off; so it is one in a thousand.
 fn resize<'a>(image: &'a SourceImage<'_>, size: ImageSize) -> Result<Cow<'a, [u8]>> {
-    let failed = |source| Error::Resize {
-        from: image.size(),
-        to: size,
-        source,
+    let original = image.size();
+    let narrowed = ImageSize {
+        width: size.width,
+        height: original.height,
     };
-    if image.size() == size {
-        return Ok(Cow::Borrowed(image.rgb()));
+    let pixels = convolve(Cow::Borrowed(image.rgb()), original, narrowed)?;
+    convolve(pixels, narrowed, size)
+}
+
+/// Pillow's `BILINEAR`: a convolution with a triangle that widens with the reduction.
+fn convolve(rgb: Cow<'_, [u8]>, from: ImageSize, to: ImageSize) -> Result<Cow<'_, [u8]>> {
+    if from == to {
+        return Ok(rgb);
     }
-    let ImageSize { width, height } = image.size();
     let pixel_type = fir::PixelType::U8x3;
-    let source = fir::images::ImageRef::new(width, height, image.rgb(), pixel_type)
-        .map_err(|error| failed(error.into()))?;
-    let mut resized = fir::images::Image::new(size.width, size.height, pixel_type);
-    // Pillow's `BILINEAR` is a convolution whose triangle widens with the reduction.
     let algorithm = fir::ResizeAlg::Convolution(fir::FilterType::Bilinear);
+    let options = fir::ResizeOptions::new().resize_alg(algorithm);
+    let failed = |source| Error::Resize { from, to, source };
+    let source = fir::images::ImageRef::new(from.width, from.height, &rgb, pixel_type)
+        .map_err(|error| failed(error.into()))?;
+    let mut resized = fir::images::Image::new(to.width, to.height, pixel_type);
     fir::Resizer::new()
-        .resize(
-            &source,
-            &mut resized,
-            &fir::ResizeOptions::new().resize_alg(algorithm),
-        )
+        .resize(&source, &mut resized, &options)
         .map_err(|error| failed(error.into()))?;
     Ok(Cow::Owned(resized.into_vec()))
 }

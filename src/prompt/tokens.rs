@@ -1,0 +1,343 @@
+//! From a prompt's text to the model's token ids, and from phrases to their tokens.
+
+use std::{fs, ops::Range, path::Path};
+
+use super::{Phrase, Prompt};
+use crate::error::{Error, Result};
+
+/// Splits prompts into the tokens that a model was trained on.
+///
+/// ```
+/// use glip::{Prompt, Tokenizer};
+///
+/// let tokenizer = Tokenizer::from_file("tests/fixtures/tokenizer.json", 256)?;
+/// let tokens = tokenizer.tokenize(&Prompt::from("a red circle. cat"))?;
+/// assert_eq!(tokens.ids(), [101, 1037, 2417, 4418, 1012, 4937, 102]);
+/// assert_eq!(tokens.phrases()[0].tokens, 1..4);
+/// assert_eq!(tokens.phrases()[1].tokens, 5..6);
+/// # Ok::<(), glip::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    max_tokens: usize,
+}
+
+/// A prompt as the model reads it.
+///
+/// Its length is the number of tokens `T`, the special ones at both ends included; there is no
+/// padding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenizedPrompt {
+    text: String,
+    ids: Vec<u32>,
+    attention_mask: Vec<u32>,
+    offsets: Vec<Range<usize>>,
+    phrases: Vec<TokenizedPhrase>,
+}
+
+/// A phrase and the tokens it is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenizedPhrase {
+    /// The phrase at its place in the text.
+    pub phrase: Phrase,
+    /// Its tokens, as indices into [`TokenizedPrompt::ids`] and the token axis of the logits.
+    pub tokens: Range<usize>,
+}
+
+impl Tokenizer {
+    /// Loads a `tokenizer.json`. Truncation and padding it may ask for are switched off: a prompt
+    /// that is cut loses phrases silently, and padding costs time.
+    ///
+    /// `max_tokens` is the most tokens a prompt may have, the special ones included.
+    ///
+    /// # Errors
+    /// - [`Error::BundleFile`]: the file cannot be read.
+    /// - [`Error::Tokenizer`]: it does not describe a tokenizer.
+    pub fn from_file(path: impl AsRef<Path>, max_tokens: usize) -> Result<Self> {
+        let path = path.as_ref();
+        let json = fs::read(path).map_err(|source| Error::BundleFile {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_bytes(&json, max_tokens)
+    }
+
+    /// As [`from_file`](Self::from_file), from the file's contents.
+    ///
+    /// # Errors
+    /// - [`Error::Tokenizer`]: the contents do not describe a tokenizer.
+    pub fn from_bytes(json: &[u8], max_tokens: usize) -> Result<Self> {
+        let mut inner = tokenizers::Tokenizer::from_bytes(json)
+            .map_err(|source| Error::Tokenizer { source })?;
+        inner
+            .with_truncation(None)
+            .map_err(|source| Error::Tokenizer { source })?;
+        inner.with_padding(None);
+        Ok(Self { inner, max_tokens })
+    }
+
+    /// The most tokens a prompt may have, the special ones included.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// Splits the prompt's text into tokens and finds those of each phrase.
+    ///
+    /// # Errors
+    /// - Those of [`Prompt::locate`].
+    /// - [`Error::PromptTooLong`]: there are more than [`max_tokens`](Self::max_tokens).
+    /// - [`Error::SpanWithoutTokens`]: no token covers a phrase, for example because it is made of
+    ///   spaces only.
+    /// - [`Error::Tokenize`]: the tokenizer itself fails.
+    pub fn tokenize(&self, prompt: &Prompt) -> Result<TokenizedPrompt> {
+        let phrases = prompt.locate()?;
+        let encoding = self.encode(prompt.text(), true)?;
+        if encoding.len() > self.max_tokens {
+            return Err(Error::PromptTooLong {
+                tokens: encoding.len(),
+                limit: self.max_tokens,
+            });
+        }
+        let offsets: Vec<_> = encoding
+            .get_offsets()
+            .iter()
+            .map(|&(begin, end)| begin..end)
+            .collect();
+        let phrases = phrases
+            .into_iter()
+            .map(|phrase| match tokens_of(&phrase, prompt.text(), &offsets) {
+                Some(tokens) => Ok(TokenizedPhrase { phrase, tokens }),
+                None => Err(Error::SpanWithoutTokens {
+                    phrase: phrase.text,
+                    span: phrase.span,
+                }),
+            })
+            .collect::<Result<_>>()?;
+        Ok(TokenizedPrompt {
+            text: prompt.text().to_owned(),
+            ids: encoding.get_ids().to_vec(),
+            attention_mask: encoding.get_attention_mask().to_vec(),
+            offsets,
+            phrases,
+        })
+    }
+
+    /// The number of tokens in a text, without the special ones.
+    pub(super) fn count(&self, text: &str) -> Result<usize> {
+        Ok(self.encode(text, false)?.len())
+    }
+
+    /// The number of special tokens that are put around every text.
+    pub(super) fn special_tokens(&self) -> Result<usize> {
+        Ok(self.encode("", true)?.len())
+    }
+
+    fn encode(&self, text: &str, special_tokens: bool) -> Result<tokenizers::Encoding> {
+        self.inner
+            .encode(text, special_tokens)
+            .map_err(|source| Error::Tokenize {
+                text: text.to_owned(),
+                source,
+            })
+    }
+}
+
+impl TokenizedPrompt {
+    /// The text that was split.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The tokens' ids, `[T]`.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// 1 for every token that the model shall attend to, `[T]`.
+    pub fn attention_mask(&self) -> &[u32] {
+        &self.attention_mask
+    }
+
+    /// Where each token stands in the text, as byte ranges, `[T]`; empty for special tokens.
+    pub fn offsets(&self) -> &[Range<usize>] {
+        &self.offsets
+    }
+
+    /// The phrases and their tokens, in the order they were given.
+    pub fn phrases(&self) -> &[TokenizedPhrase] {
+        &self.phrases
+    }
+}
+
+/// The tokens of a phrase by official's rule: from the token of its first character to that of its
+/// last one. A character that belongs to no token (a space, say) is replaced by the next one inwards,
+/// at most twice.
+fn tokens_of(phrase: &Phrase, text: &str, offsets: &[Range<usize>]) -> Option<Range<usize>> {
+    const TRIES: usize = 3;
+    let token_at = |at: usize| offsets.iter().position(|offset| offset.contains(&at));
+    let Range { start, end } = phrase.span;
+    let from_start = text[start..].char_indices().map(|(at, _)| start + at);
+    let from_end = text[..end].char_indices().rev().map(|(at, _)| at);
+    let first = from_start.take(TRIES).find_map(token_at)?;
+    let last = from_end.take(TRIES).find_map(token_at)?;
+    // Past the other end of a short phrase both may leave it, and then they have crossed.
+    (first <= last).then_some(first..last + 1)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The words that the tests need, with the ids of bert-base-uncased.
+    const TOKENIZER_JSON: &[u8] = include_bytes!("../../tests/fixtures/tokenizer.json");
+
+    pub(in crate::prompt) fn tokenizer(max_tokens: usize) -> Tokenizer {
+        Tokenizer::from_bytes(TOKENIZER_JSON, max_tokens).unwrap()
+    }
+
+    fn tokenize(prompt: &Prompt) -> Result<TokenizedPrompt> {
+        tokenizer(256).tokenize(prompt)
+    }
+
+    /// The text that a phrase's tokens cover.
+    fn covered(tokens: &TokenizedPrompt, phrase: usize) -> &str {
+        let range = tokens.phrases()[phrase].tokens.clone();
+        let (first, last) = (range.start, range.end - 1);
+        &tokens.text()[tokens.offsets()[first].start..tokens.offsets()[last].end]
+    }
+
+    #[test]
+    fn tokens_cover_their_phrases_in_any_script() {
+        let text = "süße café 日本 cat";
+        let prompt = Prompt::caption(text)
+            .phrases(["café", "cat"])
+            .spans([13..19, 0..6]);
+        let tokens = tokenize(&prompt).unwrap();
+        let expected = ["café", "cat", "日本", "süße"];
+        for (phrase, expected) in expected.into_iter().enumerate() {
+            assert_eq!(covered(&tokens, phrase), expected);
+        }
+    }
+
+    #[test]
+    fn spans_over_spaces_fall_back_inwards() {
+        let text = "red  cat  dog";
+        let cases = [
+            (3..10, Some("cat")),
+            (4..9, Some("cat")),
+            (8..13, Some("dog")),
+        ];
+        for (span, expected) in cases {
+            let tokens = tokenize(&Prompt::caption(text).spans([span])).unwrap();
+            assert_eq!(Some(covered(&tokens, 0)), expected);
+        }
+    }
+
+    #[test]
+    fn spans_without_tokens_are_errors() {
+        for (text, span) in [("red  cat", 3..5), (" cat", 0..1), ("cat    dog", 3..10)] {
+            let error = tokenize(&Prompt::caption(text).spans([span.clone()])).unwrap_err();
+            assert!(
+                matches!(error, Error::SpanWithoutTokens { .. }),
+                "{text:?} {span:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn special_tokens_have_no_place_in_the_text() {
+        let tokens = tokenize(&Prompt::from("cat")).unwrap();
+        assert_eq!(tokens.offsets(), [0..0, 0..3, 0..0]);
+        assert_eq!(tokens.attention_mask(), [1; 3]);
+    }
+
+    #[test]
+    fn long_prompts_are_errors_not_cut() {
+        let prompt = Prompt::from("a red circle. cat");
+        assert_eq!(tokenizer(7).tokenize(&prompt).unwrap().ids().len(), 7);
+        let error = tokenizer(6).tokenize(&prompt).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::PromptTooLong {
+                    tokens: 7,
+                    limit: 6
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn truncation_and_padding_of_the_file_are_ignored() {
+        let mut json: serde_json::Value = serde_json::from_slice(TOKENIZER_JSON).unwrap();
+        json["truncation"] = serde_json::json!({
+            "direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0
+        });
+        json["padding"] = serde_json::json!({
+            "strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": null,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"
+        });
+        let tokenizer = Tokenizer::from_bytes(json.to_string().as_bytes(), 256).unwrap();
+        assert_eq!(
+            tokenizer
+                .tokenize(&Prompt::from("a red circle"))
+                .unwrap()
+                .ids()
+                .len(),
+            5
+        );
+    }
+
+    #[test]
+    fn unusable_files_are_errors() {
+        for json in [&b""[..], b"{", b"{}", b"\xff\xfe"] {
+            let error = Tokenizer::from_bytes(json, 256).unwrap_err();
+            assert!(matches!(error, Error::Tokenizer { .. }));
+        }
+        let error = Tokenizer::from_file("no/such/tokenizer.json", 256).unwrap_err();
+        assert!(matches!(error, Error::BundleFile { .. }));
+    }
+
+    fn check_tokens(tokens: &TokenizedPrompt) {
+        let length = tokens.ids().len();
+        assert_eq!(tokens.offsets().len(), length);
+        for found in tokens.phrases() {
+            assert!(found.tokens.start < found.tokens.end && found.tokens.end <= length);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_and_spans_give_tokens_or_an_error(
+            text in any::<String>(),
+            spans in prop::collection::vec((0usize..40, 0usize..40), 0..4),
+        ) {
+            let spans = spans.into_iter().map(|(begin, end)| begin..end);
+            if let Ok(tokens) = tokenize(&Prompt::caption(&text).spans(spans)) {
+                check_tokens(&tokens);
+            }
+        }
+
+        #[test]
+        fn any_list_gives_tokens_or_an_error(list in any::<String>(), names: Vec<String>) {
+            for prompt in [Prompt::from(list), Prompt::categories(&names)] {
+                if let Ok(tokens) = tokenize(&prompt) {
+                    check_tokens(&tokens);
+                }
+            }
+        }
+
+        #[test]
+        fn words_of_a_caption_are_found_in_it(words in prop::collection::vec("[a-zé]{1,4}", 1..8)) {
+            let prompt = Prompt::caption(words.join(" ")).phrases(&words);
+            let tokens = tokenize(&prompt).unwrap();
+            for (phrase, word) in words.iter().enumerate() {
+                prop_assert_eq!(covered(&tokens, phrase), word);
+            }
+        }
+    }
+}
