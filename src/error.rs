@@ -124,6 +124,19 @@ pub enum Error {
         /// What it may hold.
         expected: String,
     },
+    /// A file of the bundle is shorter or longer than when it was exported.
+    #[error(
+        "{path} has {found} bytes, the manifest says {expected}: \
+         the file is cut off or was replaced; copy or export the bundle again"
+    )]
+    BundleSize {
+        /// The file.
+        path: PathBuf,
+        /// Its length in the manifest.
+        expected: u64,
+        /// Its length.
+        found: u64,
+    },
     /// A file of the bundle is not the one that was exported.
     #[error(
         "{path} has SHA-256 {found}, the manifest says {expected}: \

@@ -6,15 +6,25 @@
 //! prompt --Tokenizer-----> TokenizedPrompt --TextEncoder--> TextFeatures --+
 //! ```
 
+mod bundle;
 mod error;
 mod graph;
 mod preprocess;
 mod prompt;
+mod runtime;
 
+pub use bundle::{
+    AnchorSpec, BoxCoderSpec, Bundle, FileSpec, GraphSpec, GraphSpecs, Manifest, PostprocessSpec,
+    SourceSpec, TensorSpec, TextSpec,
+};
 pub use error::{Error, Result};
-pub use graph::{GridSize, HeadOutput};
+pub use graph::{
+    FeaturePyramid, FusedFeatures, Fusion, GridSize, GroundingHead, HeadOutput, ImageEncoder,
+    TextEncoder, TextFeatures,
+};
 pub use preprocess::{
     ChannelOrder, ImageGeometry, ImageSize, PixelBatch, PreprocessOptions, Preprocessor,
     ResizeRule, SourceImage,
 };
 pub use prompt::{Phrase, Prompt, TokenizedPhrase, TokenizedPrompt, Tokenizer};
+pub use runtime::{Device, Runtime, SessionOptions};

@@ -2,19 +2,81 @@
 
 use ndarray::{Array2, Array3};
 
-/// Width and height of a feature map, in cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct GridSize {
-    /// Cells in a row.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-}
+use super::{
+    checked::CheckedGraph,
+    feature_maps::GridSize,
+    fusion::FusedFeatures,
+    signature::{Signature, TensorSpec},
+    tensor::Input,
+};
+use crate::{Bundle, Device, Result, Runtime, SessionOptions};
 
-impl GridSize {
-    /// Number of cells, which is the number of anchors of the level.
-    pub fn cells(self) -> usize {
-        self.width * self.height
+static SIGNATURE: Signature = Signature {
+    graph: "head",
+    inputs: &[
+        TensorSpec::feature_map("fused_0"),
+        TensorSpec::feature_map("fused_1"),
+        TensorSpec::feature_map("fused_2"),
+        TensorSpec::feature_map("fused_3"),
+        TensorSpec::feature_map("fused_4"),
+        TensorSpec::float32("text", 3),
+    ],
+    outputs: &[
+        TensorSpec::float32("logits", 3),
+        TensorSpec::float32("deltas", 3),
+        TensorSpec::float32("centerness", 2),
+    ],
+};
+
+/// The head: aligns every anchor with every token, and places a box on it.
+///
+/// For your own scoring and selection of boxes, take its output from here and the parts you need
+/// from `glip::postprocess`.
+///
+/// Calls queue, unless [`SessionOptions::sessions`] is more than 1. Clones share the sessions.
+#[derive(Clone)]
+pub struct GroundingHead(CheckedGraph);
+
+impl GroundingHead {
+    /// Loads the graph `head` of a bundle.
+    ///
+    /// # Errors
+    /// - [`Error::GraphLoad`](crate::Error::GraphLoad): ONNX Runtime cannot load the file.
+    /// - [`Error::GraphSignature`](crate::Error::GraphSignature): it is another graph.
+    /// - [`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable): the device cannot be used.
+    pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
+        let file = bundle.file(&bundle.manifest().graphs.head.file)?;
+        CheckedGraph::load(runtime, &file, &SIGNATURE, options).map(Self)
+    }
+
+    /// The device the graph runs on.
+    pub fn device(&self) -> Device {
+        self.0.device()
+    }
+
+    /// Looks at every anchor of a batch of images.
+    ///
+    /// # Errors
+    /// - [`Error::GraphRun`](crate::Error::GraphRun): ONNX Runtime fails, for example for lack of memory.
+    /// - [`Error::NonFinite`](crate::Error::NonFinite): an output is NaN or infinite.
+    /// - [`Error::Shape`](crate::Error::Shape): an output does not fit the features.
+    pub fn run(&self, features: &FusedFeatures) -> Result<HeadOutput> {
+        let text = Input::Floats(features.text.view().into_dyn());
+        let inputs: Vec<_> = features.maps.inputs().chain([text]).collect();
+        let [logits, deltas, centerness] = self.0.run(&inputs)?;
+
+        let (batch, tokens) = (features.batch(), features.text.dim().1);
+        let anchors = features
+            .level_sizes()
+            .iter()
+            .map(|level| level.cells())
+            .sum();
+        Ok(HeadOutput {
+            logits: logits.to_array("logits", (batch, anchors, tokens))?,
+            deltas: deltas.to_array("deltas", (batch, anchors, 4))?,
+            centerness: centerness.to_array("centerness", (batch, anchors))?,
+            level_sizes: features.level_sizes().to_vec(),
+        })
     }
 }
 

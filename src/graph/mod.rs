@@ -1,5 +1,17 @@
-//! The exported graphs, one file each.
+//! The exported graphs: one file per graph, named after its type.
 
+mod checked;
+mod feature_maps;
+mod fusion;
 mod grounding_head;
+mod image_encoder;
+mod session;
+mod signature;
+mod tensor;
+mod text_encoder;
 
-pub use grounding_head::{GridSize, HeadOutput};
+pub use feature_maps::GridSize;
+pub use fusion::{FusedFeatures, Fusion};
+pub use grounding_head::{GroundingHead, HeadOutput};
+pub use image_encoder::{FeaturePyramid, ImageEncoder};
+pub use text_encoder::{TextEncoder, TextFeatures};

@@ -1,0 +1,183 @@
+//! ONNX Runtime: finding it, loading it once, and what it runs on.
+
+mod device;
+#[cfg(feature = "load-dynamic")]
+mod library;
+mod version;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ort::environment::Environment;
+
+pub use device::{Device, SessionOptions};
+
+use crate::{Error, Result};
+
+/// ONNX Runtime, loaded into the process.
+///
+/// With the feature `load-dynamic` (the default), the library is looked for in this order:
+///
+/// 1. the path given to [`Runtime::load_from`], and nothing else;
+/// 2. the environment variable `ORT_DYLIB_PATH`, and nothing else if it is set;
+/// 3. beside the executable;
+/// 4. the `onnxruntime` package of the activated Python environment (`VIRTUAL_ENV`, `CONDA_PREFIX`);
+/// 5. wherever the system's loader looks.
+///
+/// It must be version 1.25 or later: GLIP's fusion tower needs the operator `DeformConv`.
+/// A process holds one ONNX Runtime; loading again gives the same one.
+///
+/// # Example
+///
+/// ```
+/// let runtime = glip::Runtime::load()?;
+/// println!("ONNX Runtime {}", runtime.version());
+/// # Ok::<(), glip::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Runtime(Arc<Loaded>);
+
+struct Loaded {
+    environment: Environment,
+    version: String,
+    /// `None` if the library is linked into the program.
+    path: Option<PathBuf>,
+}
+
+/// ort allows one environment per process, ever: it is kept here until the process ends.
+static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
+
+impl Runtime {
+    /// Finds and loads ONNX Runtime, or returns the one that is already loaded.
+    ///
+    /// # Errors
+    /// - [`Error::RuntimeNotFound`]: it is in none of the places above.
+    /// - [`Error::RuntimeUnusable`], [`Error::RuntimeTooOld`]: what was found cannot be used.
+    /// - [`Error::RuntimeStart`]: it was loaded and does not start.
+    pub fn load() -> Result<Self> {
+        Self::load_once(None)
+    }
+
+    /// Loads ONNX Runtime from a library file.
+    ///
+    /// # Errors
+    /// As [`Runtime::load`], and [`Error::RuntimeAlreadyLoaded`] if the process holds another one.
+    #[cfg(feature = "load-dynamic")]
+    pub fn load_from(path: impl AsRef<Path>) -> Result<Self> {
+        Self::load_once(Some(path.as_ref()))
+    }
+
+    /// ONNX Runtime's version, for example `1.25.0`.
+    pub fn version(&self) -> &str {
+        &self.0.version
+    }
+
+    /// The library file, or `None` if ONNX Runtime is linked into the program.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.0.environment
+    }
+
+    fn load_once(requested: Option<&Path>) -> Result<Self> {
+        // The lock is held while loading, so that two threads cannot both start ONNX Runtime.
+        let mut slot = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let runtime = match slot.as_ref() {
+            Some(loaded) => loaded.clone().matching(requested)?,
+            None => Self::start(requested)?,
+        };
+        *slot = Some(runtime.clone());
+        Ok(runtime)
+    }
+
+    fn matching(self, requested: Option<&Path>) -> Result<Self> {
+        match (requested, self.path()) {
+            (Some(requested), Some(loaded)) if !same_file(requested, loaded) => {
+                Err(Error::RuntimeAlreadyLoaded {
+                    loaded: loaded.to_owned(),
+                    requested: requested.to_owned(),
+                })
+            }
+            _ => Ok(self),
+        }
+    }
+
+    #[cfg(feature = "load-dynamic")]
+    fn start(requested: Option<&Path>) -> Result<Self> {
+        let library::Library { path, version } = library::find(requested)?;
+        let builder = ort::init_from(&path).map_err(|source| Error::RuntimeUnusable {
+            path: path.clone(),
+            source: source.into(),
+        })?;
+        Self::with_environment(builder, version, Some(path))
+    }
+
+    #[cfg(not(feature = "load-dynamic"))]
+    fn start(_requested: Option<&Path>) -> Result<Self> {
+        // SAFETY: the symbol is part of the ONNX Runtime that is linked into the program.
+        #[allow(unsafe_code)]
+        let version = unsafe { version::of_api(ort::sys::OrtGetApiBase()) };
+        let version = version::check(version, Path::new("the program itself"))?;
+        Self::with_environment(ort::init(), version, None)
+    }
+
+    fn with_environment(
+        builder: ort::environment::EnvironmentBuilder,
+        version: String,
+        path: Option<PathBuf>,
+    ) -> Result<Self> {
+        let environment = builder
+            .with_name("glip")
+            .with_telemetry(false)
+            .build()
+            .map_err(|source| Error::RuntimeStart {
+                source: source.into(),
+            })?;
+        Ok(Self(Arc::new(Loaded {
+            environment,
+            version,
+            path,
+        })))
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("version", &self.0.version)
+            .field("path", &self.0.path)
+            .finish()
+    }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+#[cfg(all(test, feature = "load-dynamic"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_library_is_refused_and_the_first_stays() {
+        let runtime = Runtime::load().unwrap();
+        let other = tempfile::NamedTempFile::new().unwrap();
+
+        let error = Runtime::load_from(other.path()).unwrap_err();
+
+        assert!(
+            matches!(error, Error::RuntimeAlreadyLoaded { .. }),
+            "{error}"
+        );
+        assert_eq!(Runtime::load().unwrap().path(), runtime.path());
+        assert!(runtime.path().is_some_and(Path::is_file), "{runtime:?}");
+    }
+}

@@ -1,0 +1,333 @@
+//! The four graphs by themselves, on hand-made models whose right answers are known.
+
+#![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
+
+mod common;
+
+use std::{fs, thread};
+
+use common::{copy_of, edit_manifest, fixture};
+use glip::{
+    Bundle, Device, Error, FeaturePyramid, Fusion, GridSize, GroundingHead, ImageEncoder,
+    PixelBatch, Preprocessor, Prompt, Result, Runtime, SessionOptions, TextEncoder, TextFeatures,
+    Tokenizer,
+};
+use image::{Rgb, RgbImage};
+use ndarray::{Axis, concatenate, s};
+
+const RED: Rgb<u8> = Rgb([255, 0, 0]);
+const BLUE: Rgb<u8> = Rgb([0, 0, 255]);
+
+/// The boxes of the picture that have graphs, and what feeds them.
+struct Model {
+    preprocessor: Preprocessor,
+    tokenizer: Tokenizer,
+    image_encoder: ImageEncoder,
+    text_encoder: TextEncoder,
+    fusion: Fusion,
+    head: GroundingHead,
+}
+
+impl Model {
+    fn load(name: &str) -> Self {
+        Self::load_with(name, &SessionOptions::default()).unwrap()
+    }
+
+    fn load_with(name: &str, options: &SessionOptions) -> Result<Self> {
+        let bundle = Bundle::from_dir(fixture(name))?;
+        let runtime = Runtime::load()?;
+        let manifest = bundle.manifest();
+        let tokenizer = fixture(name).join(&manifest.text.tokenizer);
+        Ok(Self {
+            preprocessor: Preprocessor::new(manifest.image.clone())?,
+            tokenizer: Tokenizer::from_file(tokenizer, manifest.text.max_tokens)?,
+            image_encoder: ImageEncoder::load(&runtime, &bundle, options)?,
+            text_encoder: TextEncoder::load(&runtime, &bundle, options)?,
+            fusion: Fusion::load(&runtime, &bundle, options)?,
+            head: GroundingHead::load(&runtime, &bundle, options)?,
+        })
+    }
+
+    fn pixels(&self, colours: &[Rgb<u8>]) -> PixelBatch {
+        let images = colours
+            .iter()
+            .map(|&colour| RgbImage::from_pixel(160, 128, colour));
+        let images: Vec<_> = images.collect();
+        self.preprocessor.run_batch(&images).unwrap()
+    }
+
+    fn pyramid(&self, colours: &[Rgb<u8>]) -> FeaturePyramid {
+        self.image_encoder.run(&self.pixels(colours)).unwrap()
+    }
+
+    fn text(&self, prompt: &str) -> Result<TextFeatures> {
+        let tokens = self.tokenizer.tokenize(&Prompt::from(prompt))?;
+        self.text_encoder.run(&tokens)
+    }
+}
+
+#[test]
+fn the_pyramid_has_the_levels_of_the_contract() {
+    let pyramid = Model::load("colour").pyramid(&[RED, BLUE]);
+
+    assert_eq!((pyramid.batch(), pyramid.channels()), (2, 4));
+    let sizes = [(20, 16), (10, 8), (5, 4), (3, 2), (2, 1)];
+    let sizes = sizes.map(|(width, height)| GridSize { width, height });
+    assert_eq!(pyramid.level_sizes(), sizes);
+    for (level, size) in sizes.iter().enumerate() {
+        let map = pyramid.level(level).unwrap();
+        assert_eq!(map.dim(), (2, 4, size.height, size.width));
+        assert_eq!(map.slice(s![0, .., 0, 0]).to_vec(), [1.0, -1.0, -1.0, 1.0]);
+        assert_eq!(map.slice(s![1, .., 0, 0]).to_vec(), [-1.0, -1.0, 1.0, 1.0]);
+    }
+    let error = pyramid.level(5).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::InvalidOption {
+                option: "level",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_head_aligns_each_image_with_each_word() {
+    for name in ["colour", "colour_without_fusion"] {
+        let model = Model::load(name);
+        let text = model.text("blue").unwrap();
+
+        let fused = model
+            .fusion
+            .run(&model.pyramid(&[RED, BLUE]), &text)
+            .unwrap();
+        let output = model.head.run(&fused).unwrap();
+
+        let anchors = output
+            .level_sizes
+            .iter()
+            .map(|level| level.cells())
+            .sum::<usize>();
+        assert_eq!(anchors, 320 + 80 + 20 + 6 + 2);
+        assert_eq!(output.logits.dim(), (2, anchors, 3), "{name}");
+        assert_eq!(output.deltas.dim(), (2, anchors, 4));
+        assert_eq!(output.centerness.dim(), (2, anchors));
+        // Token 1 is "blue", between the two special ones.
+        assert!(
+            output
+                .logits
+                .slice(s![0, .., 1])
+                .iter()
+                .all(|&x| x == -15.0)
+        );
+        assert!(output.logits.slice(s![1, .., 1]).iter().all(|&x| x == 5.0));
+        assert!(output.centerness.iter().all(|&x| x == 5.0));
+    }
+}
+
+#[test]
+fn without_fusion_the_fused_features_are_the_inputs() {
+    let model = Model::load("colour_without_fusion");
+    let pyramid = model.pyramid(&[RED]);
+    let text = model.text("red").unwrap();
+
+    let fused = model.fusion.run(&pyramid, &text).unwrap();
+
+    assert_eq!(model.fusion.device(), None);
+    assert_eq!(fused.text(), text.embedded);
+    for level in 0..5 {
+        assert_eq!(fused.level(level).unwrap(), pyramid.level(level).unwrap());
+    }
+}
+
+#[test]
+fn text_is_used_for_every_image_or_given_for_each() {
+    let model = Model::load("colour");
+    let pyramid = model.pyramid(&[RED, BLUE]);
+    let one = model.text("red").unwrap();
+    let repeat = |count| {
+        let mut text = one.clone();
+        text.hidden = concatenate(Axis(0), &vec![one.hidden.view(); count]).unwrap();
+        let masks = vec![one.attention_mask.view(); count];
+        text.attention_mask = concatenate(Axis(0), &masks).unwrap();
+        text
+    };
+
+    let tiled = model.fusion.run(&pyramid, &one).unwrap();
+    let given = model.fusion.run(&pyramid, &repeat(2)).unwrap();
+    let error = model.fusion.run(&pyramid, &repeat(3)).unwrap_err();
+
+    assert_eq!(tiled.text(), given.text());
+    assert!(matches!(error, Error::Shape { .. }), "{error}");
+    assert!(error.to_string().contains("hidden"), "{error}");
+}
+
+#[test]
+fn nan_in_a_graphs_output_names_graph_and_tensor() {
+    let error = Model::load("colour").text("nan").unwrap_err();
+
+    let named = matches!(&error, Error::NonFinite { graph, tensor, value }
+        if graph == "text_encoder" && tensor == "hidden" && value.is_nan());
+    assert!(named, "{error}");
+}
+
+#[test]
+fn another_graph_in_its_place_is_an_error() {
+    for (graph, file, tensor) in [
+        ("image_encoder", "head.onnx", "pixels"),
+        ("text_encoder", "image_encoder.onnx", "input_ids"),
+        ("fusion", "head.onnx", "pyramid_0"),
+        ("head", "fusion.onnx", "fused_0"),
+    ] {
+        let folder = copy_of("colour");
+        edit_manifest(folder.path(), |manifest| {
+            manifest["graphs"][graph]["file"] = file.into();
+        });
+        let bundle = Bundle::from_dir(folder.path()).unwrap();
+
+        let error = load_graph(graph, &bundle, &SessionOptions::default()).unwrap_err();
+
+        let named = matches!(&error, Error::GraphSignature { graph: g, tensor: t, .. }
+            if g == graph && t == tensor);
+        assert!(named, "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_graph_is_an_error() {
+    let folder = copy_of("colour");
+    let tokenizer = "tokenizer.json";
+    edit_manifest(folder.path(), |manifest| {
+        manifest["graphs"]["head"]["file"] = tokenizer.into();
+    });
+    let bundle = Bundle::from_dir(folder.path()).unwrap();
+
+    let error = load_graph("head", &bundle, &SessionOptions::default()).unwrap_err();
+
+    assert!(
+        matches!(&error, Error::GraphLoad { graph, .. } if graph == "head"),
+        "{error}"
+    );
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn a_device_that_cannot_be_used_is_an_error_unless_the_cpu_may_step_in() {
+    let bundle = Bundle::from_dir(fixture("colour")).unwrap();
+    // No machine has this many GPUs, whatever ONNX Runtime was built with.
+    let options = SessionOptions::default().with_device(Device::Cuda(250));
+
+    let error = load_graph("head", &bundle, &options).unwrap_err();
+    let device = load_graph("head", &bundle, &options.with_cpu_fallback()).unwrap();
+
+    assert!(matches!(error, Error::DeviceUnavailable { .. }), "{error}");
+    assert!(error.to_string().contains("cuda:250"), "{error}");
+    assert_eq!(device, Device::Cpu);
+}
+
+#[test]
+fn no_sessions_is_an_error() {
+    let options = SessionOptions::default().with_sessions(0);
+
+    let error = Model::load_with("colour", &options).err().unwrap();
+
+    assert!(
+        matches!(
+            error,
+            Error::InvalidOption {
+                option: "sessions",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+/// Values leave the lock of the session that made them: they must stay whole while other threads
+/// run that session, and be released from any thread.
+#[test]
+fn values_outlive_the_lock_they_were_made_under() {
+    const THREADS: u8 = 8;
+    const ROUNDS: u8 = 30;
+    for sessions in [1, 3] {
+        let options = SessionOptions::default()
+            .with_sessions(sessions)
+            .with_threads(1);
+        let model = Model::load_with("colour", &options).unwrap();
+        let text = model.text("red").unwrap();
+        thread::scope(|scope| {
+            let (keep, kept) = std::sync::mpsc::channel();
+            for thread in 0..THREADS {
+                let (keep, model, text) = (keep.clone(), &model, &text);
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        let red = thread * ROUNDS + round;
+                        let pyramid = model.pyramid(&[Rgb([red, 0, 0])]);
+                        let fused = model.fusion.run(&pyramid, text).unwrap();
+                        let output = model.head.run(&fused).unwrap();
+                        let expected = 5.0 * (f32::from(red) / 127.5 - 1.0);
+                        for logit in output.logits.slice(s![0, .., 1]) {
+                            assert!((logit - expected).abs() < 1e-4, "{logit} for {red}");
+                        }
+                        keep.send((red, pyramid, fused)).unwrap();
+                    }
+                });
+            }
+            drop(keep);
+            let all: Vec<_> = kept.iter().collect();
+            assert_eq!(all.len(), usize::from(THREADS) * usize::from(ROUNDS));
+            for (red, pyramid, fused) in all {
+                let expected = f32::from(red) / 127.5 - 1.0;
+                for level in 0..5 {
+                    for map in [pyramid.level(level).unwrap(), fused.level(level).unwrap()] {
+                        let whole = map.slice(s![0, 0, .., ..]);
+                        assert!(whole.iter().all(|x| (x - expected).abs() < 1e-5));
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn features_outlive_their_graphs() {
+    let model = Model::load("colour");
+    let pyramid = model.pyramid(&[BLUE]);
+
+    drop(model);
+
+    assert_eq!(pyramid.level(4).unwrap()[[0, 2, 0, 1]], 1.0);
+}
+
+#[test]
+fn a_model_in_memory_runs() {
+    let folder = fixture("colour");
+    let files = [
+        "glip.json",
+        "tokenizer.json",
+        "image_encoder.onnx",
+        "text_encoder.onnx",
+    ];
+    let files = files.into_iter().chain(["fusion.onnx", "head.onnx"]);
+    let bytes = files.map(|name| (name, &*fs::read(folder.join(name)).unwrap().leak()));
+    let bundle = Bundle::from_bytes(bytes).unwrap();
+
+    for graph in ["image_encoder", "text_encoder", "fusion", "head"] {
+        let device = load_graph(graph, &bundle, &SessionOptions::default()).unwrap();
+        assert_eq!(device, Device::Cpu);
+    }
+}
+
+/// Loads one graph and gives the device it ended up on.
+fn load_graph(graph: &str, bundle: &Bundle, options: &SessionOptions) -> Result<Device> {
+    let runtime = Runtime::load()?;
+    Ok(match graph {
+        "image_encoder" => ImageEncoder::load(&runtime, bundle, options)?.device(),
+        "text_encoder" => TextEncoder::load(&runtime, bundle, options)?.device(),
+        "fusion" => Fusion::load(&runtime, bundle, options)?.device().unwrap(),
+        "head" => GroundingHead::load(&runtime, bundle, options)?.device(),
+        _ => unreachable!("{graph}"),
+    })
+}
