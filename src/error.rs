@@ -357,6 +357,36 @@ pub enum Error {
         source: Source,
     },
 
+    // ---- Boxes and phrases ----
+    /// A box with a coordinate that is NaN or infinite.
+    #[error("box {corners:?} is not finite: check what its coordinates are computed from")]
+    InvalidBox {
+        /// x1, y1, x2, y2.
+        corners: [f32; 4],
+    },
+    /// A phrase's tokens are not tokens of the logits.
+    #[error(
+        "a phrase has tokens {range:?}, the logits have {tokens}: \
+         use the phrases of the prompt that the graphs were run with"
+    )]
+    TokenRange {
+        /// The phrase's tokens.
+        range: Range<usize>,
+        /// The tokens of the logits.
+        tokens: usize,
+    },
+    /// A candidate is of a phrase that was not given.
+    #[error(
+        "a candidate is of phrase {index}, {phrases} phrases were given: \
+         use those that it was scored with"
+    )]
+    PhraseIndex {
+        /// The candidate's phrase.
+        index: usize,
+        /// How many phrases there are.
+        phrases: usize,
+    },
+
     // ---- Options ----
     /// An option has a value it cannot have.
     #[error("option {option} is {found}, expected {expected}")]

@@ -7,8 +7,10 @@
 //! ```
 
 mod bundle;
+mod detection;
 mod error;
 mod graph;
+pub mod postprocess;
 mod preprocess;
 mod prompt;
 mod runtime;
@@ -17,11 +19,13 @@ pub use bundle::{
     AnchorSpec, BoxCoderSpec, Bundle, FileSpec, GraphSpec, GraphSpecs, Manifest, PostprocessSpec,
     SourceSpec, TensorSpec, TextSpec,
 };
+pub use detection::{BBox, Detection, Detections};
 pub use error::{Error, Result};
 pub use graph::{
     FeaturePyramid, FusedFeatures, Fusion, GridSize, GroundingHead, HeadOutput, ImageEncoder,
     TextEncoder, TextFeatures,
 };
+pub use postprocess::{PostprocessOptions, Postprocessor};
 pub use preprocess::{
     ChannelOrder, ImageGeometry, ImageSize, PixelBatch, PreprocessOptions, Preprocessor,
     ResizeRule, SourceImage,

@@ -2,13 +2,17 @@
 //!
 //! `tests/fixtures/README.md` says where the numbers are from.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::{collections::HashMap, fs, fs::File, path::PathBuf};
 
-use glip::{PreprocessOptions, Preprocessor, Prompt, ResizeRule, TokenizedPrompt, Tokenizer};
+use glip::{
+    BBox, Detection, GridSize, HeadOutput, ImageSize, PostprocessOptions, Postprocessor,
+    PreprocessOptions, Preprocessor, Prompt, ResizeRule, TokenizedPrompt, Tokenizer,
+    postprocess::{AnchorOptions, BoxCoder},
+};
 use image::RgbImage;
-use ndarray::{Array, Array1, Dimension};
+use ndarray::{Array, Array1, Array2, Axis, Dimension, Ix1, Ix2};
 use ndarray_npy::{NpzReader, ReadableElement};
 use serde::Deserialize;
 
@@ -67,6 +71,37 @@ impl Case {
             .join("images")
             .join(format!("{}{suffix}.png", self.name));
         image::open(path).unwrap().into_rgb8()
+    }
+
+    fn head_output(&self) -> HeadOutput {
+        let level_sizes: Array2<i64> = self.array("level_sizes");
+        let grid = |size: ndarray::ArrayView1<'_, i64>| GridSize {
+            width: size[1] as usize,
+            height: size[0] as usize,
+        };
+        HeadOutput {
+            logits: self.array::<f32, Ix2>("logits").insert_axis(Axis(0)),
+            deltas: self.array::<f32, Ix2>("deltas").insert_axis(Axis(0)),
+            centerness: self.array::<f32, Ix1>("centerness").insert_axis(Axis(0)),
+            level_sizes: level_sizes.rows().into_iter().map(grid).collect(),
+        }
+    }
+
+    /// Index of the phrase, score and box of each detection of the official implementation.
+    fn expected_detections(&self) -> Vec<(usize, f32, BBox)> {
+        let labels: Array1<i64> = self.array("labels");
+        let scores: Array1<f32> = self.array("scores");
+        let boxes: Array2<f32> = self.array("boxes");
+        let corners = |row: ndarray::ArrayView1<'_, f32>| [row[0], row[1], row[2], row[3]];
+        (0..labels.len())
+            .map(|i| {
+                (
+                    labels[i] as usize - 1,
+                    scores[i],
+                    corners(boxes.row(i)).try_into().unwrap(),
+                )
+            })
+            .collect()
     }
 
     fn tokens(&self) -> TokenizedPrompt {
@@ -156,6 +191,39 @@ fn the_same_phrases_can_be_given_in_any_way() {
                 "{}",
                 case.caption
             );
+        }
+    }
+}
+
+/// Closeness rule: the same set, each of the same phrase with IoU over 0.99 and a score within 1e-4.
+#[test]
+fn detections_from_the_heads_outputs_are_those_of_official() {
+    let options = PostprocessOptions::default().with_score_threshold(0.0);
+    let (anchors, box_coder) = (AnchorOptions::default(), BoxCoder::default());
+    let postprocessor = Postprocessor::new(options, anchors, box_coder).unwrap();
+    for case in Case::all() {
+        let (width, height) = case.image("").dimensions();
+        let geometry = case
+            .preprocessor()
+            .geometry(ImageSize { width, height })
+            .unwrap();
+        let output = case.head_output();
+        let found = postprocessor
+            .run(&output, case.tokens().phrases(), &[geometry])
+            .unwrap();
+        let mut found: Vec<Detection> = found.into_iter().flatten().collect();
+        let expected = case.expected_detections();
+        assert_eq!(found.len(), expected.len(), "{} {}", case.model, case.name);
+        for (phrase_index, score, bbox) in expected {
+            let same = |found: &Detection| {
+                found.phrase_index == phrase_index
+                    && (found.score - score).abs() < 1e-4
+                    && found.bbox.iou(&bbox) > 0.99
+            };
+            let matching = found.iter().position(same);
+            let name = &case.name;
+            let matching = matching.unwrap_or_else(|| panic!("{name}: no {score} at {bbox:?}"));
+            found.remove(matching);
         }
     }
 }

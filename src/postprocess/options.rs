@@ -1,0 +1,160 @@
+//! What counts as a detection.
+
+use serde::{Deserialize, Serialize};
+
+use super::Aggregation;
+use crate::error::{Error, Result};
+
+/// Thresholds and limits of post-processing.
+///
+/// The defaults are those of the official evaluation, with the score threshold of its demo.
+///
+/// ```
+/// use glip::postprocess::PostprocessOptions;
+///
+/// // For computing average precision: everything, however unsure.
+/// let options = PostprocessOptions::default().with_score_threshold(0.0).with_max_detections(300);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PostprocessOptions {
+    /// Phrase scores, before centerness, must be over this. Default: 0.05, which bounds the work
+    /// without costing measurable precision.
+    pub candidate_threshold: f32,
+    /// The most candidates of one pyramid level. Default: 1000.
+    pub candidates_per_level: usize,
+    /// Boxes of one phrase that overlap a better one by more than this are suppressed. Default: 0.6.
+    pub nms_iou_threshold: f32,
+    /// The most detections in an image; those as good as the last are kept too. Default: 100.
+    pub max_detections: usize,
+    /// Reported scores, the square root of phrase score x centerness, must be over this. Default:
+    /// 0.5; official displays use 0.5 to 0.7.
+    pub score_threshold: f32,
+    /// How token scores become a phrase's score. Default: their mean.
+    #[serde(default)]
+    pub aggregation: Aggregation,
+}
+
+impl Default for PostprocessOptions {
+    fn default() -> Self {
+        Self {
+            candidate_threshold: 0.05,
+            candidates_per_level: 1000,
+            nms_iou_threshold: 0.6,
+            max_detections: 100,
+            score_threshold: 0.5,
+            aggregation: Aggregation::Mean,
+        }
+    }
+}
+
+impl PostprocessOptions {
+    /// Sets [`candidate_threshold`](Self::candidate_threshold).
+    pub fn with_candidate_threshold(self, candidate_threshold: f32) -> Self {
+        Self {
+            candidate_threshold,
+            ..self
+        }
+    }
+
+    /// Sets [`candidates_per_level`](Self::candidates_per_level).
+    pub fn with_candidates_per_level(self, candidates_per_level: usize) -> Self {
+        Self {
+            candidates_per_level,
+            ..self
+        }
+    }
+
+    /// Sets [`nms_iou_threshold`](Self::nms_iou_threshold).
+    pub fn with_nms_iou_threshold(self, nms_iou_threshold: f32) -> Self {
+        Self {
+            nms_iou_threshold,
+            ..self
+        }
+    }
+
+    /// Sets [`max_detections`](Self::max_detections).
+    pub fn with_max_detections(self, max_detections: usize) -> Self {
+        Self {
+            max_detections,
+            ..self
+        }
+    }
+
+    /// Sets [`score_threshold`](Self::score_threshold).
+    pub fn with_score_threshold(self, score_threshold: f32) -> Self {
+        Self {
+            score_threshold,
+            ..self
+        }
+    }
+
+    /// Sets [`aggregation`](Self::aggregation).
+    pub fn with_aggregation(self, aggregation: Aggregation) -> Self {
+        Self {
+            aggregation,
+            ..self
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        let shares = [
+            ("candidate_threshold", self.candidate_threshold),
+            ("nms_iou_threshold", self.nms_iou_threshold),
+            ("score_threshold", self.score_threshold),
+        ];
+        for (option, value) in shares {
+            if !(0.0..=1.0).contains(&value) {
+                let found = value.to_string();
+                return Err(Error::InvalidOption {
+                    option,
+                    found,
+                    expected: "0 to 1",
+                });
+            }
+        }
+        let counts = [
+            ("candidates_per_level", self.candidates_per_level),
+            ("max_detections", self.max_detections),
+        ];
+        for (option, value) in counts {
+            if value == 0 {
+                let found = value.to_string();
+                return Err(Error::InvalidOption {
+                    option,
+                    found,
+                    expected: "at least 1",
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_outside_their_range_are_errors() {
+        let defaults = PostprocessOptions::default;
+        assert!(defaults().validate().is_ok());
+        let cases = [
+            (
+                "candidate_threshold",
+                defaults().with_candidate_threshold(-0.1),
+            ),
+            ("nms_iou_threshold", defaults().with_nms_iou_threshold(1.5)),
+            ("score_threshold", defaults().with_score_threshold(f32::NAN)),
+            (
+                "candidates_per_level",
+                defaults().with_candidates_per_level(0),
+            ),
+            ("max_detections", defaults().with_max_detections(0)),
+        ];
+        for (expected, options) in cases {
+            let error = options.validate().unwrap_err();
+            assert!(matches!(error, Error::InvalidOption { option, .. } if option == expected));
+        }
+    }
+}

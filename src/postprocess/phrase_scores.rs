@@ -1,0 +1,144 @@
+//! From how well an anchor matches tokens to how well it matches phrases.
+
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How the scores of a phrase's tokens become the phrase's score. All lie between the tokens' lowest
+/// and highest score.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Aggregation {
+    /// The mean: what official evaluates with.
+    #[default]
+    Mean,
+    /// The highest one.
+    Max,
+    /// The geometric mean, which a single unlikely token pulls down.
+    GeometricMean,
+}
+
+impl Aggregation {
+    /// The score of a phrase whose tokens have these logits (before the sigmoid): 0 to 1.
+    ///
+    /// ```
+    /// use glip::postprocess::Aggregation;
+    ///
+    /// assert_eq!(Aggregation::Mean.score(&[0.0, 0.0]), 0.5);
+    /// ```
+    pub fn score(self, logits: &[f32]) -> f32 {
+        let scores = logits.iter().map(|&logit| sigmoid(logit));
+        let count = logits.len() as f32;
+        match self {
+            Self::Mean => scores.sum::<f32>() / count,
+            Self::Max => scores.fold(0.0, f32::max),
+            Self::GeometricMean => (scores.map(f32::ln).sum::<f32>() / count).exp(),
+        }
+    }
+}
+
+/// `1 / (1 + exp(-x))`.
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// The score of every anchor for every phrase, `[anchors, phrases]`, from logits `[anchors, tokens]`
+/// and the tokens of each phrase.
+///
+/// For scoring of your own; the [`Postprocessor`](super::Postprocessor) computes only the scores it
+/// needs.
+///
+/// ```
+/// use glip::postprocess::{Aggregation, phrase_scores};
+/// use ndarray::array;
+///
+/// let logits = array![[9.0, 0.0, 0.0, 9.0]];
+/// let scores = phrase_scores(logits.view(), &[1..3, 3..4], Aggregation::Mean)?;
+/// assert_eq!(scores[[0, 0]], 0.5);
+/// assert!(scores[[0, 1]] > 0.99);
+/// # Ok::<(), glip::Error>(())
+/// ```
+///
+/// # Errors
+/// - [`Error::TokenRange`]: a phrase has no tokens, or some beyond those of the logits.
+pub fn phrase_scores(
+    logits: ArrayView2<'_, f32>,
+    phrases: &[Range<usize>],
+    aggregation: Aggregation,
+) -> Result<Array2<f32>> {
+    let (anchors, tokens) = logits.dim();
+    phrases
+        .iter()
+        .try_for_each(|phrase| check_tokens(phrase, tokens))?;
+    let logits = logits.as_standard_layout();
+    Ok(Array2::from_shape_fn(
+        (anchors, phrases.len()),
+        |(anchor, phrase)| {
+            let row = logits.row(anchor);
+            let row = row.as_slice().unwrap_or_default();
+            aggregation.score(&row[phrases[phrase].clone()])
+        },
+    ))
+}
+
+pub(super) fn check_tokens(phrase: &Range<usize>, tokens: usize) -> Result<()> {
+    if phrase.is_empty() || phrase.end > tokens {
+        return Err(Error::TokenRange {
+            range: phrase.clone(),
+            tokens,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_relative_eq;
+    use ndarray::{Array2, ShapeBuilder, array};
+
+    use super::*;
+
+    #[test]
+    fn aggregations_of_known_scores() {
+        // The logits of 0.2 and 0.8.
+        let logits = [-1.386_294_4, 1.386_294_4];
+        assert_relative_eq!(Aggregation::Mean.score(&logits), 0.5, epsilon = 1e-6);
+        assert_relative_eq!(Aggregation::Max.score(&logits), 0.8, epsilon = 1e-6);
+        assert_relative_eq!(
+            Aggregation::GeometricMean.score(&logits),
+            0.4,
+            epsilon = 1e-6
+        );
+    }
+
+    #[test]
+    fn extreme_logits_stay_in_range() {
+        assert_eq!(sigmoid(50_000.0), 1.0);
+        assert_eq!(sigmoid(-50_000.0), 0.0);
+        assert_eq!(Aggregation::GeometricMean.score(&[-50_000.0, 0.0]), 0.0);
+    }
+
+    #[test]
+    fn memory_order_does_not_matter() {
+        let logits = array![[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]];
+        let mut columns_first = Array2::zeros((2, 3).f());
+        columns_first.assign(&logits);
+        let scores = |logits: &Array2<f32>| {
+            phrase_scores(logits.view(), &[0..2, 2..3], Aggregation::Mean).unwrap()
+        };
+        assert_eq!(scores(&logits), scores(&columns_first));
+    }
+
+    #[test]
+    fn tokens_out_of_range_are_an_error() {
+        let logits = Array2::zeros((1, 3));
+        for range in [1..1, 2..4] {
+            let error = phrase_scores(logits.view(), &[range], Aggregation::Mean).unwrap_err();
+            assert!(matches!(error, Error::TokenRange { tokens: 3, .. }));
+        }
+    }
+}
