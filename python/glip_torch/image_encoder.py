@@ -76,7 +76,7 @@ class SwinStage(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The stage's features and its successor's input, both `[batch, h, w, width]`."""
-        mask = shifted_window_mask(x.shape[1], x.shape[2], self.window, x.device) if len(self.blocks) > 1 else None
+        mask = shifted_window_mask(x, self.window) if len(self.blocks) > 1 else None
         for block in self.blocks:
             x = block(x, mask)
         return x, x if self.downsample is None else self.downsample(x)
@@ -94,10 +94,11 @@ class SwinBlock(nn.Module):
     def forward(self, x: Tensor, shift_mask: Tensor | None) -> Tensor:
         _, height, width, _ = x.shape
         # Padded after the norm, so that padding is exactly zero, as the trained weights expect.
-        y = F.pad(self.norm1(x), (0, 0, 0, -width % self.window, 0, -height % self.window))
+        rows, columns = windows_along(height, self.window), windows_along(width, self.window)
+        y = F.pad(self.norm1(x), (0, 0, 0, columns * self.window - width, 0, rows * self.window - height))
         if self.shift:
             y = torch.roll(y, (-self.shift, -self.shift), dims=(1, 2))
-        y = self.attn(y, shift_mask if self.shift else None)
+        y = self.attn(y, rows, columns, shift_mask if self.shift else None)
         if self.shift:
             y = torch.roll(y, (self.shift, self.shift), dims=(1, 2))
         x = x + y[:, :height, :width]
@@ -116,11 +117,10 @@ class WindowAttention(nn.Module):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self.register_buffer("relative_position_index", relative_position_index(window), persistent=False)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """`x [batch, h, w, width]` with h, w multiples of the window; `mask [windows, area, area]`."""
-        batch, height, width, channels = x.shape
+    def forward(self, x: Tensor, rows: int, columns: int, mask: Tensor | None) -> Tensor:
+        """`x [batch, rows * window, columns * window, width]`; `mask [rows * columns, area, area]`."""
+        batch, channels = x.shape[0], x.shape[3]
         size, area = self.window, self.window**2
-        rows, columns = height // size, width // size
 
         windows = x.view(batch, rows, size, columns, size, channels).transpose(2, 3)
         qkv = self.qkv(windows.reshape(-1, area, channels))
@@ -133,13 +133,18 @@ class WindowAttention(nn.Module):
         y = scores.softmax(-1) @ v
         y = self.proj(y.transpose(1, 2).reshape(-1, area, channels))
         y = y.view(batch, rows, columns, size, size, channels).transpose(2, 3)
-        return y.reshape(batch, height, width, channels)
+        return y.reshape(batch, rows * size, columns * size, channels)
 
     def relative_position_bias(self) -> Tensor:
         """`[heads, area, area]`."""
         area = self.window**2
         bias = self.relative_position_bias_table[self.relative_position_index.view(-1)]
         return bias.view(area, area, self.heads).permute(2, 0, 1)
+
+
+def windows_along(length: int, window: int) -> int:
+    """How many windows cover a side, the last one padded."""
+    return (length + window - 1) // window
 
 
 def relative_position_index(window: int) -> Tensor:
@@ -151,22 +156,24 @@ def relative_position_index(window: int) -> Tensor:
     return row_step * (2 * window - 1) + column_step
 
 
-def shifted_window_mask(height: int, width: int, window: int, device: torch.device) -> Tensor:
-    """What to add to the attention scores of shifted windows, `[windows, area, area]`.
+def shifted_window_mask(x: Tensor, window: int) -> Tensor:
+    """What to add to the attention scores of `x [batch, h, w, width]` in shifted windows, `[windows, area, area]`.
 
     After the cyclic shift the last window of a row (column) holds tokens from both ends of the
     image; a token attends only to those that come from its own end.
     """
 
-    def region(length: int) -> Tensor:
-        padded = length + -length % window
-        position = torch.arange(padded, device=device)
+    rows, columns = windows_along(x.shape[1], window), windows_along(x.shape[2], window)
+
+    def region(windows: int) -> Tensor:
+        padded = windows * window
+        position = torch.arange(padded, device=x.device)
         return (position >= padded - window).long() + (position >= padded - window // 2).long()
 
-    regions = 3 * region(height)[:, None] + region(width)[None, :]
-    regions = regions.view(regions.shape[0] // window, window, regions.shape[1] // window, window)
+    regions = 3 * region(rows)[:, None] + region(columns)[None, :]
+    regions = regions.view(rows, window, columns, window)
     regions = regions.transpose(1, 2).reshape(-1, window**2)
-    return (regions[:, None, :] != regions[:, :, None]).float() * SHIFT_MASK_VALUE
+    return (regions[:, None, :] != regions[:, :, None]).to(x.dtype) * SHIFT_MASK_VALUE
 
 
 class Mlp(nn.Module):

@@ -1,0 +1,1 @@
+"""Turns a checkpoint into a bundle: four ONNX graphs, a tokenizer and a manifest."""

@@ -1,0 +1,130 @@
+"""python -m glip_torch.export CHECKPOINT OUT: an official checkpoint becomes a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from ..checkpoint import CheckpointError, load_checkpoint
+from ..model import GLIP
+from ..tokenizer import build_tokenizer
+from .bundle import BundleOptions, atomic_folder, manifest, write_manifest
+from .check import TOLERANCE, CheckError, worst_error
+from .graphs import Graph, build_graphs
+from .onnx_graph import to_onnx
+
+
+def export_bundle(
+    model: GLIP, tokenizer: Tokenizer, target: Path, options: BundleOptions, overwrite: bool = False
+) -> dict[str, float]:
+    """Writes the bundle, or nothing. Returns each graph's worst error against PyTorch in float32."""
+    check_options(model, tokenizer, options)
+    references = build_graphs(model)
+    graphs = references if options.precision == "fp32" else build_graphs(copy.deepcopy(model).half())
+    errors = {}
+    with atomic_folder(target, overwrite) as folder, tqdm(total=2 * len(graphs), unit="step") as progress:
+        for graph, reference in zip(graphs, references, strict=True):
+            progress.set_description(f"export {graph.name}")
+            exported = to_onnx(graph)
+            (folder / f"{graph.name}.onnx").write_bytes(exported.SerializeToString())
+            progress.update()
+            progress.set_description(f"check {graph.name}")
+            errors[graph.name] = worst_error(exported, reference)
+            progress.update()
+        _judge(errors, options.precision)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        write_manifest(folder, manifest(model.config, options, graphs, folder))
+    return errors
+
+
+def check_options(model: GLIP, tokenizer: Tokenizer, options: BundleOptions) -> None:
+    text = model.config.text
+    if tokenizer.get_vocab_size() > text.vocab_size:
+        raise ValueError(
+            f"the tokenizer knows {tokenizer.get_vocab_size()} tokens, the model embeds {text.vocab_size}: "
+            "give the vocabulary that the model was trained with"
+        )
+    if not 3 <= options.max_tokens <= text.max_positions:
+        raise ValueError(f"--max-tokens {options.max_tokens} is not in 3..{text.max_positions}, the model's positions")
+    if not 1 <= options.short_side <= options.long_side:
+        raise ValueError(f"--short-side {options.short_side} and --long-side {options.long_side} do not make a size")
+    if not 0 <= options.score_threshold < 1:
+        raise ValueError(f"--score-threshold {options.score_threshold} is not in [0, 1)")
+
+
+def load_tokenizer(vocab: Path | None, name: str) -> Tokenizer:
+    """A WordPiece tokenizer from a vocab.txt, or a pretrained one by its name or folder."""
+    if vocab is not None:
+        return build_tokenizer(vocab)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True).backend_tokenizer
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _judge(errors: dict[str, float], precision: str) -> None:
+    wrong = {name: error for name, error in errors.items() if not error <= TOLERANCE[precision]}
+    if wrong:
+        raise CheckError(
+            f"exported graphs differ from PyTorch by more than {TOLERANCE[precision]:.0e}: "
+            + ", ".join(f"{name} by {error:.1e}" for name, error in wrong.items())
+        )
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m glip_torch.export", description=__doc__)
+    defaults = BundleOptions()
+    parser.add_argument("checkpoint", type=Path, help="official-format checkpoint (.pth)")
+    parser.add_argument("out", type=Path, help="folder of the bundle, made by this program")
+    text = parser.add_mutually_exclusive_group()
+    text.add_argument("--vocab", type=Path, help="BERT vocab.txt, one token a line")
+    text.add_argument("--tokenizer", default="bert-base-uncased", metavar="NAME_OR_DIR", help="default: %(default)s")
+    parser.add_argument("--text-heads", type=int, help="BERT's attention heads (default: hidden size / 64)")
+    parser.add_argument("--precision", choices=sorted(TOLERANCE), default=defaults.precision)
+    parser.add_argument("--name", help="the bundle's name (default: the folder's)")
+    parser.add_argument("--short-side", type=int, default=defaults.short_side, help="of the resized image, %(default)s")
+    parser.add_argument("--long-side", type=int, default=defaults.long_side, help="at most, %(default)s")
+    parser.add_argument("--max-tokens", type=int, default=defaults.max_tokens, help="of a prompt, %(default)s")
+    parser.add_argument("--score-threshold", type=float, default=defaults.score_threshold, help="recommended, %(default)s")
+    parser.add_argument("--source", default=None, help="where the weights came from (default: the checkpoint's name)")
+    parser.add_argument("--licence", default=defaults.licence, help="the weights' licence")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = _arguments(arguments)
+    options = BundleOptions(
+        name=args.name or args.out.name,
+        precision=args.precision,
+        short_side=args.short_side,
+        long_side=args.long_side,
+        max_tokens=args.max_tokens,
+        score_threshold=args.score_threshold,
+        weights=args.source or args.checkpoint.name,
+        licence=args.licence,
+    )
+    try:
+        model = load_checkpoint(args.checkpoint, args.text_heads)
+        tokenizer = load_tokenizer(args.vocab, args.tokenizer)
+        errors = export_bundle(model, tokenizer, args.out, options, args.overwrite)
+    except (CheckpointError, CheckError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"worst error against PyTorch, relative to the tensor's largest magnitude ({options.precision}):")
+    for name, error in errors.items():
+        print(f"  {name:<14} {error:.1e}")
+    size = sum(path.stat().st_size for path in args.out.iterdir())
+    print(f"{args.out}: {model.config.variant}, {size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

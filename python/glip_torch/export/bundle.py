@@ -1,0 +1,121 @@
+"""The bundle: a folder with the graphs, the tokenizer and the manifest that says what they need.
+
+The manifest's fields are documented where they are read, in the crate's `src/bundle.rs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ..config import STRIDES, GLIPConfig
+from .graphs import SIZE_DIVISOR, Graph
+
+FORMAT_VERSION = 1
+#: BGR, on the 0..255 scale: what every released GLIP was trained with.
+PIXEL_MEAN = (103.53, 116.28, 123.675)
+PIXEL_STD = (57.375, 57.12, 58.395)
+BOX_CODER_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+BOX_CODER_MAX_LOG_SCALE = math.log(1000 / 16)
+
+
+@dataclass(frozen=True)
+class BundleOptions:
+    """What a checkpoint does not tell."""
+
+    name: str = "glip"
+    precision: str = "fp32"
+    #: The image is resized to this short side, unless the long side would pass its limit.
+    short_side: int = 800
+    long_side: int = 1333
+    max_tokens: int = 256
+    #: Recommended cut on a detection's score.
+    score_threshold: float = 0.5
+    weights: str = "unknown"
+    licence: str = "unknown"
+
+
+@dataclass(frozen=True)
+class Postprocess:
+    """Official GLIP's evaluation settings."""
+
+    candidate_threshold: float = 0.05
+    candidates_per_level: int = 1000
+    nms_iou_threshold: float = 0.6
+    max_detections: int = 100
+    score_threshold: float = field(default=0.5)
+
+
+def manifest(config: GLIPConfig, options: BundleOptions, graphs: list[Graph], folder: Path) -> dict:
+    """The manifest of the files in `folder`."""
+    entries = {graph.name: _graph_entry(graph) for graph in graphs}
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": options.name,
+        "variant": config.variant,
+        "precision": options.precision,
+        "image": {
+            "resize": {"short_side": options.short_side, "long_side": options.long_side},
+            "channel_order": "bgr",
+            "mean": PIXEL_MEAN,
+            "std": PIXEL_STD,
+            "size_divisor": SIZE_DIVISOR,
+        },
+        "text": {
+            "tokenizer": "tokenizer.json",
+            "max_tokens": options.max_tokens,
+            "hidden_size": config.text.hidden_size,
+        },
+        "anchors": {"strides": STRIDES, "sizes": config.anchor_sizes},
+        "box_coder": {"weights": BOX_CODER_WEIGHTS, "max_log_scale": BOX_CODER_MAX_LOG_SCALE},
+        "postprocess": asdict(Postprocess(score_threshold=options.score_threshold)),
+        "graphs": {name: entries.get(name) for name in ("image_encoder", "text_encoder", "fusion", "head")},
+        "files": {path.name: _file_entry(path) for path in sorted(folder.iterdir())},
+        "source": {"weights": options.weights, "licence": options.licence},
+    }
+
+
+def _graph_entry(graph: Graph) -> dict:
+    return {
+        "file": f"{graph.name}.onnx",
+        "inputs": [asdict(port) for port in graph.inputs],
+        "outputs": [asdict(port) for port in graph.outputs],
+    }
+
+
+def _file_entry(path: Path) -> dict:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def write_manifest(folder: Path, content: dict) -> None:
+    (folder / "glip.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path, overwrite: bool) -> Iterator[Path]:
+    """A folder to write in that becomes `target` when the block ends well, and is removed otherwise."""
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists: choose another folder, or give --overwrite")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        partial.chmod(0o755)  # mkdtemp's folders are private
+        yield partial
+        old = None
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / target.name
+            target.rename(old)
+        partial.rename(target)
+        if old is not None:
+            shutil.rmtree(old.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
