@@ -1,0 +1,1 @@
+"""Training data that the project renders itself: scenes, and the prompts about them."""

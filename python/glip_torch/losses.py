@@ -1,0 +1,137 @@
+"""Training losses: which anchors answer for which box (ATSS), and how wrong the head is about words, boxes and centres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from glip_torch.head import HeadOutput
+from glip_torch.postprocess import decode_boxes
+
+#: ATSS: candidates per level and box.
+CANDIDATES = 9
+#: ATSS: an anchor's centre lies inside its box by more than this many pixels.
+MIN_INSIDE = 0.01
+FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
+BOX_LOSS_WEIGHT = 2.0
+#: Keeps the areas that GIoU divides by above zero.
+EPSILON = 1e-7
+
+
+@dataclass
+class Targets:
+    """A batch's truth, padded to the largest number of boxes in an image.
+
+    `boxes [batch, boxes, 4]` x1 y1 x2 y2 (inclusive) in pixels of the network input; `valid [batch, boxes]`, False for
+    padding; `tokens [batch, boxes, tokens]`, True where a token belongs to a phrase that means the box.
+    """
+
+    boxes: Tensor
+    valid: Tensor
+    tokens: Tensor
+
+
+@dataclass
+class Losses:
+    token: Tensor
+    box: Tensor
+    centerness: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return self.token + self.box + self.centerness
+
+
+def grounding_losses(
+    output: HeadOutput, attention_mask: Tensor, anchors: Tensor, level_counts: list[int], targets: Targets
+) -> Losses:
+    """The three losses of a batch; `anchors [anchors, 4]` and the number of anchors of each level."""
+    assigned = assign_anchors(anchors, level_counts, targets)
+    positive = assigned >= 0
+    image_index, anchor_index = positive.nonzero(as_tuple=True)
+    box_index = assigned[image_index, anchor_index]
+    count = max(len(box_index), 1)
+
+    token_targets = torch.zeros_like(output.logits)
+    token_targets[image_index, anchor_index] = targets.tokens[image_index, box_index].to(output.logits.dtype)
+    token_loss = token_focal_loss(output.logits, token_targets, attention_mask) / count
+    if len(box_index) == 0:
+        # Zero, but still a function of the outputs, so that every parameter has a gradient.
+        return Losses(token_loss, output.deltas.sum() * 0, output.centerness.sum() * 0)
+
+    anchors, boxes = anchors[anchor_index], targets.boxes[image_index, box_index]
+    weights = centerness_targets(anchors, boxes)
+    predicted = decode_boxes(output.deltas[positive], anchors)
+    box_loss = (generalized_iou_loss(predicted, boxes) * weights).sum() / weights.sum()
+    centerness_loss = F.binary_cross_entropy_with_logits(output.centerness[positive], weights, reduction="sum") / count
+    return Losses(token_loss, BOX_LOSS_WEIGHT * box_loss, centerness_loss)
+
+
+@torch.no_grad()
+def assign_anchors(anchors: Tensor, level_counts: list[int], targets: Targets) -> Tensor:
+    """Adaptive training sample selection (ATSS, CVPR 2020): each anchor's box, -1 for none; int64 [batch, anchors].
+
+    A box's candidates are the anchors nearest to its centre on every level. Those whose IoU reaches the candidates' mean
+    plus standard deviation, and whose centre is inside the box, are its positives; an anchor goes to the box with the
+    higher IoU.
+    """
+    boxes = targets.boxes
+    if boxes.shape[1] == 0:
+        return torch.full((len(boxes), len(anchors)), -1, device=boxes.device)
+    overlap = pairwise_iou(boxes, anchors)
+    anchor_centres = (anchors[:, :2] + anchors[:, 2:]) / 2
+    box_centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+    distance = (box_centres[:, :, None] - anchor_centres).square().sum(-1).sqrt()
+
+    candidates, first = [], 0
+    for level in distance.split(level_counts, dim=2):
+        candidates.append(level.topk(min(CANDIDATES, level.shape[2]), dim=2, largest=False).indices + first)
+        first += level.shape[2]
+    candidates = torch.cat(candidates, dim=2)
+
+    candidate_overlap = overlap.gather(2, candidates)
+    threshold = candidate_overlap.mean(2, keepdim=True) + candidate_overlap.std(2, keepdim=True)
+    centres = anchor_centres[candidates]
+    inside = torch.cat((centres - boxes[:, :, None, :2], boxes[:, :, None, 2:] - centres), dim=-1).amin(-1) > MIN_INSIDE
+    chosen = (candidate_overlap >= threshold) & inside & targets.valid[:, :, None]
+
+    claim = torch.full_like(overlap, -1.0).scatter_(2, candidates, torch.where(chosen, candidate_overlap, -1.0))
+    best, box = claim.max(dim=1)
+    return torch.where(best >= 0, box, -1)
+
+
+def pairwise_iou(boxes: Tensor, anchors: Tensor) -> Tensor:
+    """IoU of `boxes [batch, boxes, 4]` with `anchors [anchors, 4]`, "+1" widths; [batch, boxes, anchors]."""
+    boxes = boxes[:, :, None]
+    size = (torch.minimum(boxes[..., 2:], anchors[:, 2:]) - torch.maximum(boxes[..., :2], anchors[:, :2]) + 1).clamp(min=0)
+    shared = size.prod(-1)
+    return shared / ((boxes[..., 2:] - boxes[..., :2] + 1).prod(-1) + (anchors[:, 2:] - anchors[:, :2] + 1).prod(-1) - shared)
+
+
+def token_focal_loss(logits: Tensor, targets: Tensor, attention_mask: Tensor) -> Tensor:
+    """Focal loss summed over all anchors and all real tokens."""
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    probability = logits.sigmoid()
+    wrong = probability + targets - 2 * probability * targets
+    alpha = FOCAL_ALPHA * targets + (1 - FOCAL_ALPHA) * (1 - targets)
+    loss = alpha * wrong**FOCAL_GAMMA * cross_entropy
+    return (loss * (attention_mask[:, None, :] > 0)).sum()
+
+
+def centerness_targets(anchors: Tensor, boxes: Tensor) -> Tensor:
+    """How central each anchor's centre is in its box: 1 in the middle, 0 at an edge."""
+    centres = (anchors[:, :2] + anchors[:, 2:]) / 2
+    before, after = centres - boxes[:, :2], boxes[:, 2:] - centres
+    return (torch.minimum(before, after) / torch.maximum(before, after)).prod(-1).sqrt()
+
+
+def generalized_iou_loss(predicted: Tensor, boxes: Tensor) -> Tensor:
+    """1 - GIoU of each pair; corners are points here, so there is no "+1"."""
+    low, high = predicted[:, :2], torch.maximum(predicted[:, :2], predicted[:, 2:])
+    shared = (torch.minimum(high, boxes[:, 2:]) - torch.maximum(low, boxes[:, :2])).clamp(min=0).prod(-1)
+    union = (high - low).prod(-1) + (boxes[:, 2:] - boxes[:, :2]).prod(-1) - shared + EPSILON
+    enclosing = (torch.maximum(high, boxes[:, 2:]) - torch.minimum(low, boxes[:, :2])).prod(-1) + EPSILON
+    return 1 - shared / union + (enclosing - union) / enclosing
