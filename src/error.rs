@@ -83,6 +83,12 @@ pub enum Error {
     },
 
     // ---- The bundle ----
+    /// A detector was built without a model.
+    #[error(
+        "no model was given: call DetectorBuilder::dir or DetectorBuilder::bundle, \
+         or use Detector::from_dir"
+    )]
+    NoModel,
     /// A file of the bundle cannot be read.
     #[error("cannot read {path}: check that the bundle is complete, or export it again")]
     BundleFile {

@@ -8,6 +8,7 @@
 
 mod bundle;
 mod detection;
+mod detector;
 mod error;
 mod graph;
 pub mod postprocess;
@@ -16,10 +17,10 @@ mod prompt;
 mod runtime;
 
 pub use bundle::{
-    AnchorSpec, BoxCoderSpec, Bundle, FileSpec, GraphSpec, GraphSpecs, Manifest, PostprocessSpec,
-    SourceSpec, TensorSpec, TextSpec,
+    Bundle, FileSpec, GraphSpec, GraphSpecs, Manifest, SourceSpec, TensorSpec, TextSpec,
 };
 pub use detection::{BBox, Detection, Detections};
+pub use detector::{Detector, DetectorBuilder, ImageInput, PromptInput, Query, Scene};
 pub use error::{Error, Result};
 pub use graph::{
     FeaturePyramid, FusedFeatures, Fusion, GridSize, GroundingHead, HeadOutput, ImageEncoder,

@@ -160,12 +160,12 @@ fn values_that_make_no_sense_are_named() {
             json!([8, 16, 16, 64, 128]),
             "anchors.strides",
         ),
-        ("/anchors/sizes/0", json!(0), "anchors.sizes"),
-        ("/box_coder/weights/3", json!(-5), "box_coder.weights"),
+        ("/anchors/sizes/0", json!(0), "postprocess.anchors"),
+        ("/box_coder/weights/3", json!(-5), "postprocess.box_coder"),
         (
             "/box_coder/max_log_scale",
             json!(0),
-            "box_coder.max_log_scale",
+            "postprocess.box_coder",
         ),
         (
             "/postprocess/candidate_threshold",

@@ -8,7 +8,10 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{Error, PreprocessOptions, Preprocessor, Result};
+use crate::{
+    Error, PostprocessOptions, Postprocessor, PreprocessOptions, Preprocessor, Result,
+    postprocess::{AnchorOptions, BoxCoder},
+};
 
 /// The format that this version of the crate reads.
 const FORMAT_VERSION: u64 = 1;
@@ -33,11 +36,11 @@ pub struct Manifest {
     /// The tokenizer and its limits.
     pub text: TextSpec,
     /// Where the anchors are.
-    pub anchors: AnchorSpec,
+    pub anchors: AnchorOptions,
     /// How boxes are encoded.
-    pub box_coder: BoxCoderSpec,
-    /// Recommended post-processing.
-    pub postprocess: PostprocessSpec,
+    pub box_coder: BoxCoder,
+    /// Recommended thresholds and limits.
+    pub postprocess: PostprocessOptions,
     /// The graphs.
     pub graphs: GraphSpecs,
     /// Size and hash of every file but the manifest, by name.
@@ -56,42 +59,6 @@ pub struct TextSpec {
     pub max_tokens: usize,
     /// Width of the text states.
     pub hidden_size: usize,
-}
-
-/// Where the anchors are: one square anchor per cell of each level.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct AnchorSpec {
-    /// Pixels of the network input per cell, for each level.
-    pub strides: Vec<u32>,
-    /// Side of the anchor in pixels of the network input, for each level.
-    pub sizes: Vec<u32>,
-}
-
-/// How boxes are encoded relative to anchors.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct BoxCoderSpec {
-    /// Divisors of dx, dy, dw and dh.
-    pub weights: [f32; 4],
-    /// Upper bound of dw and dh after the division.
-    pub max_log_scale: f32,
-}
-
-/// Recommended post-processing.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct PostprocessSpec {
-    /// Phrase scores at or below it are dropped before anything else.
-    pub candidate_threshold: f32,
-    /// The most candidates that a level keeps.
-    pub candidates_per_level: usize,
-    /// Of two boxes of a phrase with more overlap (IoU) than this, the better one stays.
-    pub nms_iou_threshold: f32,
-    /// The most detections of an image.
-    pub max_detections: usize,
-    /// Detections below this score are not shown.
-    pub score_threshold: f32,
 }
 
 /// The graphs of a model.
@@ -189,22 +156,13 @@ impl Check<'_> {
     fn manifest(&self, manifest: &Manifest) -> Result<()> {
         self.image(&manifest.image)?;
         self.text(&manifest.text)?;
-        self.anchors(&manifest.anchors)?;
-        self.box_coder(&manifest.box_coder)?;
-        self.postprocess(&manifest.postprocess)?;
+        self.postprocess(manifest)?;
         self.files(manifest)
     }
 
     /// What the preprocessor refuses, and a divisor that the encoder's coarsest stage cannot take.
     fn image(&self, image: &PreprocessOptions) -> Result<()> {
-        Preprocessor::new(image.clone()).map_err(|error| match error {
-            Error::InvalidOption {
-                option,
-                found,
-                expected,
-            } => self.error(&format!("image.{option}"), found, expected),
-            error => error,
-        })?;
+        Preprocessor::new(image.clone()).map_err(|error| self.in_section("image", error))?;
         let divisor = image.size_divisor;
         let field = "image.size_divisor";
         self.require(
@@ -223,46 +181,20 @@ impl Check<'_> {
         self.require(width > 0, "text.hidden_size", width, "at least 1")
     }
 
-    fn anchors(&self, anchors: &AnchorSpec) -> Result<()> {
-        let expected = "five sizes above 0, in rising order";
-        for (field, sizes) in [
-            ("anchors.strides", &anchors.strides),
-            ("anchors.sizes", &anchors.sizes),
-        ] {
-            let rising = sizes.is_sorted_by(|a, b| a < b);
-            let valid = sizes.len() == LEVELS && rising && !sizes.contains(&0);
-            self.require(valid, field, sizes, expected)?;
-        }
-        Ok(())
-    }
-
-    fn box_coder(&self, coder: &BoxCoderSpec) -> Result<()> {
-        let positive = |x: &f32| x.is_finite() && *x > 0.0;
-        let weights = &coder.weights;
-        let valid = weights.iter().all(positive);
-        self.require(valid, "box_coder.weights", weights, "four numbers above 0")?;
-        let scale = coder.max_log_scale;
-        let field = "box_coder.max_log_scale";
-        self.require(positive(&scale), field, scale, "a number above 0")
-    }
-
-    fn postprocess(&self, options: &PostprocessSpec) -> Result<()> {
-        for (field, value) in [
-            ("candidate_threshold", options.candidate_threshold),
-            ("nms_iou_threshold", options.nms_iou_threshold),
-            ("score_threshold", options.score_threshold),
-        ] {
-            let valid = (0.0..=1.0).contains(&value);
-            self.require(valid, &format!("postprocess.{field}"), value, "0 to 1")?;
-        }
-        for (field, value) in [
-            ("candidates_per_level", options.candidates_per_level),
-            ("max_detections", options.max_detections),
-        ] {
-            let field = format!("postprocess.{field}");
-            self.require(value > 0, &field, value, "at least 1")?;
-        }
-        Ok(())
+    /// What the postprocessor refuses, and levels that the graphs do not have.
+    fn postprocess(&self, manifest: &Manifest) -> Result<()> {
+        let anchors = &manifest.anchors;
+        let options = manifest.postprocess.clone();
+        Postprocessor::new(options, anchors.clone(), manifest.box_coder)
+            .map_err(|error| self.in_section("postprocess", error))?;
+        let rising = |pixels: &[u32]| pixels.is_sorted_by(|a, b| a < b);
+        let valid = anchors.strides.len() == LEVELS && rising(&anchors.strides);
+        self.require(
+            valid,
+            "anchors.strides",
+            &anchors.strides,
+            "five, in rising order",
+        )
     }
 
     /// Every file that is used is listed, and no name leads out of the bundle.
@@ -296,6 +228,18 @@ impl Check<'_> {
             self.require(valid, &field, &file.sha256, "64 hexadecimal digits")?;
         }
         Ok(())
+    }
+
+    /// An option that was refused, as the manifest's field of that name.
+    fn in_section(&self, section: &str, error: Error) -> Error {
+        match error {
+            Error::InvalidOption {
+                option,
+                found,
+                expected,
+            } => self.error(&format!("{section}.{option}"), found, expected),
+            error => error,
+        }
     }
 
     fn require(&self, valid: bool, field: &str, found: impl Debug, expected: &str) -> Result<()> {

@@ -10,10 +10,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-pub use manifest::{
-    AnchorSpec, BoxCoderSpec, FileSpec, GraphSpec, GraphSpecs, Manifest, PostprocessSpec,
-    SourceSpec, TensorSpec, TextSpec,
-};
+pub use manifest::{FileSpec, GraphSpec, GraphSpecs, Manifest, SourceSpec, TensorSpec, TextSpec};
 
 use crate::{Error, Result};
 
@@ -67,12 +64,23 @@ impl Bundle {
     ///
     /// # Example
     ///
-    /// ```ignore
+    /// ```
+    /// use glip::Bundle;
+    ///
+    /// # macro_rules! include_bytes {
+    /// #     ($name:literal) => {
+    /// #         core::include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/", $name))
+    /// #     };
+    /// # }
     /// let bundle = Bundle::from_bytes([
-    ///     ("glip.json", include_bytes!("model/glip.json").as_slice()),
-    ///     ("tokenizer.json", include_bytes!("model/tokenizer.json").as_slice()),
-    ///     // and the graphs
+    ///     ("glip.json", &include_bytes!("colour_without_fusion/glip.json")[..]),
+    ///     ("tokenizer.json", include_bytes!("colour_without_fusion/tokenizer.json")),
+    ///     ("image_encoder.onnx", include_bytes!("colour_without_fusion/image_encoder.onnx")),
+    ///     ("text_encoder.onnx", include_bytes!("colour_without_fusion/text_encoder.onnx")),
+    ///     ("head.onnx", include_bytes!("colour_without_fusion/head.onnx")),
     /// ])?;
+    /// assert_eq!(bundle.manifest().variant, "GLIP-T (A)");
+    /// # Ok::<(), glip::Error>(())
     /// ```
     pub fn from_bytes(
         files: impl IntoIterator<Item = (&'static str, &'static [u8])>,

@@ -61,6 +61,11 @@ impl Fusion {
         Ok(Self(Some(graph)))
     }
 
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
     /// The device the graph runs on; `None` if the model has no fusion.
     pub fn device(&self) -> Option<Device> {
         self.0.as_ref().map(CheckedGraph::device)

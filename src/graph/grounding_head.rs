@@ -31,7 +31,7 @@ static SIGNATURE: Signature = Signature {
 /// The head: aligns every anchor with every token, and places a box on it.
 ///
 /// For your own scoring and selection of boxes, take its output from here and the parts you need
-/// from `glip::postprocess`.
+/// from [`postprocess`](crate::postprocess).
 ///
 /// Calls queue, unless [`SessionOptions::sessions`] is more than 1. Clones share the sessions.
 #[derive(Clone)]
@@ -47,6 +47,11 @@ impl GroundingHead {
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
         let file = bundle.file(&bundle.manifest().graphs.head.file)?;
         CheckedGraph::load(runtime, &file, &SIGNATURE, options).map(Self)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn from_graph(graph: std::sync::Arc<dyn super::Graph>) -> Self {
+        Self(CheckedGraph::new(&SIGNATURE, graph))
     }
 
     /// The device the graph runs on.

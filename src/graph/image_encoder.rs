@@ -45,6 +45,11 @@ impl ImageEncoder {
         CheckedGraph::load(runtime, &file, &SIGNATURE, options).map(Self)
     }
 
+    #[cfg(test)]
+    pub(crate) fn from_graph(graph: std::sync::Arc<dyn super::Graph>) -> Self {
+        Self(CheckedGraph::new(&SIGNATURE, graph))
+    }
+
     /// The device the graph runs on.
     pub fn device(&self) -> Device {
         self.0.device()

@@ -15,3 +15,9 @@ pub use fusion::{FusedFeatures, Fusion};
 pub use grounding_head::{GroundingHead, HeadOutput};
 pub use image_encoder::{FeaturePyramid, ImageEncoder};
 pub use text_encoder::{TextEncoder, TextFeatures};
+
+#[cfg(test)]
+pub(crate) use {
+    checked::Graph,
+    tensor::{Input, Tensor},
+};

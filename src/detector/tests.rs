@@ -1,0 +1,297 @@
+//! The whole detector on graphs that are plain functions, without ONNX Runtime.
+
+use std::sync::Mutex;
+
+use image::{DynamicImage, Rgb, RgbImage, imageops};
+use ndarray::{Array3, Array4, ArrayD, Axis};
+
+use super::*;
+use crate::{
+    Error, PreprocessOptions, ResizeRule,
+    graph::{Graph, Input, Tensor},
+    postprocess::PostprocessOptions,
+};
+
+const STRIDES: [usize; 5] = [8, 16, 32, 64, 128];
+
+/// A graph that is a function, and remembers the shape of its first input on each run.
+struct Fake<F> {
+    function: F,
+    shapes: Mutex<Vec<Vec<usize>>>,
+}
+
+impl<F: Fn(&[ArrayD<f32>]) -> Vec<ArrayD<f32>> + Send + Sync> Graph for Fake<F> {
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
+
+    fn run(&self, inputs: &[Input<'_>]) -> Result<Vec<Tensor>> {
+        let inputs: Vec<_> = inputs.iter().map(to_array).collect();
+        self.shapes.lock().unwrap().push(inputs[0].shape().to_vec());
+        Ok((self.function)(&inputs)
+            .into_iter()
+            .map(Tensor::Host)
+            .collect())
+    }
+}
+
+fn to_array(input: &Input<'_>) -> ArrayD<f32> {
+    match input {
+        Input::Floats(array) => array.to_owned(),
+        Input::Integers(array) => array.mapv(|x| x as f32),
+        Input::Tensor(Tensor::Host(array)) => array.clone(),
+        Input::Tensor(Tensor::Runtime(_)) => panic!("fakes make host tensors"),
+    }
+}
+
+fn fake<F>(function: F) -> Arc<Fake<F>>
+where
+    F: Fn(&[ArrayD<f32>]) -> Vec<ArrayD<f32>> + Send + Sync,
+{
+    Arc::new(Fake {
+        function,
+        shapes: Mutex::default(),
+    })
+}
+
+/// One channel: the first of the network input (red), at the first pixel of each cell.
+fn encode_pixels(inputs: &[ArrayD<f32>]) -> Vec<ArrayD<f32>> {
+    let pixels = &inputs[0];
+    let level = |stride: usize| {
+        let (batch, height, width) = (pixels.shape()[0], pixels.shape()[2], pixels.shape()[3]);
+        let size = (batch, 1, height.div_ceil(stride), width.div_ceil(stride));
+        let cell = |(b, _, y, x)| pixels[[b, 0, y * stride, x * stride]];
+        Array4::from_shape_fn(size, cell).into_dyn()
+    };
+    STRIDES.map(level).to_vec()
+}
+
+fn encode_tokens(inputs: &[ArrayD<f32>]) -> Vec<ArrayD<f32>> {
+    let states = inputs[0].clone().insert_axis(Axis(2));
+    vec![states.clone(), states]
+}
+
+/// Every token is aligned with red cells. A red brighter than 2 becomes NaN.
+fn align(inputs: &[ArrayD<f32>]) -> Vec<ArrayD<f32>> {
+    let (levels, text) = inputs.split_at(5);
+    let (batch, tokens) = (text[0].shape()[0], text[0].shape()[1]);
+    let red = |image: usize| {
+        levels
+            .iter()
+            .flat_map(move |map| map.index_axis(Axis(0), image).to_owned())
+    };
+    let anchors = red(0).count();
+    let red: Vec<Vec<f32>> = (0..batch).map(|image| red(image).collect()).collect();
+    let logit = |(image, anchor, _): (usize, usize, usize)| match red[image][anchor] {
+        red if red > 2.0 => f32::NAN,
+        red => 8.0 * red,
+    };
+    vec![
+        Array3::from_shape_fn((batch, anchors, tokens), logit).into_dyn(),
+        Array3::zeros((batch, anchors, 4)).into_dyn(),
+        ArrayD::from_elem(vec![batch, anchors], 9.0),
+    ]
+}
+
+/// A detector of red things, and the shapes its image encoder has been given.
+fn detector(max_batch: usize) -> (Detector, impl Fn() -> Vec<Vec<usize>>) {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/colour_without_fusion"
+    );
+    let manifest = crate::Bundle::from_dir(folder).unwrap().manifest().clone();
+    let tokenizer = std::fs::read(format!("{folder}/tokenizer.json")).unwrap();
+    let options: PreprocessOptions = manifest.image.clone().with_resize(ResizeRule {
+        short_side: 96,
+        long_side: 160,
+    });
+    let encoder = fake(encode_pixels);
+    let parts = Parts {
+        preprocessor: Preprocessor::new(options).unwrap(),
+        tokenizer: Tokenizer::from_bytes(&tokenizer, manifest.text.max_tokens).unwrap(),
+        image_encoder: ImageEncoder::from_graph(encoder.clone()),
+        text_encoder: TextEncoder::from_graph(fake(encode_tokens)),
+        fusion: Fusion::none(),
+        head: GroundingHead::from_graph(fake(align)),
+        postprocessor: Postprocessor::new(
+            PostprocessOptions::default(),
+            manifest.anchors.clone(),
+            manifest.box_coder,
+        )
+        .unwrap(),
+        max_batch,
+        manifest,
+    };
+    let shapes = move || encoder.shapes.lock().unwrap().clone();
+    (Detector(Arc::new(parts)), shapes)
+}
+
+/// A black picture with one red cell of 8 x 8 pixels.
+fn picture(width: u32, height: u32, cell: (i64, i64)) -> RgbImage {
+    let mut picture = RgbImage::new(width, height);
+    let red = RgbImage::from_pixel(8, 8, Rgb([255, 0, 0]));
+    imageops::replace(&mut picture, &red, 8 * cell.0, 8 * cell.1);
+    picture
+}
+
+/// Where the best detection is, by the centre of its box in cells.
+fn cell(found: &Detections) -> Option<(i64, i64)> {
+    let best = found.iter().next()?.bbox;
+    let centre = |low: f32, high: f32| ((low + high) / 16.0_f32).floor() as i64;
+    Some((centre(best.x1(), best.x2()), centre(best.y1(), best.y2())))
+}
+
+#[test]
+fn the_four_kinds_of_input_find_the_same() {
+    let (detector, shapes) = detector(4);
+    let picture = picture(160, 96, (9, 5));
+
+    let found = detector.ground(&picture, "red").unwrap();
+    assert_eq!(cell(&found), Some((9, 5)));
+    assert_eq!(found.as_slice()[0].phrase, "red");
+
+    let scene = detector.encode_image(&picture).unwrap();
+    let query = detector.encode_prompt(&Prompt::from("red")).unwrap();
+    let runs = shapes().len();
+    assert_eq!(detector.ground(&scene, "red").unwrap(), found);
+    assert_eq!(detector.ground(&scene, &query).unwrap(), found);
+    assert_eq!(shapes().len(), runs, "a scene is not encoded again");
+    assert_eq!(detector.ground(&picture, &query).unwrap(), found);
+    assert_eq!(
+        detector
+            .ground(&DynamicImage::from(picture), Prompt::from("red"))
+            .unwrap(),
+        found
+    );
+}
+
+#[test]
+fn nothing_found_is_an_empty_result() {
+    let (detector, _) = detector(4);
+
+    let found = detector
+        .ground(&RgbImage::new(160, 96), "red . green")
+        .unwrap();
+
+    assert!(found.is_empty());
+}
+
+#[test]
+fn a_batch_has_one_result_per_image_in_their_order() {
+    let (detector, shapes) = detector(3);
+    let wide = [(3, 3), (5, 7), (14, 6), (12, 8), (4, 4)].map(|cell| picture(160, 96, cell));
+    let tall = picture(96, 160, (4, 11));
+    let scene = detector.encode_image(&picture(160, 96, (10, 6))).unwrap();
+    let before = shapes().len();
+    let images: Vec<ImageInput<'_>> = vec![
+        (&wide[0]).into(),
+        (&scene).into(),
+        (&wide[1]).into(),
+        (&tall).into(),
+        (&wide[2]).into(),
+        (&wide[3]).into(),
+        (&wide[4]).into(),
+    ];
+
+    let found = detector.ground_batch(images, "red").unwrap();
+
+    let cells: Vec<_> = found.iter().map(cell).collect();
+    let expected = [(3, 3), (10, 6), (5, 7), (4, 11), (14, 6), (12, 8), (4, 4)];
+    assert_eq!(cells, expected.map(Some));
+    // At most three together, and never with padding to fit a neighbour.
+    let shapes = shapes().split_off(before);
+    assert_eq!(shapes, [[3, 3, 96, 160], [2, 3, 96, 160], [1, 3, 160, 96]]);
+}
+
+#[test]
+fn an_empty_batch_is_an_empty_result() {
+    let (detector, _) = detector(4);
+
+    assert!(
+        detector
+            .ground_batch::<[&RgbImage; 0]>([], "red")
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn the_callers_phrase_index_is_kept() {
+    let (detector, _) = detector(4);
+
+    let found = detector
+        .ground(&picture(160, 96, (9, 5)), "green . red")
+        .unwrap();
+
+    // The fake aligns every word with red.
+    let mut indices: Vec<_> = found
+        .iter()
+        .map(|d| (d.phrase_index, d.phrase.as_str()))
+        .collect();
+    indices.sort_unstable();
+    assert_eq!(indices, [(0, "green"), (1, "red")]);
+}
+
+#[test]
+fn nan_in_the_heads_output_is_an_error() {
+    let (mut detector, _) = detector(4);
+    let parts = Arc::get_mut(&mut detector.0).unwrap();
+    // A smaller deviation makes the same red larger than 2.
+    let options = parts.preprocessor.options().clone().with_std([30.0; 3]);
+    parts.preprocessor = Preprocessor::new(options).unwrap();
+
+    let error = detector
+        .ground(&picture(160, 96, (9, 5)), "red")
+        .unwrap_err();
+
+    let named = matches!(&error, Error::NonFinite { graph, tensor, value }
+        if graph == "head" && tensor == "logits" && value.is_nan());
+    assert!(named, "{error}");
+}
+
+#[test]
+fn bad_inputs_are_errors_of_their_own() {
+    let (detector, _) = detector(4);
+    let image = picture(160, 96, (9, 5));
+
+    let empty = detector.ground(&image, "").unwrap_err();
+    assert!(matches!(empty, Error::EmptyPrompt), "{empty}");
+    let long = "red . ".repeat(20);
+    let long = detector.ground(&image, &long).unwrap_err();
+    assert!(
+        matches!(long, Error::PromptTooLong { limit: 12, .. }),
+        "{long}"
+    );
+    let nothing = detector.ground(&RgbImage::new(0, 5), "red").unwrap_err();
+    assert!(matches!(nothing, Error::EmptyImage { .. }), "{nothing}");
+    let nothing = detector
+        .ground_batch([&image, &RgbImage::new(5, 0)], "red")
+        .unwrap_err();
+    assert!(matches!(nothing, Error::EmptyImage { .. }), "{nothing}");
+}
+
+#[test]
+fn a_detector_can_be_shared_between_threads() {
+    fn check<T: Send + Sync + Clone + 'static>() {}
+    check::<Detector>();
+    check::<Scene>();
+    check::<Query>();
+}
+
+#[test]
+fn builders_refuse_what_cannot_be_built() {
+    let error = Detector::builder().build().unwrap_err();
+    assert!(matches!(error, Error::NoModel), "{error}");
+
+    let error = Detector::builder().max_batch(0).build().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::InvalidOption {
+                option: "max_batch",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}

@@ -1,0 +1,197 @@
+//! The whole detector over ONNX Runtime, on hand-made models that find colours.
+
+#![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
+
+mod common;
+
+use std::thread;
+
+use common::fixture;
+use glip::{BBox, Detection, Detector, Device, Error, ImageInput, Prompt, ResizeRule};
+use image::{Rgb, RgbImage, imageops};
+
+const GREY: Rgb<u8> = Rgb([90; 3]);
+const RED: Rgb<u8> = Rgb([255, 0, 0]);
+const BLUE: Rgb<u8> = Rgb([0, 0, 255]);
+
+/// A grey picture with dots of 8 pixels at these corners.
+fn picture(width: u32, height: u32, dots: &[(Rgb<u8>, i64, i64)]) -> RgbImage {
+    let mut picture = RgbImage::from_pixel(width, height, GREY);
+    for &(colour, x, y) in dots {
+        imageops::replace(&mut picture, &RgbImage::from_pixel(8, 8, colour), x, y);
+    }
+    picture
+}
+
+/// Checks that a detection is the box of 64 pixels around the dot at this corner.
+fn assert_around(detection: &Detection, x: i64, y: i64, scale: f32) {
+    let middle = [x, y].map(|corner| (corner as f32 + 3.5) * scale);
+    let half = 31.5 * scale;
+    let (left, top) = (middle[0] - half, middle[1] - half);
+    let square = BBox::new(left, top, left + 2.0 * half, top + 2.0 * half).unwrap();
+    assert!(
+        detection.bbox.iou(&square) > 0.95,
+        "{detection:?} is not at {square:?}"
+    );
+}
+
+#[test]
+fn each_colour_is_found_where_it_is() {
+    for name in ["colour", "colour_without_fusion"] {
+        let detector = Detector::from_dir(fixture(name)).unwrap();
+        let small = picture(160, 128, &[(RED, 48, 64), (BLUE, 96, 40)]);
+        // The model resizes it back to that size.
+        let picture = imageops::resize(&small, 320, 256, imageops::Nearest);
+
+        let found = detector.ground(&picture, "blue . red . green").unwrap();
+
+        assert_around(found.of_phrase(0).next().unwrap(), 96, 40, 2.0);
+        assert_around(found.of_phrase(1).next().unwrap(), 48, 64, 2.0);
+        assert_eq!(found.of_phrase(2).count(), 0, "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn captions_keep_the_callers_phrases() {
+    let detector = Detector::from_dir(fixture("colour")).unwrap();
+    let picture = picture(160, 128, &[(RED, 48, 32)]);
+    let prompt = Prompt::caption("blue beside red").phrases(["red", "blue"]);
+
+    let found = detector.ground(&picture, prompt).unwrap();
+
+    assert!(
+        found
+            .iter()
+            .all(|d| (d.phrase_index, &*d.phrase) == (0, "red"))
+    );
+    assert_around(&found.as_slice()[0], 48, 32, 1.0);
+}
+
+/// GLIP does not mask padding: an image must come out of a batch as it comes out alone.
+#[test]
+fn neighbours_in_a_batch_do_not_change_an_image() {
+    let detector = Detector::from_dir(fixture("colour")).unwrap();
+    let pictures = [
+        picture(160, 128, &[(RED, 16, 32)]),
+        picture(128, 160, &[(RED, 32, 64)]),
+        picture(150, 128, &[(BLUE, 40, 24), (RED, 80, 60)]),
+        picture(256, 128, &[]),
+        picture(160, 128, &[(BLUE, 64, 64)]),
+    ];
+    let scene = detector.encode_image(&pictures[2]).unwrap();
+    let mut images: Vec<ImageInput<'_>> = pictures.iter().map(Into::into).collect();
+    images.insert(1, (&scene).into());
+
+    let together = detector.ground_batch(images, "red . blue").unwrap();
+
+    let order = [0, 2, 1, 2, 3, 4];
+    assert_eq!(together.len(), order.len());
+    assert!(together[4].is_empty());
+    for (together, index) in together.iter().zip(order) {
+        let alone = detector.ground(&pictures[index], "red . blue").unwrap();
+        assert_eq!(together, &alone, "picture {index}");
+    }
+}
+
+#[test]
+fn a_prompt_is_encoded_once_for_many_images() {
+    let detector = Detector::from_dir(fixture("colour")).unwrap();
+    let query = detector
+        .encode_prompt(&Prompt::categories(["blue", "red"]))
+        .unwrap();
+
+    for (x, y) in [(32, 40), (80, 56)] {
+        let picture = picture(160, 128, &[(RED, x, y)]);
+        let found = detector.ground(&picture, &query).unwrap();
+        assert_eq!((found.len(), &*found.as_slice()[0].phrase), (1, "red"));
+        assert_around(&found.as_slice()[0], x, y, 1.0);
+    }
+}
+
+#[test]
+fn one_detector_serves_many_threads() {
+    let detector = Detector::builder()
+        .dir(fixture("colour"))
+        .sessions(2)
+        .threads(1)
+        .build()
+        .unwrap();
+    let prompts = ["red", "blue", "red . blue", "blue . green . red"];
+    let picture = picture(160, 128, &[(RED, 16, 32), (BLUE, 88, 48)]);
+    let expected = prompts.map(|prompt| detector.ground(&picture, prompt).unwrap());
+
+    thread::scope(|scope| {
+        for start in 0..6 {
+            let (detector, picture, expected) = (detector.clone(), &picture, &expected);
+            scope.spawn(move || {
+                for round in start..start + 12 {
+                    let index = round % prompts.len();
+                    let found = detector.ground(picture, prompts[index]).unwrap();
+                    assert_eq!(found, expected[index]);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn options_of_the_builder_reach_their_parts() {
+    let rule = ResizeRule {
+        short_side: 64,
+        long_side: 100,
+    };
+    let detector = Detector::builder()
+        .dir(fixture("colour"))
+        .resize(rule)
+        .score_threshold(0.999)
+        .build()
+        .unwrap();
+
+    assert_eq!(detector.preprocessor().options().resize, rule);
+    let picture = picture(160, 128, &[(RED, 16, 32)]);
+    let scene = detector.encode_image(&picture).unwrap();
+    assert_eq!(scene.geometry().resized.width, 80);
+    assert!(detector.ground(&scene, "red").unwrap().is_empty());
+    assert_eq!(detector.device(), Device::Cpu);
+}
+
+#[test]
+fn a_device_is_never_exchanged_silently() {
+    let builder = Detector::builder()
+        .dir(fixture("colour"))
+        .device(Device::Cuda(250));
+
+    let error = builder.clone().build().unwrap_err();
+    let detector = builder.allow_cpu_fallback().build().unwrap();
+
+    assert!(matches!(error, Error::DeviceUnavailable { .. }), "{error}");
+    assert_eq!(detector.device(), Device::Cpu);
+}
+
+#[test]
+fn nan_is_an_error_and_the_detector_goes_on() {
+    let detector = Detector::from_dir(fixture("colour")).unwrap();
+    let picture = picture(160, 128, &[(RED, 16, 32)]);
+
+    let error = detector.ground(&picture, "red . nan").unwrap_err();
+
+    assert!(matches!(error, Error::NonFinite { .. }), "{error}");
+    assert!(!detector.ground(&picture, "red").unwrap().is_empty());
+}
+
+#[test]
+fn extreme_pictures_work_or_say_why_not() {
+    let detector = Detector::from_dir(fixture("colour")).unwrap();
+    for (width, height) in [(1, 1), (1, 10_000), (10_000, 1)] {
+        let picture = RgbImage::from_pixel(width, height, RED);
+
+        let found = detector.ground(&picture, "red").unwrap();
+
+        // Of the thin ones, padding fills most of every cell.
+        assert_eq!(found.is_empty(), width != height);
+        let inside = |bbox: BBox| bbox.x2() <= width as f32 && bbox.y2() <= height as f32;
+        assert!(found.iter().all(|detection| inside(detection.bbox)));
+    }
+    let error = detector.ground(&RgbImage::new(0, 0), "red").unwrap_err();
+    assert!(matches!(error, Error::EmptyImage { .. }), "{error}");
+}
