@@ -16,12 +16,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..config import STRIDES, GLIPConfig
-from .graphs import SIZE_DIVISOR, Graph
+from ..preprocess import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
+from .graphs import Graph
 
 FORMAT_VERSION = 1
-#: BGR, on the 0..255 scale: what every released GLIP was trained with.
-PIXEL_MEAN = (103.53, 116.28, 123.675)
-PIXEL_STD = (57.375, 57.12, 58.395)
 BOX_CODER_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 BOX_CODER_MAX_LOG_SCALE = math.log(1000 / 16)
 

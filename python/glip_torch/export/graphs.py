@@ -14,8 +14,6 @@ from ..model import GLIP
 from ..text_encoder import mask_padding
 
 LEVELS = range(len(STRIDES))
-#: Image sides are multiples of this.
-SIZE_DIVISOR = 32
 
 
 @dataclass(frozen=True)

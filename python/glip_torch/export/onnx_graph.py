@@ -11,7 +11,8 @@ import onnx
 import torch
 from onnxscript import opset22
 
-from .graphs import SIZE_DIVISOR, Graph, InputSize, Port
+from ..preprocess import SIZE_DIVISOR
+from .graphs import Graph, InputSize, Port
 
 OPSET = 22
 #: The size that graphs are traced at. Any will do, as long as no two dimensions are equal by chance.
