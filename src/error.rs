@@ -247,16 +247,6 @@ pub enum Error {
         /// The bytes that were given.
         found: usize,
     },
-    /// An image cannot be resized.
-    #[error("cannot resize an image from {from} to {to} pixels")]
-    Resize {
-        /// The image's size.
-        from: ImageSize,
-        /// The size it should get.
-        to: ImageSize,
-        /// What the resizer said.
-        source: Source,
-    },
     /// A batch without images.
     #[error("a batch needs at least one image")]
     EmptyBatch,

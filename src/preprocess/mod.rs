@@ -1,11 +1,9 @@
 //! From an image to the network's input: resize, normalise, pad.
 
 mod geometry;
+mod resize;
 mod source_image;
 
-use std::borrow::Cow;
-
-use fast_image_resize as fir;
 use ndarray::{Array4, ArrayView4, ArrayViewMut3, Axis, s};
 use serde::{Deserialize, Serialize};
 
@@ -148,9 +146,9 @@ impl PreprocessOptions {
 
 /// Turns images into the network's input, as the official evaluation does.
 ///
-/// The image is resized (bilinear with antialiasing on 8-bit RGB, as Pillow does it, to within one
-/// level of 255), put into the model's channel order, normalised, and padded with zeros on the
-/// right and at the bottom.
+/// The image is resized (bilinear with antialiasing on 8-bit RGB, equal to Pillow's to the last
+/// bit), put into the model's channel order, normalised, and padded with zeros on the right and at
+/// the bottom.
 ///
 /// ```
 /// use glip::{ImageSize, PreprocessOptions, Preprocessor};
@@ -240,7 +238,7 @@ impl Preprocessor {
             .zip(&geometries)
             .zip(pixels.axis_iter_mut(Axis(0)))
         {
-            let resized = resize(image, geometry.resized)?;
+            let resized = resize::resize(image.rgb(), image.size(), geometry.resized);
             self.normalise(&resized, geometry.resized, input);
         }
         Ok(PixelBatch { pixels, geometries })
@@ -276,39 +274,6 @@ fn common_padded_size(geometries: &[ImageGeometry]) -> Result<ImageSize> {
             found: geometries[index].padded,
         }),
     }
-}
-
-/// The image's pixels at this size: 8-bit RGB, borrowed if they already have it.
-///
-/// First all rows become shorter, then all columns: Pillow's order. In one call fast_image_resize
-/// takes the other order, and as both round to 8 bits in between, one pixel in six would come out a
-/// level off; so it is one in a thousand.
-fn resize<'a>(image: &'a SourceImage<'_>, size: ImageSize) -> Result<Cow<'a, [u8]>> {
-    let original = image.size();
-    let narrowed = ImageSize {
-        width: size.width,
-        height: original.height,
-    };
-    let pixels = convolve(Cow::Borrowed(image.rgb()), original, narrowed)?;
-    convolve(pixels, narrowed, size)
-}
-
-/// Pillow's `BILINEAR`: a convolution with a triangle that widens with the reduction.
-fn convolve(rgb: Cow<'_, [u8]>, from: ImageSize, to: ImageSize) -> Result<Cow<'_, [u8]>> {
-    if from == to {
-        return Ok(rgb);
-    }
-    let pixel_type = fir::PixelType::U8x3;
-    let algorithm = fir::ResizeAlg::Convolution(fir::FilterType::Bilinear);
-    let options = fir::ResizeOptions::new().resize_alg(algorithm);
-    let failed = |source| Error::Resize { from, to, source };
-    let source = fir::images::ImageRef::new(from.width, from.height, &rgb, pixel_type)
-        .map_err(|error| failed(error.into()))?;
-    let mut resized = fir::images::Image::new(to.width, to.height, pixel_type);
-    fir::Resizer::new()
-        .resize(&source, &mut resized, &options)
-        .map_err(|error| failed(error.into()))?;
-    Ok(Cow::Owned(resized.into_vec()))
 }
 
 /// Images as the network takes them, all of one padded size.

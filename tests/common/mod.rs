@@ -1,7 +1,9 @@
 //! What several test files need.
 
 #![allow(dead_code)] // Each test file uses a part of it.
-#![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
+#![allow(clippy::unwrap_used, clippy::panic)] // Clippy does not see that helpers of tests are tests.
+
+pub(crate) mod golden;
 
 use std::{
     fs,
