@@ -9,6 +9,8 @@
 mod bundle;
 mod detection;
 mod detector;
+#[cfg(feature = "draw")]
+mod draw;
 mod error;
 mod graph;
 pub mod postprocess;
@@ -21,6 +23,8 @@ pub use bundle::{
 };
 pub use detection::{BBox, Detection, Detections};
 pub use detector::{Detector, DetectorBuilder, ImageInput, PromptInput, Query, Scene};
+#[cfg(feature = "draw")]
+pub use draw::draw_detections;
 pub use error::{Error, Result};
 pub use graph::{
     FeaturePyramid, FusedFeatures, Fusion, GridSize, GroundingHead, HeadOutput, ImageEncoder,
