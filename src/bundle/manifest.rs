@@ -181,12 +181,9 @@ impl Check<'_> {
         self.require(width > 0, "text.hidden_size", width, "at least 1")
     }
 
-    /// What the postprocessor refuses, and levels that the graphs do not have.
+    /// Levels that the graphs do not have, and what the postprocessor refuses.
     fn postprocess(&self, manifest: &Manifest) -> Result<()> {
         let anchors = &manifest.anchors;
-        let options = manifest.postprocess.clone();
-        Postprocessor::new(options, anchors.clone(), manifest.box_coder)
-            .map_err(|error| self.in_section("postprocess", error))?;
         let rising = |pixels: &[u32]| pixels.is_sorted_by(|a, b| a < b);
         let valid = anchors.strides.len() == LEVELS && rising(&anchors.strides);
         self.require(
@@ -194,7 +191,11 @@ impl Check<'_> {
             "anchors.strides",
             &anchors.strides,
             "five, in rising order",
-        )
+        )?;
+        let options = manifest.postprocess.clone();
+        Postprocessor::new(options, anchors.clone(), manifest.box_coder)
+            .map_err(|error| self.in_section("postprocess", error))?;
+        Ok(())
     }
 
     /// Every file that is used is listed, and no name leads out of the bundle.

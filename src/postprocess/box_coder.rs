@@ -38,15 +38,12 @@ impl Default for BoxCoder {
 
 impl BoxCoder {
     pub(super) fn validate(&self) -> Result<()> {
-        let valid = self
-            .weights
-            .iter()
-            .all(|weight| weight.is_finite() && *weight > 0.0);
-        if !valid || !self.max_log_scale.is_finite() {
+        let is_positive = |value: &f32| value.is_finite() && *value > 0.0;
+        if !self.weights.iter().all(is_positive) || !is_positive(&self.max_log_scale) {
             return Err(Error::InvalidOption {
                 option: "box_coder",
                 found: format!("{self:?}"),
-                expected: "four weights above 0 and a finite limit",
+                expected: "four weights and a limit, all above 0",
             });
         }
         Ok(())
@@ -112,7 +109,11 @@ mod tests {
             max_log_scale: f32::INFINITY,
             ..BoxCoder::default()
         };
-        for coder in [zero_weight, no_limit] {
+        let no_growth = BoxCoder {
+            max_log_scale: 0.0,
+            ..BoxCoder::default()
+        };
+        for coder in [zero_weight, no_limit, no_growth] {
             assert!(matches!(coder.validate(), Err(Error::InvalidOption { .. })));
         }
     }
