@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from glip_torch.checkpoint import CheckpointError, infer_config, load_checkpoint, read_state, save_checkpoint
+from glip_torch.config import GLIP_L, GLIP_T, GLIP_T_A, FusionConfig, GLIPConfig, SwinConfig, TextConfig
+from glip_torch.model import GLIP
+
+GOLDEN = Path(__file__).parent / "golden" / "glip_t_small" / "model.pth"
+TINY = GLIPConfig(
+    swin=SwinConfig(16, (1, 2, 1, 1), (1, 2, 2, 4), window=3),
+    text=TextConfig(vocab_size=20, hidden_size=64, layers=1, heads=1, intermediate_size=64, max_positions=32),
+    channels=32,
+    tower_layers=2,
+    fusion=FusionConfig(embed_dim=64, heads=8),
+    anchor_sizes=(32, 64, 128, 256, 512),
+)
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """A golden checkpoint after an edit of its tensors."""
+
+    def save(edit):
+        checkpoint = torch.load(GOLDEN, weights_only=True)
+        edit(checkpoint["model"])
+        torch.save(checkpoint, tmp_path / "edited.pth")
+        return tmp_path / "edited.pth"
+
+    return save
+
+
+def test_written_checkpoints_read_the_same(tmp_path):
+    model = GLIP(TINY).eval()
+    save_checkpoint(model, tmp_path / "tiny.pth")
+    loaded = load_checkpoint(tmp_path / "tiny.pth")
+    assert loaded.config == TINY
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.pth"]
+
+
+@pytest.mark.parametrize("config", [GLIP_T_A, GLIP_T, GLIP_L], ids=lambda config: config.variant)
+def test_released_architectures_are_read_off_their_tensors(config):
+    from glip_torch.checkpoint import official_name
+
+    with torch.device("meta"):
+        model = GLIP(config)
+    state = {official_name(name, config): tensor for name, tensor in model.state_dict().items()}
+    assert infer_config(state) == config
+
+
+def test_a_tower_without_a_last_text_layer_is_recognised(tmp_path):
+    config = GLIPConfig(**{**vars(TINY), "fusion": FusionConfig(embed_dim=64, heads=8, fused_text=False)})
+    save_checkpoint(GLIP(config), tmp_path / "tiny.pth")
+    assert load_checkpoint(tmp_path / "tiny.pth").config == config
+
+
+def test_prefix_and_unused_tensors_do_not_matter(edited):
+    def edit(state):
+        for name in list(state):
+            state[name.removeprefix("module.")] = state.pop(name)
+        state["rpn.head.mlm_head.bias"] = torch.zeros(3)
+        state["language_backbone.body.model.embeddings.position_ids"] = torch.arange(512)
+
+    load_checkpoint(edited(edit), text_heads=4)
+
+
+def test_missing_unexpected_and_misshapen_tensors_are_all_named(edited):
+    def edit(state):
+        del state["module.rpn.head.bias0"]
+        state["module.rpn.head.tunable_linear.weight"] = torch.zeros(1000, 48)
+        state["module.backbone.body.norm1.bias"] = torch.zeros(5)
+
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(edited(edit), text_heads=4)
+    for problem in (
+        "missing: rpn.head.bias0 (1,)",
+        "unexpected: rpn.head.tunable_linear.weight (1000, 48)",
+        "misshapen: backbone.body.norm1.bias is (5,), the architecture needs (32,)",
+    ):
+        assert problem in str(error.value)
+
+
+def test_head_count_that_cannot_be_is_refused():
+    with pytest.raises(CheckpointError, match="5 text heads do not divide"):
+        load_checkpoint(GOLDEN, text_heads=5)
+    # 48 wide, below one head of 64: the count has to be given.
+    with pytest.raises(CheckpointError, match="give the head count"):
+        load_checkpoint(GOLDEN)
+
+
+def test_files_that_are_no_checkpoints_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="does not exist"):
+        read_state(tmp_path / "none.pth")
+    (tmp_path / "text.pth").write_text("not a checkpoint")
+    with pytest.raises(CheckpointError, match="is the download complete"):
+        read_state(tmp_path / "text.pth")
+    torch.save({"weights": {}}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="no 'model' entry"):
+        read_state(tmp_path / "other.pth")
+    torch.save({"model": {"a": torch.zeros(1)}}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="not a GLIP checkpoint"):
+        load_checkpoint(tmp_path / "other.pth")
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("this must not run",))
+
+
+def test_pickled_code_is_not_run(tmp_path, capsys):
+    torch.save({"model": {"a": Evil()}}, tmp_path / "evil.pth")
+    with pytest.raises(CheckpointError, match="tensors only"):
+        read_state(tmp_path / "evil.pth")
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,118 @@
+"""The exporter as a whole, on a GLIP small enough to export in seconds."""
+
+import hashlib
+import json
+
+import onnx
+import pytest
+import torch
+from test_checkpoint import TINY
+
+from glip_torch.checkpoint import save_checkpoint
+from glip_torch.config import GLIPConfig
+from glip_torch.export import __main__ as command
+from glip_torch.export import check
+from glip_torch.model import GLIP
+from glip_torch.tokenizer import SPECIAL_TOKENS
+
+
+@pytest.fixture
+def files(tmp_path):
+    torch.manual_seed(0)
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, "a", "red", "circle", "."]) + "\n")
+    save_checkpoint(GLIP(TINY), tmp_path / "tiny.pth")
+    return tmp_path
+
+
+def run(files, *options):
+    return command.main(
+        [str(files / "tiny.pth"), str(files / "bundle"), "--vocab", str(files / "vocab.txt"), "--max-tokens", "32", *options]
+    )
+
+
+def test_a_bundle_is_complete_and_says_what_it_is(files):
+    assert run(files, "--licence", "MIT", "--score-threshold", "0.4", "--short-side", "64", "--long-side", "96") == 0
+    bundle = files / "bundle"
+    manifest = json.loads((bundle / "glip.json").read_text())
+    assert sorted(manifest["files"]) == sorted(path.name for path in bundle.iterdir() if path.name != "glip.json")
+    for name, entry in manifest["files"].items():
+        content = (bundle / name).read_bytes()
+        assert entry == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert manifest["image"]["resize"] == {"short_side": 64, "long_side": 96}
+    assert manifest["postprocess"]["score_threshold"] == 0.4
+    assert manifest["anchors"]["sizes"] == list(TINY.anchor_sizes)
+    assert manifest["source"] == {"weights": "tiny.pth", "licence": "MIT"}
+    for name, entry in manifest["graphs"].items():
+        model = onnx.load(bundle / entry["file"])
+        assert [opset.version for opset in model.opset_import if opset.domain == ""] == [22]
+        assert [value.name for value in model.graph.input] == [port["name"] for port in entry["inputs"]]
+        assert [value.name for value in model.graph.output] == [port["name"] for port in entry["outputs"]]
+    fusion = onnx.load(bundle / "fusion.onnx")
+    assert sum(node.op_type == "DeformConv" for node in fusion.graph.node) == 13 * TINY.tower_layers
+
+
+def test_fp16_stores_halves_and_keeps_float32_edges(files):
+    assert run(files, "--precision", "fp16") == 0
+    for name in ("image_encoder", "text_encoder", "fusion", "head"):
+        graph = onnx.load(files / "bundle" / f"{name}.onnx").graph
+        floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
+        assert {value.type.tensor_type.elem_type for value in [*graph.input, *graph.output]} <= floats
+        weights = [tensor for tensor in graph.initializer if len(tensor.dims) >= 2]
+        assert not [tensor.name for tensor in weights if tensor.data_type == onnx.TensorProto.FLOAT]
+        assert [tensor.name for tensor in weights if tensor.data_type == onnx.TensorProto.FLOAT16]
+
+
+def test_without_fusion_the_tower_moves_into_the_image_encoder(files):
+    save_checkpoint(GLIP(GLIPConfig(**{**vars(TINY), "fusion": None})), files / "tiny.pth")
+    assert run(files) == 0
+    manifest = json.loads((files / "bundle" / "glip.json").read_text())
+    assert manifest["graphs"]["fusion"] is None
+    assert not (files / "bundle" / "fusion.onnx").exists()
+    graph = onnx.load(files / "bundle" / "image_encoder.onnx").graph
+    assert sum(node.op_type == "DeformConv" for node in graph.node) == 13 * TINY.tower_layers
+
+
+def test_a_failed_export_leaves_nothing(files, monkeypatch, capsys):
+    monkeypatch.setattr(command, "worst_error", lambda exported, reference: 0.5)
+    assert run(files) == 1
+    assert "differ from PyTorch" in capsys.readouterr().err
+    assert sorted(path.name for path in files.iterdir()) == ["tiny.pth", "vocab.txt"]
+
+
+def test_an_existing_folder_is_kept_unless_told(files, capsys):
+    (files / "bundle").mkdir()
+    (files / "bundle" / "precious").write_text("mine")
+    assert run(files) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert (files / "bundle" / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--max-tokens", "99"], "--max-tokens 99 is not in 3..32"),
+        (["--short-side", "900", "--long-side", "800"], "do not make a size"),
+        (["--score-threshold", "1.5"], "is not in"),
+        (["--text-heads", "7"], "7 text heads do not divide"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(files, capsys, options, message):
+    assert run(files, *options) == 1
+    assert message in capsys.readouterr().err
+    assert not (files / "bundle").exists()
+
+
+def test_a_vocabulary_larger_than_the_embedding_is_refused(files, capsys):
+    (files / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, *(f"word{i}" for i in range(30))]))
+    assert run(files) == 1
+    assert "the tokenizer knows 35 tokens, the model embeds 20" in capsys.readouterr().err
+
+
+def test_the_self_check_sees_a_wrong_graph():
+    model = GLIP(TINY).eval()
+    head = next(graph for graph in command.build_graphs(model) if graph.name == "head")
+    exported = command.to_onnx(head)
+    assert check.worst_error(exported, head) < check.TOLERANCE["fp32"]
+    with torch.no_grad():
+        model.head.bias0 += 0.1
+    assert check.worst_error(exported, head) > check.TOLERANCE["fp32"]
