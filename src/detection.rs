@@ -82,6 +82,15 @@ impl BBox {
     ///
     /// This is the plain geometric one, as COCO's evaluation uses it. GLIP's own suppression counts
     /// edges as whole pixels: see [`postprocess::iou`](crate::postprocess::iou).
+    ///
+    /// ```
+    /// use glip::BBox;
+    ///
+    /// let left = BBox::new(0.0, 0.0, 10.0, 10.0)?;
+    /// let middle = BBox::new(5.0, 0.0, 15.0, 10.0)?;
+    /// assert_eq!(left.iou(&middle), 50.0 / 150.0);
+    /// # Ok::<(), glip::Error>(())
+    /// ```
     pub fn iou(&self, other: &Self) -> f32 {
         let width = (self.x2.min(other.x2) - self.x1.max(other.x1)).max(0.0);
         let height = (self.y2.min(other.y2) - self.y1.max(other.y1)).max(0.0);

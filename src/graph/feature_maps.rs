@@ -20,7 +20,7 @@ pub struct GridSize {
 impl GridSize {
     /// Number of cells, which is the number of anchors of the level.
     pub fn cells(self) -> usize {
-        self.width * self.height
+        self.width.saturating_mul(self.height)
     }
 }
 

@@ -95,10 +95,10 @@ impl Anchors {
                 found: vec![level_sizes.len()],
             });
         }
-        let mut begin = 0;
+        let mut begin = 0usize;
         let levels = options.strides.iter().zip(&options.sizes).zip(level_sizes);
         let levels = levels.map(|((&stride, &size), &grid)| {
-            let range = begin..begin + grid.cells();
+            let range = begin..begin.saturating_add(grid.cells());
             begin = range.end;
             AnchorLevel {
                 stride,

@@ -32,7 +32,9 @@ impl<'a> HeadView<'a> {
             level_sizes,
         } = output;
         let (batch, anchors, _) = logits.dim();
-        let cells = level_sizes.iter().map(|level| level.cells()).sum::<usize>();
+        let cells = level_sizes
+            .iter()
+            .fold(0usize, |sum, level| sum.saturating_add(level.cells()));
         check("logits", logits.shape(), image < batch, || {
             format!("batch above {image}")
         })?;
@@ -144,6 +146,21 @@ mod tests {
             ..output(2, 6)
         };
         cases.extend([("deltas", deltas, 0), ("centerness", centerness, 0)]);
+        let endless = vec![
+            GridSize {
+                width: usize::MAX,
+                height: 2
+            };
+            2
+        ];
+        cases.push((
+            "logits",
+            HeadOutput {
+                level_sizes: endless,
+                ..output(2, 6)
+            },
+            0,
+        ));
         for (expected, output, image) in cases {
             let error = HeadView::new(&output, image).unwrap_err();
             assert!(

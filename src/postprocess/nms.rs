@@ -36,6 +36,16 @@ pub fn iou(a: Corners, b: Corners) -> f32 {
 ///
 /// Stopping at `max_kept` gives what official gets by suppressing everything and cutting then,
 /// because a candidate's fate depends on better ones only.
+///
+/// ```
+/// use glip::postprocess::{Candidate, nms};
+///
+/// let corners = [0.0, 0.0, 9.0, 9.0];
+/// let cat = Candidate { anchor: 7, phrase: 0, score: 0.8, corners };
+/// let same_cat = Candidate { anchor: 8, score: 0.6, ..cat };
+/// let dog = Candidate { anchor: 8, phrase: 1, score: 0.7, corners };
+/// assert_eq!(nms(vec![same_cat, dog, cat], 0.6, 100), [cat, dog]);
+/// ```
 pub fn nms(mut candidates: Vec<Candidate>, iou_threshold: f32, max_kept: usize) -> Vec<Candidate> {
     candidates.sort_unstable_by(Candidate::best_first);
     let mut kept: Vec<Candidate> = Vec::new();

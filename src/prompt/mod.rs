@@ -181,13 +181,15 @@ impl Prompt {
     ///
     /// A caption is one unit of meaning and is not split: one that fits is returned whole.
     ///
-    /// ```no_run
-    /// # fn example(tokenizer: &glip::Tokenizer, names: &[String]) -> glip::Result<()> {
-    /// for prompt in glip::Prompt::categories(names).chunks(tokenizer)? {
-    ///     let tokens = tokenizer.tokenize(&prompt)?;
-    /// }
-    /// # Ok(())
-    /// # }
+    /// ```
+    /// use glip::{Prompt, Tokenizer};
+    ///
+    /// let tokenizer = Tokenizer::from_file("tests/fixtures/tokenizer.json", 7)?;
+    /// let chunks = Prompt::categories(["cat", "dog", "red circle", "cat"]).chunks(&tokenizer)?;
+    /// let texts: Vec<_> = chunks.iter().map(|chunk| chunk.text()).collect();
+    /// assert_eq!(texts, ["cat. dog", "red circle. cat"]);
+    /// assert_eq!(chunks[1].locate()?[0].index, 2);
+    /// # Ok::<(), glip::Error>(())
     /// ```
     ///
     /// # Errors
