@@ -3,11 +3,15 @@
 
 PYTHON ?= python3
 RUNTIME = .onnxruntime/libonnxruntime.so
+VENV = .venv
 GOLDEN = $(addprefix target/golden/,glip_a_small/glip.json glip_t_small/glip.json)
+EXPORTER = $(wildcard python/glip_torch/*.py python/glip_torch/export/*.py)
 # Tests against exported models run once those exist.
 EXPORTED = $(if $(wildcard $(firstword $(GOLDEN))),-- --include-ignored)
 
-.PHONY: runtime test check bench golden
+DEMO_PROMPT = "red circle . blue square"
+
+.PHONY: runtime demo test check lint bench golden python-test
 runtime: $(RUNTIME)
 
 # The Python wheel is the one package of ONNX Runtime that every platform's registry client fetches.
@@ -20,20 +24,23 @@ $(RUNTIME):
 	rm .onnxruntime/onnxruntime-*.whl
 	cd .onnxruntime && ln -sf $$(ls onnxruntime/capi/libonnxruntime.*[0-9]* | head -n 1) libonnxruntime.so
 
+# Finds a list of phrases in a picture with the model in the box, and draws what it found.
+demo: runtime
+	cargo run --release --example ground -- examples/images/scene.png $(DEMO_PROMPT) --draw target/demo.png
+	@echo "the picture with the boxes is target/demo.png"
+
 test: runtime
-	cargo test
+	cargo test --features draw
 ifneq ($(EXPORTED),)
 	cargo test --test golden $(EXPORTED)
 endif
 
-# Exports the checkpoints that the golden numbers belong to. Needs the packages of python/.
-golden: $(GOLDEN)
-target/golden/%/glip.json: python/tests/golden/%/model.pth
-	PYTHONPATH=python $(PYTHON) -m glip_torch.export $< $(@D) \
-		--vocab python/tests/golden/vocab.txt --text-heads 4 --licence MIT
+# What a change must pass: lints and tests of both sides, the golden models included.
+check: lint python-test golden
+	$(MAKE) test
 
 # Not --all-features: `download-binaries` fetches another ONNX Runtime while building.
-check: runtime
+lint:
 	cargo fmt --check
 	cargo clippy --all-targets --features draw -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
@@ -41,7 +48,22 @@ check: runtime
 		cargo clippy --features $$feature -- -D warnings || exit 1; \
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features draw
-	cargo test --features draw
 
 bench: runtime
 	cargo bench
+
+# An environment for the Python side. PyTorch is a large download, so it is kept.
+$(VENV):
+	$(PYTHON) -m venv $(VENV).partial
+	$(VENV).partial/bin/python -m pip install --quiet --editable "./python[test]"
+	mv $(VENV).partial $(VENV)
+
+python-test: $(VENV)
+	cd python && ../$(VENV)/bin/python -m ruff format --check . && ../$(VENV)/bin/python -m ruff check .
+	cd python && ../$(VENV)/bin/python -m pytest -q
+
+# Exports the checkpoints that the golden numbers belong to, for `make test` to run them.
+golden: $(GOLDEN)
+target/golden/%/glip.json: python/tests/golden/%/model.pth $(EXPORTER) | $(VENV)
+	$(VENV)/bin/python -m glip_torch.export $< $(@D) --overwrite \
+		--vocab python/tests/golden/vocab.txt --text-heads 4 --licence MIT

@@ -103,7 +103,9 @@ def read_state(path: str | os.PathLike) -> dict[str, Tensor]:
         ) from error
     state = checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise CheckpointError(f"checkpoint {path} is not an official GLIP checkpoint: no 'model' entry of named tensors")
+        raise CheckpointError(
+            f"checkpoint {path} is not an official GLIP checkpoint: no 'model' entry of named tensors"
+        )
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
@@ -129,9 +131,7 @@ def infer_config(state: dict[str, Tensor], text_heads: int | None = None) -> GLI
         raise CheckpointError("not a GLIP checkpoint: no Swin stages (backbone.body.layers.*)")
     swin = SwinConfig(
         embed_dim=shape("backbone.body.patch_embed.proj.weight")[0],
-        depths=tuple(
-            count(f"backbone.body.layers.{stage}.blocks.{{}}.attn.qkv.weight") for stage in range(stages)
-        ),
+        depths=tuple(count(f"backbone.body.layers.{stage}.blocks.{{}}.attn.qkv.weight") for stage in range(stages)),
         heads=tuple(heads for _, heads in bias_tables),
         window=(math.isqrt(bias_tables[0][0]) + 1) // 2,
     )

@@ -26,7 +26,15 @@ def files(tmp_path):
 
 def run(files, *options):
     return command.main(
-        [str(files / "tiny.pth"), str(files / "bundle"), "--vocab", str(files / "vocab.txt"), "--max-tokens", "32", *options]
+        [
+            str(files / "tiny.pth"),
+            str(files / "bundle"),
+            "--vocab",
+            str(files / "vocab.txt"),
+            "--max-tokens",
+            "32",
+            *options,
+        ]
     )
 
 
@@ -42,7 +50,7 @@ def test_a_bundle_is_complete_and_says_what_it_is(files):
     assert manifest["postprocess"]["score_threshold"] == 0.4
     assert manifest["anchors"]["sizes"] == list(TINY.anchor_sizes)
     assert manifest["source"] == {"weights": "tiny.pth", "licence": "MIT"}
-    for name, entry in manifest["graphs"].items():
+    for entry in manifest["graphs"].values():
         model = onnx.load(bundle / entry["file"])
         assert [opset.version for opset in model.opset_import if opset.domain == ""] == [22]
         assert [value.name for value in model.graph.input] == [port["name"] for port in entry["inputs"]]

@@ -51,7 +51,9 @@ class OnnxStages(TorchStages):
     def __init__(self, graphs):
         super().__init__(graphs)
         self.sessions = {
-            graph.name: onnxruntime.InferenceSession(to_onnx(graph).SerializeToString(), providers=["CPUExecutionProvider"])
+            graph.name: onnxruntime.InferenceSession(
+                to_onnx(graph).SerializeToString(), providers=["CPUExecutionProvider"]
+            )
             for graph in graphs
         }
 

@@ -15,7 +15,7 @@ from ..model import GLIP
 from ..tokenizer import build_tokenizer
 from .bundle import BundleOptions, atomic_folder, manifest, write_manifest
 from .check import TOLERANCE, CheckError, worst_error
-from .graphs import Graph, build_graphs
+from .graphs import build_graphs
 from .onnx_graph import to_onnx
 
 
@@ -92,7 +92,9 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--short-side", type=int, default=defaults.short_side, help="of the resized image, %(default)s")
     parser.add_argument("--long-side", type=int, default=defaults.long_side, help="at most, %(default)s")
     parser.add_argument("--max-tokens", type=int, default=defaults.max_tokens, help="of a prompt, %(default)s")
-    parser.add_argument("--score-threshold", type=float, default=defaults.score_threshold, help="recommended, %(default)s")
+    parser.add_argument(
+        "--score-threshold", type=float, default=defaults.score_threshold, help="recommended, %(default)s"
+    )
     parser.add_argument("--source", default=None, help="where the weights came from (default: the checkpoint's name)")
     parser.add_argument("--licence", default=defaults.licence, help="the weights' licence")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
