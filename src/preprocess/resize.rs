@@ -154,16 +154,10 @@ mod tests {
         }
     }
 
-    /// Hashes of what Pillow 13.0.0 makes of the same pixels with `Image.Resampling.BILINEAR`.
-    #[test]
-    fn every_bit_is_pillows() {
-        for (from, to, expected) in PILLOW {
-            let (from, to) = (size(from.0, from.1), size(to.0, to.1));
-            let pixels = noise(from);
-            assert_eq!(hash(&resize(&pixels, from, to)), expected, "{from} to {to}");
-        }
-    }
-    const PILLOW: [((u32, u32), (u32, u32), u64); 8] = [
+    type Sides = (u32, u32);
+
+    /// Sizes, and the hash of what Pillow 13.0.0 makes of the noise with `Image.Resampling.BILINEAR`.
+    const PILLOW: [(Sides, Sides, u64); 8] = [
         ((64, 48), (107, 80), 0x35449ec7e3c54328),
         ((107, 80), (64, 48), 0xce131927dacc045),
         ((200, 3), (31, 1), 0x76f41a44dd7a3736),
@@ -173,4 +167,13 @@ mod tests {
         ((50, 60), (50, 33), 0x2890a2a9079cd5b6),
         ((50, 60), (33, 60), 0xa9198e4c2f581cbd),
     ];
+
+    #[test]
+    fn every_bit_is_pillows() {
+        for (from, to, expected) in PILLOW {
+            let (from, to) = (size(from.0, from.1), size(to.0, to.1));
+            let pixels = noise(from);
+            assert_eq!(hash(&resize(&pixels, from, to)), expected, "{from} to {to}");
+        }
+    }
 }
