@@ -37,10 +37,9 @@ impl Model {
         let bundle = Bundle::from_dir(fixture(name))?;
         let runtime = Runtime::load()?;
         let manifest = bundle.manifest();
-        let tokenizer = fixture(name).join(&manifest.text.tokenizer);
         Ok(Self {
             preprocessor: Preprocessor::new(manifest.image.clone())?,
-            tokenizer: Tokenizer::from_file(tokenizer, manifest.text.max_tokens)?,
+            tokenizer: bundle.tokenizer()?,
             image_encoder: ImageEncoder::load(&runtime, &bundle, options)?,
             text_encoder: TextEncoder::load(&runtime, &bundle, options)?,
             fusion: Fusion::load(&runtime, &bundle, options)?,

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 pub use manifest::{FileSpec, GraphSpec, GraphSpecs, Manifest, SourceSpec, TensorSpec, TextSpec};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Tokenizer};
 
 /// The manifest's file name.
 const MANIFEST: &str = "glip.json";
@@ -122,6 +122,16 @@ impl Bundle {
         &self.manifest
     }
 
+    /// The model's tokenizer.
+    ///
+    /// # Errors
+    /// - [`Error::BundleFile`]: its file cannot be read any more.
+    /// - [`Error::Tokenizer`]: it does not describe a tokenizer.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        let text = &self.manifest.text;
+        Tokenizer::from_bytes(&self.file(&text.tokenizer)?.read()?, text.max_tokens)
+    }
+
     /// A file that the manifest names.
     pub(crate) fn file(&self, name: &str) -> Result<BundleFile> {
         self.origin.file(name)
@@ -163,7 +173,7 @@ impl Origin {
 
 impl BundleFile {
     /// The file's contents.
-    pub(crate) fn read(&self) -> Result<Vec<u8>> {
+    fn read(&self) -> Result<Vec<u8>> {
         match self {
             Self::Bytes(bytes) => Ok(bytes.to_vec()),
             Self::Path(path) => std::fs::read(path).map_err(|source| unreadable(path, source)),

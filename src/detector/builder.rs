@@ -8,7 +8,7 @@ use std::{
 use super::{Detector, Parts};
 use crate::{
     Bundle, Device, Error, Fusion, GroundingHead, ImageEncoder, PostprocessOptions, Postprocessor,
-    Preprocessor, ResizeRule, Result, Runtime, SessionOptions, TextEncoder, Tokenizer,
+    Preprocessor, ResizeRule, Result, Runtime, SessionOptions, TextEncoder,
 };
 
 /// Options of a [`Detector`].
@@ -159,12 +159,11 @@ impl DetectorBuilder {
         let mut post = self.postprocess.unwrap_or(manifest.postprocess.clone());
         post.score_threshold = self.score_threshold.unwrap_or(post.score_threshold);
         let (anchors, box_coder) = (manifest.anchors.clone(), manifest.box_coder);
-        let tokenizer = bundle.file(&manifest.text.tokenizer)?.read()?;
         let runtime = self.runtime.map_or_else(Runtime::load, Ok)?;
         let sessions = &self.sessions;
         Ok(Detector(Arc::new(Parts {
             preprocessor: Preprocessor::new(image)?,
-            tokenizer: Tokenizer::from_bytes(&tokenizer, manifest.text.max_tokens)?,
+            tokenizer: bundle.tokenizer()?,
             image_encoder: ImageEncoder::load(&runtime, &bundle, sessions)?,
             text_encoder: TextEncoder::load(&runtime, &bundle, sessions)?,
             fusion: Fusion::load(&runtime, &bundle, sessions)?,

@@ -1,0 +1,58 @@
+//! What the examples share.
+
+#![allow(dead_code)] // Each example uses a part of it.
+
+use std::{error::Error, path::Path, process::ExitCode};
+
+use glip::Bundle;
+use image::{DynamicImage, ImageDecoder, ImageReader};
+
+/// What an example's `run` returns: any error, to be printed with its causes.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Runs an example and prints its error, if any, with what caused it.
+pub(crate) fn report(result: Result<()>) -> ExitCode {
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}
+
+/// The model in a folder, or the one in the box.
+pub(crate) fn model(folder: Option<&Path>) -> Result<Bundle> {
+    match folder {
+        Some(folder) => Ok(Bundle::from_dir(folder)?),
+        None => model_in_the_box(),
+    }
+}
+
+#[cfg(feature = "nano")]
+fn model_in_the_box() -> Result<Bundle> {
+    Ok(Bundle::nano()?)
+}
+
+#[cfg(not(feature = "nano"))]
+fn model_in_the_box() -> Result<Bundle> {
+    Err("give a model folder, or build with the feature `nano`".into())
+}
+
+/// Reads a picture the way a camera meant it: turned upright by its EXIF orientation.
+pub(crate) fn read_picture(path: &Path) -> Result<DynamicImage> {
+    let named = |error: &dyn Error| format!("cannot read {}: {error}", path.display());
+    let reader = ImageReader::open(path).map_err(|error| named(&error))?;
+    let mut decoder = reader
+        .with_guessed_format()
+        .map_err(|error| named(&error))?
+        .into_decoder()
+        .map_err(|error| named(&error))?;
+    let orientation = decoder.orientation().map_err(|error| named(&error))?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| named(&error))?;
+    picture.apply_orientation(orientation);
+    Ok(picture)
+}

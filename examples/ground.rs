@@ -1,0 +1,223 @@
+//! Finds phrases in a picture, from the command line.
+//!
+//!     cargo run --release --example ground -- scene.png "a red circle . blue square"
+
+mod common;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use common::Result;
+use glip::{Detections, Detector, Device, ImageSize, Prompt, ResizeRule, draw_detections};
+use lexopt::{Arg, Parser, ValueExt};
+use serde::{Serialize, Serializer};
+
+const USAGE: &str = "\
+Finds phrases in a picture.
+
+ground [OPTIONS] IMAGE PROMPT
+ground [OPTIONS] IMAGE --category NAME...
+ground [OPTIONS] IMAGE --caption TEXT [--phrase TEXT]... [--span BEGIN:END]...
+
+PROMPT is a list of phrases separated by dots. Phrases of a caption are given by their words or by
+their bytes in it.
+
+  --model DIR          the model folder; without it, the small model in the box
+  --device DEVICE      cpu, cuda[:N], tensorrt[:N], coreml, directml[:N] or openvino [cpu]
+  --threshold S        the least score to show, 0 to 1 [the model's own]
+  --short-side N --long-side N
+                       the size that pictures are resized to [the model's own]
+  --json FILE          writes what was found as JSON; - is the standard output
+  --draw FILE          writes the picture with the boxes drawn
+";
+
+fn main() -> ExitCode {
+    common::report(Arguments::parse(Parser::from_env()).and_then(run))
+}
+
+fn run(arguments: Option<Arguments>) -> Result<()> {
+    let Some(arguments) = arguments else {
+        print!("{USAGE}");
+        return Ok(());
+    };
+    let mut stages = Stages::default();
+    let detector = stages.time("load_model", || arguments.detector())?;
+    let picture = stages.time("read_image", || common::read_picture(&arguments.image))?;
+    let query = stages.time("encode_prompt", || {
+        Ok(detector.encode_prompt(&arguments.prompt)?)
+    })?;
+    let scene = stages.time("encode_image", || Ok(detector.encode_image(&picture)?))?;
+    let found = stages.time("ground", || Ok(detector.ground(&scene, &query)?))?;
+
+    let json_on_stdout = arguments.json.as_deref() == Some(Path::new("-"));
+    if !json_on_stdout {
+        print_table(&found, &stages);
+    }
+    if let Some(file) = &arguments.json {
+        let json = serde_json::to_string_pretty(&Report {
+            image: scene.geometry().original,
+            detections: &found,
+            timings_ms: &stages,
+        })?;
+        if json_on_stdout {
+            println!("{json}");
+        } else {
+            fs::write(file, json + "\n")?;
+        }
+    }
+    if let Some(file) = &arguments.draw {
+        let mut drawing = picture.into_rgb8();
+        draw_detections(&mut drawing, &found);
+        drawing.save(file)?;
+    }
+    Ok(())
+}
+
+fn print_table(found: &Detections, stages: &Stages) {
+    println!(
+        "{:30} {:>5}  {:>7} {:>7} {:>7} {:>7}",
+        "phrase", "score", "x1", "y1", "x2", "y2"
+    );
+    for detection in found {
+        let [x1, y1, x2, y2] = detection.bbox.into();
+        let (phrase, score) = (&detection.phrase, detection.score);
+        println!("{phrase:30} {score:5.2}  {x1:7.1} {y1:7.1} {x2:7.1} {y2:7.1}");
+    }
+    let times = stages
+        .0
+        .iter()
+        .map(|(stage, time)| format!("{stage} {:.0}", milliseconds(*time)));
+    println!(
+        "{} found; ms: {}",
+        found.len(),
+        times.collect::<Vec<_>>().join(", ")
+    );
+}
+
+/// What `--json` writes.
+#[derive(Serialize)]
+struct Report<'a> {
+    image: ImageSize,
+    detections: &'a Detections,
+    timings_ms: &'a Stages,
+}
+
+/// How long each stage took, in order.
+#[derive(Default)]
+struct Stages(Vec<(&'static str, Duration)>);
+
+impl Stages {
+    fn time<T>(&mut self, stage: &'static str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        let start = Instant::now();
+        let result = run();
+        self.0.push((stage, start.elapsed()));
+        result
+    }
+}
+
+impl Serialize for Stages {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            self.0
+                .iter()
+                .map(|(stage, time)| (stage, milliseconds(*time))),
+        )
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// The command line.
+struct Arguments {
+    image: PathBuf,
+    prompt: Prompt,
+    model: Option<PathBuf>,
+    device: Device,
+    threshold: Option<f32>,
+    resize: Option<ResizeRule>,
+    json: Option<PathBuf>,
+    draw: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// `None` if help was asked for.
+    fn parse(mut parser: Parser) -> Result<Option<Self>> {
+        let (mut image, mut list, mut caption) = (None, None, None);
+        let (mut categories, mut phrases, mut spans) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut model, mut device, mut threshold) = (None, Device::Cpu, None);
+        let (mut short_side, mut long_side, mut json, mut draw) = (None, None, None, None);
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Arg::Value(value) if image.is_none() => image = Some(PathBuf::from(value)),
+                Arg::Value(value) if list.is_none() => list = Some(value.string()?),
+                Arg::Long("category") => {
+                    for name in parser.values()? {
+                        categories.push(name.string()?);
+                    }
+                }
+                Arg::Long("caption") => caption = Some(parser.value()?.string()?),
+                Arg::Long("phrase") => phrases.push(parser.value()?.string()?),
+                Arg::Long("span") => spans.push(parser.value()?.parse_with(parse_span)?),
+                Arg::Long("model") => model = Some(PathBuf::from(parser.value()?)),
+                Arg::Long("device") => device = parser.value()?.string()?.parse()?,
+                Arg::Long("threshold") => threshold = Some(parser.value()?.parse()?),
+                Arg::Long("short-side") => short_side = Some(parser.value()?.parse()?),
+                Arg::Long("long-side") => long_side = Some(parser.value()?.parse()?),
+                Arg::Long("json") => json = Some(PathBuf::from(parser.value()?)),
+                Arg::Long("draw") => draw = Some(PathBuf::from(parser.value()?)),
+                Arg::Long("help") | Arg::Short('h') => return Ok(None),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        let prompt = match (list, categories.is_empty(), caption) {
+            (Some(list), true, None) => Prompt::from(list.as_str()),
+            (None, false, None) => Prompt::categories(categories),
+            (None, true, Some(caption)) => Prompt::caption(caption).phrases(&phrases).spans(spans),
+            _ => return Err("give one of PROMPT, --category and --caption; see --help".into()),
+        };
+        let resize = match (short_side, long_side) {
+            (Some(short_side), Some(long_side)) => Some(ResizeRule {
+                short_side,
+                long_side,
+            }),
+            (None, None) => None,
+            _ => return Err("give --short-side and --long-side together".into()),
+        };
+        Ok(Some(Self {
+            image: image.ok_or("give an image; see --help")?,
+            prompt,
+            model,
+            device,
+            threshold,
+            resize,
+            json,
+            draw,
+        }))
+    }
+
+    fn detector(&self) -> Result<Detector> {
+        let mut builder = Detector::builder()
+            .bundle(common::model(self.model.as_deref())?)
+            .device(self.device);
+        if let Some(rule) = self.resize {
+            builder = builder.resize(rule);
+        }
+        if let Some(score) = self.threshold {
+            builder = builder.score_threshold(score);
+        }
+        Ok(builder.build()?)
+    }
+}
+
+fn parse_span(text: &str) -> Result<std::ops::Range<usize>> {
+    let (begin, end) = text
+        .split_once(':')
+        .ok_or("a span is BEGIN:END, in bytes")?;
+    Ok(begin.parse()?..end.parse()?)
+}
