@@ -1,0 +1,85 @@
+//! What each stage costs, and the whole.
+//!
+//! Runs on the model in the box (feature `nano`), or on another with `GLIP_MODEL=FOLDER`.
+
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
+#[path = "../examples/common/mod.rs"]
+mod common;
+
+use std::{env, hint::black_box, path::Path};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use glip::{Detector, Prompt};
+use image::{Rgb, RgbImage};
+
+fn benchmarks(criterion: &mut Criterion) {
+    if let Err(error) = stages(criterion) {
+        eprintln!("no benchmarks: {error}");
+    }
+}
+
+fn stages(criterion: &mut Criterion) -> common::Result<()> {
+    let folder = env::var_os("GLIP_MODEL");
+    let model = common::model(folder.as_deref().map(Path::new))?;
+    let mut group = criterion.benchmark_group(&model.manifest().name);
+    group.sample_size(20);
+    let detector = Detector::builder().bundle(model).build()?;
+    let picture = picture();
+    let prompt = Prompt::from("a red circle . blue square . a striped green triangle");
+
+    group.bench_function("preprocess", |bencher| {
+        bencher.iter(|| detector.preprocessor().run(black_box(&picture)))
+    });
+    let pixels = detector.preprocessor().run(&picture)?;
+    group.bench_function("image_encoder", |bencher| {
+        bencher.iter(|| detector.image_encoder().run(black_box(&pixels)))
+    });
+    let pyramid = detector.image_encoder().run(&pixels)?;
+
+    group.bench_function("tokenize", |bencher| {
+        bencher.iter(|| detector.tokenizer().tokenize(black_box(&prompt)))
+    });
+    let tokens = detector.tokenizer().tokenize(&prompt)?;
+    group.bench_function("text_encoder", |bencher| {
+        bencher.iter(|| detector.text_encoder().run(black_box(&tokens)))
+    });
+    let text = detector.text_encoder().run(&tokens)?;
+
+    group.bench_function("fusion", |bencher| {
+        bencher.iter(|| detector.fusion().run(black_box(&pyramid), black_box(&text)))
+    });
+    let fused = detector.fusion().run(&pyramid, &text)?;
+    group.bench_function("head", |bencher| {
+        bencher.iter(|| detector.head().run(black_box(&fused)))
+    });
+    let output = detector.head().run(&fused)?;
+    group.bench_function("postprocess", |bencher| {
+        let (phrases, geometries) = (tokens.phrases(), pixels.geometries());
+        bencher.iter(|| {
+            detector
+                .postprocessor()
+                .run(black_box(&output), phrases, geometries)
+        })
+    });
+
+    group.bench_function("ground", |bencher| {
+        bencher.iter(|| detector.ground(black_box(&picture), black_box(&prompt)))
+    });
+    let scene = detector.encode_image(&picture)?;
+    group.bench_function("ground_again", |bencher| {
+        bencher.iter(|| detector.ground(black_box(&scene), black_box(&prompt)))
+    });
+    group.finish();
+    Ok(())
+}
+
+/// A picture of 640 x 480 pixels in which every one differs from its neighbours.
+fn picture() -> RgbImage {
+    RgbImage::from_fn(640, 480, |x, y| {
+        Rgb([(x * 7) as u8, (y * 11) as u8, (x ^ y) as u8])
+    })
+}
+
+criterion_group!(pipeline, benchmarks);
+criterion_main!(pipeline);
