@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from math import prod
+from pathlib import Path
 
 import onnx
 import pytest
@@ -55,17 +57,20 @@ def test_a_bundle_is_complete_and_says_what_it_is(files):
         assert [opset.version for opset in model.opset_import if opset.domain == ""] == [22]
         assert [value.name for value in model.graph.input] == [port["name"] for port in entry["inputs"]]
         assert [value.name for value in model.graph.output] == [port["name"] for port in entry["outputs"]]
+        assert str(Path(command.__file__).parent).encode() not in model.SerializeToString()
+        assert not [node.name for node in model.graph.node if node.metadata_props]
     fusion = onnx.load(bundle / "fusion.onnx")
     assert sum(node.op_type == "DeformConv" for node in fusion.graph.node) == 13 * TINY.tower_layers
 
 
-def test_fp16_stores_halves_and_keeps_float32_edges(files):
-    assert run(files, "--precision", "fp16") == 0
+@pytest.mark.parametrize("precision", ["fp16", "fp16-weights"])
+def test_half_precisions_store_halves_and_keep_float32_edges(files, precision):
+    assert run(files, "--precision", precision) == 0
     for name in ("image_encoder", "text_encoder", "fusion", "head"):
         graph = onnx.load(files / "bundle" / f"{name}.onnx").graph
         floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
         assert {value.type.tensor_type.elem_type for value in [*graph.input, *graph.output]} <= floats
-        weights = [tensor for tensor in graph.initializer if len(tensor.dims) >= 2]
+        weights = [tensor for tensor in graph.initializer if len(tensor.dims) >= 2 and prod(tensor.dims) >= 256]
         assert not [tensor.name for tensor in weights if tensor.data_type == onnx.TensorProto.FLOAT]
         assert [tensor.name for tensor in weights if tensor.data_type == onnx.TensorProto.FLOAT16]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from .bundle import BundleOptions, atomic_folder, manifest, write_manifest
 from .check import TOLERANCE, CheckError, worst_error
 from .graphs import build_graphs
 from .onnx_graph import to_onnx
+from .precision import PRECISIONS, in_precision, store_weights_in_half
 
 
 def export_bundle(
@@ -25,12 +25,14 @@ def export_bundle(
     """Writes the bundle, or nothing. Returns each graph's worst error against PyTorch in float32."""
     check_options(model, tokenizer, options)
     references = build_graphs(model)
-    graphs = references if options.precision == "fp32" else build_graphs(copy.deepcopy(model).half())
+    graphs = build_graphs(in_precision(model, options.precision))
     errors = {}
     with atomic_folder(target, overwrite) as folder, tqdm(total=2 * len(graphs), unit="step") as progress:
         for graph, reference in zip(graphs, references, strict=True):
             progress.set_description(f"export {graph.name}")
             exported = to_onnx(graph)
+            if options.precision == "fp16-weights":
+                store_weights_in_half(exported)
             (folder / f"{graph.name}.onnx").write_bytes(exported.SerializeToString())
             progress.update()
             progress.set_description(f"check {graph.name}")
@@ -87,7 +89,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     text.add_argument("--vocab", type=Path, help="BERT vocab.txt, one token a line")
     text.add_argument("--tokenizer", default="bert-base-uncased", metavar="NAME_OR_DIR", help="default: %(default)s")
     parser.add_argument("--text-heads", type=int, help="BERT's attention heads (default: hidden size / 64)")
-    parser.add_argument("--precision", choices=sorted(TOLERANCE), default=defaults.precision)
+    parser.add_argument("--precision", choices=PRECISIONS, default=defaults.precision)
     parser.add_argument("--name", help="the bundle's name (default: the folder's)")
     parser.add_argument("--short-side", type=int, default=defaults.short_side, help="of the resized image, %(default)s")
     parser.add_argument("--long-side", type=int, default=defaults.long_side, help="at most, %(default)s")

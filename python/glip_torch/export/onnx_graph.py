@@ -46,8 +46,7 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
     model = exported.model_proto
     _name_dimensions(model.graph.input, graph.inputs)
     _name_dimensions(model.graph.output, graph.outputs)
-    # Shapes of inner tensors are the tracer's formulas: of no use to a reader, and ONNX Runtime infers its own.
-    del model.graph.value_info[:]
+    _strip_traces(model)
     model.doc_string = f"{graph.name} of GLIP"
     onnx.checker.check_model(model)
     return model
@@ -74,6 +73,18 @@ def deform_conv(
         offset_group=offset_groups,
         kernel_shape=[3, 3],
     )  # fmt: skip
+
+
+def _strip_traces(model: onnx.ModelProto) -> None:
+    """Drops what the tracer noted: stack traces with paths of this machine, and formulas of inner shapes.
+
+    That is half of a small model, of no use to a reader, and ONNX Runtime infers its own shapes.
+    """
+    graph = model.graph
+    del graph.value_info[:]
+    for noted in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
+        del noted.metadata_props[:]
+        noted.doc_string = ""
 
 
 def _name_dimensions(values, ports: list[Port]) -> None:
