@@ -164,7 +164,7 @@ fn commit(
     let builder = builder.map_err(|error| not_loaded(error.into()))?;
     let builder = builder.with_config_entry(RECORD_ASSIGNMENT, "1");
     let mut builder = builder.map_err(|error| not_loaded(error.into()))?;
-    if let Some(provider) = device.execution_provider()? {
+    for provider in device.execution_providers()? {
         let refused = |source: ort::Error| Error::DeviceUnavailable {
             device: device.to_string(),
             reason: "ONNX Runtime refuses it".into(),

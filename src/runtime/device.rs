@@ -52,42 +52,44 @@ impl Device {
         }
     }
 
-    /// What registers the device with a session; `None` for the CPU, which every session has.
-    pub(crate) fn execution_provider(self) -> Result<Option<ExecutionProviderDispatch>> {
-        let provider = match self {
-            Self::Cpu => None,
+    /// What registers the device with a session, most wanted first; nothing for the CPU, which every
+    /// session has.
+    pub(crate) fn execution_providers(self) -> Result<Vec<ExecutionProviderDispatch>> {
+        match self {
+            Self::Cpu => Ok(Vec::new()),
             #[cfg(feature = "cuda")]
-            Self::Cuda(index) => {
-                let provider = ort::ep::CUDA::default().with_device_id(self.index(index)?);
-                Some(provider.build())
-            }
+            Self::Cuda(index) => Ok(vec![self.cuda(index)?]),
             #[cfg(feature = "tensorrt")]
             Self::TensorRt(index) => {
-                let provider = ort::ep::TensorRT::default().with_device_id(self.index(index)?);
-                Some(provider.build())
+                let tensorrt = ort::ep::TensorRT::default().with_device_id(self.index(index)?);
+                // Nodes that TensorRT has no kernel for stay on the same GPU.
+                Ok(vec![tensorrt.build(), self.cuda(index)?])
             }
             #[cfg(feature = "coreml")]
-            Self::CoreMl => Some(ort::ep::CoreML::default().build()),
+            Self::CoreMl => Ok(vec![ort::ep::CoreML::default().build()]),
             #[cfg(feature = "directml")]
             Self::DirectMl(index) => {
-                let provider = ort::ep::DirectML::default().with_device_id(self.index(index)?);
-                Some(provider.build())
+                let directml = ort::ep::DirectML::default().with_device_id(self.index(index)?);
+                Ok(vec![directml.build()])
             }
             #[cfg(feature = "openvino")]
-            Self::OpenVino => Some(ort::ep::OpenVINO::default().build()),
+            Self::OpenVino => Ok(vec![ort::ep::OpenVINO::default().build()]),
             #[allow(unreachable_patterns)] // With every provider's feature on, none is left.
-            _ => {
-                return Err(Error::DeviceUnavailable {
-                    device: self.to_string(),
-                    reason: format!("glip-rs was built without the feature `{}`", self.name()),
-                    source: None,
-                });
-            }
-        };
-        Ok(provider)
+            _ => Err(Error::DeviceUnavailable {
+                device: self.to_string(),
+                reason: format!("glip-rs was built without the feature `{}`", self.name()),
+                source: None,
+            }),
+        }
     }
 
-    #[cfg(any(feature = "cuda", feature = "tensorrt", feature = "directml"))]
+    #[cfg(feature = "cuda")]
+    fn cuda(self, index: u32) -> Result<ExecutionProviderDispatch> {
+        let cuda = ort::ep::CUDA::default().with_device_id(self.index(index)?);
+        Ok(cuda.build())
+    }
+
+    #[cfg(any(feature = "cuda", feature = "directml"))]
     fn index(self, index: u32) -> Result<i32> {
         i32::try_from(index).map_err(|error| Error::DeviceUnavailable {
             device: self.to_string(),
@@ -232,7 +234,7 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn a_device_whose_feature_is_off_names_the_feature() {
-        let error = Device::Cuda(0).execution_provider().err().unwrap();
+        let error = Device::Cuda(0).execution_providers().err().unwrap();
 
         assert!(matches!(error, Error::DeviceUnavailable { .. }));
         assert!(error.to_string().contains("feature `cuda`"), "{error}");
