@@ -9,7 +9,7 @@ EXPORTER = $(wildcard python/glip_torch/*.py python/glip_torch/export/*.py)
 # Tests against exported models run once those exist.
 EXPORTED = $(if $(wildcard $(firstword $(GOLDEN))),-- --include-ignored)
 
-DEMO_PROMPT = "red circle . blue square"
+DEMO_PROMPT = "red circle . blue square . green diamond . purple diamond . yellow star"
 
 .PHONY: runtime demo test check lint bench golden python-test
 runtime: $(RUNTIME)
@@ -44,7 +44,7 @@ lint:
 	cargo fmt --check
 	cargo clippy --all-targets --features draw -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
-	for feature in draw cuda tensorrt coreml directml openvino; do \
+	for feature in nano draw cuda tensorrt coreml directml openvino; do \
 		cargo clippy --features $$feature -- -D warnings || exit 1; \
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features draw

@@ -1,10 +1,91 @@
-//! Find in an image what a phrase names: GLIP phrase grounding over ONNX Runtime.
+//! Find in an image what words describe: GLIP (Grounded Language-Image Pre-training, CVPR 2022) over
+//! ONNX Runtime.
+//!
+//! GLIP scores every region of an image against every word of a prompt, so that any text is a label
+//! set. [`Detector`] is the whole model behind one call; every part of it is a public type that also
+//! works alone.
+//!
+//! ```
+//! use glip::Detector;
+//!
+//! let image = image::open("examples/images/scene.png")?;
+//! let detector = Detector::nano()?; // or Detector::from_dir("models/glip-t")?
+//! for found in &detector.ground(&image, "red circle . blue square")? {
+//!     println!("{} {:.2} {:?}", found.phrase, found.score, found.bbox);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # A model
+//!
+//! A model is a folder, called a bundle, that `python -m glip_torch.export` (in the repository's
+//! `python/`) makes of an official GLIP checkpoint: ONNX graphs, a tokenizer, and a manifest that says
+//! what they need. [`Detector::from_dir`] loads one, and [`Detector::builder`] has the options.
+//! [`Detector::nano`] is a small model in the crate that knows drawn shapes and colours, to try things.
+//!
+//! ONNX Runtime 1.25 or later is loaded when the program runs; [`Runtime`] says where it is looked for.
+//!
+//! # Encode once, ask many times
+//!
+//! The image encoder is most of the work. An encoded image is not encoded again for the next prompt,
+//! nor a prepared prompt for the next image:
+//!
+//! ```
+//! # use glip::{Detector, Prompt};
+//! # let detector = Detector::nano()?;
+//! # let image = image::open("examples/images/scene.png")?;
+//! let scene = detector.encode_image(&image)?;
+//! for colour in ["red", "blue"] {
+//!     let found = detector.ground(&scene, &format!("{colour} circle . {colour} square"))?;
+//!     println!("{} {colour} things", found.len());
+//! }
+//! let query = detector.encode_prompt(&Prompt::categories(["red circle", "blue_square"]))?;
+//! let found = detector.ground(&scene, &query)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Prompts
+//!
+//! A string is a list of phrases between dots. [`Prompt::categories`] takes names as data sets spell
+//! them, [`Prompt::caption`] a sentence and the phrases in it. A detection's
+//! [`phrase_index`](Detection::phrase_index) is the place of its phrase in what was given.
+//!
+//! # The parts
 //!
 //! ```text
 //! image  --Preprocessor--> PixelBatch --ImageEncoder--> FeaturePyramid --+
 //!                                                                       Fusion --> FusedFeatures --GroundingHead--> HeadOutput --Postprocessor--> Detections
 //! prompt --Tokenizer-----> TokenizedPrompt --TextEncoder--> TextFeatures --+
 //! ```
+//!
+//! Boxes are structs with a `run` (or `tokenize`) method, arrows are what it returns, with shapes in
+//! their docs. To score or select in a way of your own, stop at [`HeadOutput`]; the module
+//! [`postprocess`] has the steps from there on plain `ndarray`.
+//!
+//! # Devices
+//!
+//! [`Device`] lists them; each but the CPU needs the feature of its name and a build of ONNX Runtime
+//! that has it. A device that cannot be used is an error unless
+//! [`DetectorBuilder::allow_cpu_fallback`] was called.
+//!
+//! # Features
+//!
+//! - `load-dynamic` (default): loads ONNX Runtime when the program runs.
+//! - `nano` (default): embeds the small model.
+//! - `draw`: `draw_detections`, labelled boxes on an image.
+//! - `download-binaries`: links a prebuilt ONNX Runtime that is fetched while building; turn
+//!   `load-dynamic` off with it.
+//! - `cuda`, `tensorrt`, `coreml`, `directml`, `openvino`: devices.
+//!
+//! # Limits
+//!
+//! A prompt has at most as many tokens as the model takes, 256 in every GLIP; [`Prompt::chunks`]
+//! splits a longer list. Padding is not masked, as in official GLIP, so images of different padded
+//! sizes never share a batch.
+
+#[cfg(all(doctest, feature = "nano"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod bundle;
 mod detection;

@@ -16,13 +16,13 @@ use crate::{
 /// # Example
 ///
 /// ```
-/// use glip::{Detector, Device, ResizeRule};
+/// use glip::{Bundle, Detector, Device, ResizeRule};
 ///
 /// let detector = Detector::builder()
-///     .dir("tests/fixtures/colour")
+///     .bundle(Bundle::nano()?) // or .dir("models/glip-t")
 ///     .device(Device::Cuda(0))
 ///     .allow_cpu_fallback()
-///     .resize(ResizeRule { short_side: 96, long_side: 160 })
+///     .resize(ResizeRule { short_side: 192, long_side: 320 })
 ///     .score_threshold(0.6)
 ///     .build()?;
 /// println!("running on {}", detector.device());

@@ -35,21 +35,16 @@ use crate::{
 ///
 /// ```
 /// use glip::Detector;
-/// use image::{Rgb, RgbImage, imageops};
 ///
-/// let mut image = RgbImage::from_pixel(160, 128, Rgb([90; 3]));
-/// imageops::replace(&mut image, &RgbImage::from_pixel(8, 8, Rgb([255, 0, 0])), 80, 64);
-///
-/// // A model made by hand for tests, which finds colours.
-/// let detector = Detector::from_dir("tests/fixtures/colour")?;
-/// let found = detector.ground(&image, "red . blue")?;
+/// let image = image::open("examples/images/scene.png")?;
+/// let detector = Detector::nano()?;
+/// let found = detector.ground(&image, "red circle . blue square")?;
 ///
 /// for detection in &found {
 ///     println!("{} {:.2} {:?}", detection.phrase, detection.score, detection.bbox);
 /// }
-/// assert_eq!(found.len(), 1);
-/// assert_eq!(found.as_slice()[0].phrase, "red");
-/// # Ok::<(), glip::Error>(())
+/// assert_eq!(found.as_slice()[0].phrase, "red circle");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct Detector(Arc<Parts>);
