@@ -96,29 +96,33 @@ class BiAttention(nn.Module):
         return [piece.reshape(level.shape) for piece, level in zip(pieces, levels)], text_out
 
     def scores(self, image: Tensor, text: Tensor) -> Tensor:
-        """Attention scores before any softmax, `[batch, heads, image tokens, words]`."""
+        """Attention scores before any softmax, `[batch, image tokens, heads * words]`, head by head.
+
+        Heads and words side by side make every product with the image one large matrix product.
+        """
         keys = self._heads(self.l_proj(text)) * (self.l_proj.out_features // self.heads) ** -0.5
         query_weight = self.v_proj.weight.view(self.heads, -1, self.v_proj.in_features)
         query_bias = self.v_proj.bias.view(self.heads, -1, 1)
-        scores = image[:, None] @ (keys @ query_weight).transpose(2, 3) + (keys @ query_bias).transpose(2, 3)
+        bias = (keys @ query_bias).flatten(1)
+        scores = image @ (keys @ query_weight).flatten(1, 2).transpose(1, 2) + bias[:, None]
         return scores.clamp(-SCORE_LIMIT, SCORE_LIMIT)
 
     def image_update(self, scores: Tensor, text: Tensor, attention_mask: Tensor) -> Tensor:
         """What the words say to each image token, `[batch, image tokens, image width]`."""
         padding = attention_mask[:, None, None, :] == 0
+        scores = scores.unflatten(2, (self.heads, -1))
         weights = scores.masked_fill(padding, torch.finfo(scores.dtype).min).softmax(-1)
         values = self._heads(self.values_l_proj(text))
         out_weight = self.out_v_proj.weight.view(-1, self.heads, values.shape[-1]).permute(1, 2, 0)
-        # Heads and words side by side make the sum over heads part of one matrix product.
-        weights = weights.transpose(1, 2).flatten(2)
-        return weights @ (values @ out_weight).flatten(1, 2) + self.out_v_proj.bias
+        return weights.flatten(2) @ (values @ out_weight).flatten(1, 2) + self.out_v_proj.bias
 
     def text_update(self, scores: Tensor, image: Tensor) -> Tensor:
         """What the image says to each word, `[batch, words, text width]`. Padding is not masked here."""
-        weights = scores.transpose(2, 3).softmax(-1)
+        weights = scores.softmax(1).transpose(1, 2)
         value_weight = self.values_v_proj.weight.view(self.heads, -1, self.values_v_proj.in_features)
         value_bias = self.values_v_proj.bias.view(self.heads, 1, -1)
-        values = (weights @ image[:, None]) @ value_weight.transpose(1, 2) + value_bias
+        seen = (weights @ image).unflatten(1, (self.heads, -1))
+        values = seen @ value_weight.transpose(1, 2) + value_bias
         return self.out_l_proj(values.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:

@@ -46,17 +46,29 @@ class Losses:
 
 
 def grounding_losses(
-    output: HeadOutput, attention_mask: Tensor, anchors: Tensor, level_counts: list[int], targets: Targets
+    output: HeadOutput,
+    attention_mask: Tensor,
+    anchors: Tensor,
+    level_counts: list[int],
+    targets: Targets,
+    shared_target: bool = True,
 ) -> Losses:
-    """The three losses of a batch; `anchors [anchors, 4]` and the number of anchors of each level."""
-    assigned = assign_anchors(anchors, level_counts, targets)
+    """The three losses of a batch; `anchors [anchors, 4]` and the number of anchors of each level.
+
+    Official GLIP shares a target of 1 evenly among a box's tokens, so that the score of a phrase of n tokens is trained
+    towards 1/n (`shared_target`). Without, every token is trained towards 1, and the scores of short and long phrases compare.
+    """
+    assigned = assign_anchors(anchors, level_counts, targets.boxes, targets.valid)
     positive = assigned >= 0
     image_index, anchor_index = positive.nonzero(as_tuple=True)
     box_index = assigned[image_index, anchor_index]
     count = max(len(box_index), 1)
 
+    box_tokens = targets.tokens.to(output.logits.dtype)
+    if shared_target:
+        box_tokens = box_tokens / box_tokens.sum(-1, keepdim=True).clamp(min=1)
     token_targets = torch.zeros_like(output.logits)
-    token_targets[image_index, anchor_index] = targets.tokens[image_index, box_index].to(output.logits.dtype)
+    token_targets[image_index, anchor_index] = box_tokens[image_index, box_index]
     token_loss = token_focal_loss(output.logits, token_targets, attention_mask) / count
     if len(box_index) == 0:
         # Zero, but still a function of the outputs, so that every parameter has a gradient.
@@ -71,14 +83,13 @@ def grounding_losses(
 
 
 @torch.no_grad()
-def assign_anchors(anchors: Tensor, level_counts: list[int], targets: Targets) -> Tensor:
+def assign_anchors(anchors: Tensor, level_counts: list[int], boxes: Tensor, valid: Tensor) -> Tensor:
     """Adaptive training sample selection (ATSS, CVPR 2020): each anchor's box, -1 for none; int64 [batch, anchors].
 
     A box's candidates are the anchors nearest to its centre on every level. Those whose IoU reaches the candidates' mean
     plus standard deviation, and whose centre is inside the box, are its positives; an anchor goes to the box with the
-    higher IoU.
+    higher IoU. `boxes [batch, boxes, 4]`; those that are not `valid [batch, boxes]` are padding.
     """
-    boxes = targets.boxes
     if boxes.shape[1] == 0:
         return torch.full((len(boxes), len(anchors)), -1, device=boxes.device)
     overlap = pairwise_iou(boxes, anchors)
@@ -96,7 +107,7 @@ def assign_anchors(anchors: Tensor, level_counts: list[int], targets: Targets) -
     threshold = candidate_overlap.mean(2, keepdim=True) + candidate_overlap.std(2, keepdim=True)
     centres = anchor_centres[candidates]
     inside = torch.cat((centres - boxes[:, :, None, :2], boxes[:, :, None, 2:] - centres), dim=-1).amin(-1) > MIN_INSIDE
-    chosen = (candidate_overlap >= threshold) & inside & targets.valid[:, :, None]
+    chosen = (candidate_overlap >= threshold) & inside & valid[:, :, None]
 
     claim = torch.full_like(overlap, -1.0).scatter_(2, candidates, torch.where(chosen, candidate_overlap, -1.0))
     best, box = claim.max(dim=1)
@@ -112,10 +123,10 @@ def pairwise_iou(boxes: Tensor, anchors: Tensor) -> Tensor:
 
 
 def token_focal_loss(logits: Tensor, targets: Tensor, attention_mask: Tensor) -> Tensor:
-    """Focal loss summed over all anchors and all real tokens."""
+    """Focal loss summed over all anchors and all real tokens; targets lie in 0..1."""
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     probability = logits.sigmoid()
-    wrong = probability + targets - 2 * probability * targets
+    wrong = probability * (1 - targets) + (1 - probability) * targets
     alpha = FOCAL_ALPHA * targets + (1 - FOCAL_ALPHA) * (1 - targets)
     loss = alpha * wrong**FOCAL_GAMMA * cross_entropy
     return (loss * (attention_mask[:, None, :] > 0)).sum()

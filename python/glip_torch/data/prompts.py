@@ -58,7 +58,7 @@ LINKS = (" and ", " and ", ", ", " near ", " next to ", " beside ", " with ", " 
          " behind ", " in front of ", " on ", " under ", " close to ", " and then ")  # fmt: skip
 ENDINGS = ("", "", "", ".", " on a grey background", " in the picture", " in the image")
 UNKNOWN_WORD_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-MAX_PHRASES = 14
+MAX_PHRASES = 10
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,13 @@ def category_prompt(phrases: list[str], separator: str = ". ") -> tuple[str, lis
     return separator.join(phrases), spans
 
 
-def sample_prompt(rng: np.random.Generator, scene: Scene) -> ScenePrompt:
-    """Draws a training prompt about `scene`: a list of phrases or a caption, never naming a held-out combination."""
+def sample_prompt(rng: np.random.Generator, scene: Scene, simple: float = 0.0) -> ScenePrompt:
+    """Draws a training prompt about `scene`: a list of phrases or a caption, never naming a held-out combination.
+
+    With the chance `simple` it is a list of single colours and shapes, to learn words from.
+    """
+    if rng.random() < simple:
+        return _sample_simple_list(rng, scene)
     return _sample_caption(rng, scene) if rng.random() < 0.3 else _sample_list(rng, scene)
 
 
@@ -193,13 +198,25 @@ def _targets(query: Query, scene: Scene) -> tuple[int, ...]:
 # --- the two kinds of prompts ---------------------------------------------------------------------------------------
 
 
+def _sample_simple_list(rng: np.random.Generator, scene: Scene) -> ScenePrompt:
+    """Colours and shapes by themselves, about half of them present."""
+    queries = [Query(**{name: getattr(thing, name)}) for thing in scene.objects for name in ("colour", "shape")]
+    queries = [query for query in queries if rng.random() < 0.6]
+    queries += [Query(**{name: _pick(rng, _VALUES[name])}) for name in ("colour", "shape") for _ in range(2)]
+    return _as_list(rng, scene, queries)
+
+
 def _sample_list(rng: np.random.Generator, scene: Scene) -> ScenePrompt:
     """Some phrases that something matches and some that nothing does, shuffled."""
     queries = [_query_about(rng, thing) for thing in scene.objects if rng.random() < 0.75]
     queries += [_absent_query(rng, scene) for _ in range(rng.integers(0, 9))]
+    return _as_list(rng, scene, queries)
+
+
+def _as_list(rng: np.random.Generator, scene: Scene, queries: list[Query]) -> ScenePrompt:
+    """The queries in any order, each once, none of a held-out combination."""
     queries = [query for query in dict.fromkeys(queries) if not query.held_out]
-    if not queries:
-        queries = [Query(colour="red", shape="circle")]
+    queries = queries or [Query(colour="red", shape="circle")]
     queries = [queries[i] for i in rng.permutation(len(queries))[:MAX_PHRASES]]
     with_article = rng.random() < 0.25
     phrases = [_words(rng, query) for query in queries]

@@ -1,0 +1,99 @@
+"""Batches of rendered scenes and their prompts, as tensors. A batch is a function of (seed, step, rank) alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from glip_torch.data.prompts import ScenePrompt, sample_prompt
+from glip_torch.data.scenes import Scene, render_scene
+from glip_torch.losses import Targets
+from glip_torch.probes import ATTRIBUTES, attribute_labels
+from glip_torch.tokenizer import phrase_tokens
+
+# GLIP's input: BGR on the 0..255 scale, normalised, padded with zeros to multiples of 32.
+MEAN = np.array([103.53, 116.28, 123.675], np.float32)
+STD = np.array([57.375, 57.12, 58.395], np.float32)
+SIZE_DIVISOR = 32
+# Longest scene side relative to the shortest.
+MAX_ASPECT = 1.5
+
+
+@dataclass
+class Batch:
+    pixels: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    targets: Targets
+    #: Every object, asked for or not [batch, boxes], and its attributes [batch, boxes, attributes].
+    present: Tensor
+    attributes: Tensor
+
+
+class SceneBatches:
+    """Training batches: `load(step, short_side)` renders `size` scenes of one canvas size and prompts for them.
+
+    A share `simple` of the prompts are lists of single attributes.
+   """
+
+    def __init__(self, tokenizer: Tokenizer, seed: int, size: int, rank: int = 0, ranks: int = 1):
+        self.tokenizer, self.seed, self.size, self.rank, self.ranks = tokenizer, seed, size, rank, ranks
+
+    def load(self, step: int, short_side: int, simple: float = 0.0) -> Batch:
+        # All ranks draw the same canvas: steps then cost them the same time.
+        width, height = _canvas(np.random.default_rng([self.seed, 1, step]), short_side)
+        first = (step * self.ranks + self.rank) * self.size
+        scenes = [render_scene(self.seed, first + i, width, height) for i in range(self.size)]
+        prompts = [
+            sample_prompt(np.random.default_rng([self.seed, 2, first + i]), scene, simple) for i, scene in enumerate(scenes)
+        ]
+        return collate(scenes, prompts, self.tokenizer)
+
+
+def _canvas(rng: np.random.Generator, short_side: int) -> tuple[int, int]:
+    """Width and height: half of the batches are square, the others landscape or portrait of any length."""
+    if rng.random() < 0.5:
+        return short_side, short_side
+    long_side = int(short_side * rng.uniform(1, MAX_ASPECT))
+    return (long_side, short_side) if rng.random() < 0.5 else (short_side, long_side)
+
+
+def collate(scenes: list[Scene], prompts: list[ScenePrompt], tokenizer: Tokenizer) -> Batch:
+    """Stacks scenes of one size; prompts are padded to the longest, boxes to the most that any prompt means."""
+    encodings = [tokenizer.encode(prompt.text) for prompt in prompts]
+    tokens = max(len(encoding.ids) for encoding in encodings)
+    boxes = max(1, max(len(scene.objects) for scene in scenes))
+    input_ids = torch.zeros(len(scenes), tokens, dtype=torch.int64)
+    attention_mask = torch.zeros_like(input_ids)
+    targets = Targets(
+        boxes=torch.zeros(len(scenes), boxes, 4),
+        valid=torch.zeros(len(scenes), boxes, dtype=torch.bool),
+        tokens=torch.zeros(len(scenes), boxes, tokens, dtype=torch.bool),
+    )
+    present = torch.zeros(len(scenes), boxes, dtype=torch.bool)
+    attributes = torch.zeros(len(scenes), boxes, len(ATTRIBUTES), dtype=torch.int64)
+    for n, (scene, prompt, encoding) in enumerate(zip(scenes, prompts, encodings)):
+        input_ids[n, : len(encoding.ids)] = torch.tensor(encoding.ids)
+        attention_mask[n, : len(encoding.ids)] = 1
+        for index, thing in enumerate(scene.objects):
+            targets.boxes[n, index] = torch.tensor(thing.box, dtype=torch.float32)
+            present[n, index] = True
+            attributes[n, index] = torch.tensor(attribute_labels(thing))
+        for span, meant in zip(prompt.spans, prompt.targets):
+            words = phrase_tokens(encoding, *span)
+            for index in meant:
+                targets.tokens[n, index, words.start : words.stop] = True
+                targets.valid[n, index] = True
+    return Batch(to_pixels([scene.image for scene in scenes]), input_ids, attention_mask, targets, present, attributes)
+
+
+def to_pixels(images: list[np.ndarray]) -> Tensor:
+    """uint8 RGB images of one size to the network's input, float32 [batch, 3, height, width]."""
+    bgr = (np.stack(images)[..., ::-1].astype(np.float32) - MEAN) / STD
+    height, width = bgr.shape[1:3]
+    padded = np.pad(bgr, ((0, 0), (0, -height % SIZE_DIVISOR), (0, -width % SIZE_DIVISOR), (0, 0)))
+    return torch.from_numpy(np.ascontiguousarray(padded.transpose(0, 3, 1, 2)))

@@ -1,0 +1,254 @@
+"""Measures a glip-nano checkpoint on rendered scenes it has never seen: `python -m glip_torch.evaluate RUN/model.pth`.
+
+- AP and AP50 (pycocotools) over all colour-shape combinations, each of them asked for in every scene, so that finding
+  what is not there costs precision. Seen and held-out combinations are averaged apart.
+- False alarms: the share of prompts for one absent combination that get a detection over the threshold.
+
+The threshold is chosen on the validation scenes; the numbers are from the test scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torch import Tensor
+from torchvision.ops import batched_nms
+from tqdm import tqdm
+
+from glip_torch.checkpoint import load_checkpoint
+from glip_torch.config import NANO, STRIDES
+from glip_torch.data.batches import to_pixels
+from glip_torch.data.prompts import category_prompt
+from glip_torch.data.scenes import COLOURS, HELD_OUT, SHAPES, Scene, render_scene
+from glip_torch.head import HeadOutput
+from glip_torch.model import GLIP
+from glip_torch.postprocess import anchors_for, decode_boxes
+from glip_torch.tokenizer import build_tokenizer, phrase_tokens
+
+#: Seeds of the two evaluation sets; training uses small seeds.
+SEEDS = {"validation": 1001, "test": 1002}
+#: Canvas sizes (width, height) that the scenes take turns in.
+CANVASES = ((256, 256), (256, 256), (352, 256), (256, 320))
+#: Share of objects of held-out combinations in evaluation scenes (a fifth of all combinations is held out).
+HELD_OUT_SHARE = 0.3
+CATEGORIES = [(colour, shape) for colour in COLOURS for shape in SHAPES]
+PHRASES_PER_PROMPT = 16
+#: The threshold may not let more absent phrases through than this, on the validation scenes.
+MAX_FALSE_ALARMS = 0.05
+THRESHOLDS = np.arange(0.10, 0.95, 0.01)
+
+
+@dataclass
+class Found:
+    """Detections in one scene: boxes [n, 4] (x1 y1 x2 y2, inclusive), scores [n], and indices of the phrases asked for."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    phrases: np.ndarray
+
+
+def evaluation_scene(split: str, index: int) -> Scene:
+    return render_scene(SEEDS[split], index, *CANVASES[index % len(CANVASES)], held_out_share=HELD_OUT_SHARE)
+
+
+class Evaluator:
+    def __init__(self, model: GLIP, tokenizer, split: str, scenes: int):
+        self.model, self.tokenizer, self.split = model.eval(), tokenizer, split
+        # One fixed shuffle: neighbours in a prompt are then not of one colour.
+        order = np.random.default_rng(0).permutation(len(CATEGORIES))
+        self.chunks = [order[i : i + PHRASES_PER_PROMPT] for i in range(0, len(order), PHRASES_PER_PROMPT)]
+        self.truth: list[Scene] = []
+        self.found: list[Found] = []
+        # Best score of each absent prompt, by how it was drawn.
+        self.absent: dict[str, list[float]] = {"random": [], "near": []}
+        for index in tqdm(range(scenes), desc=f"{split} scenes", mininterval=5):
+            self._add(index)
+
+    @torch.no_grad()
+    def _add(self, index: int) -> None:
+        scene = evaluation_scene(self.split, index)
+        pyramid = self.model.image_encoder(to_pixels([scene.image]))
+        prompts = [[" ".join(CATEGORIES[k]) for k in chunk] for chunk in self.chunks]
+        absent = absent_combinations(np.random.default_rng([SEEDS[self.split], 3, index]), scene)
+        prompts += [[" ".join(pair)] for _, pair in absent]
+        found = ground(self.model, self.tokenizer, pyramid, scene.image.shape[:2], prompts)
+        listed = found[: len(self.chunks)]
+        self.truth.append(scene)
+        self.found.append(
+            Found(
+                np.concatenate([f.boxes for f in listed]),
+                np.concatenate([f.scores for f in listed]),
+                np.concatenate([chunk[f.phrases] for chunk, f in zip(self.chunks, listed)]),
+            )
+        )
+        for (kind, _), f in zip(absent, found[len(self.chunks) :]):
+            self.absent[kind].append(float(f.scores.max(initial=0)))
+
+    def average_precision(self) -> dict[str, float]:
+        """AP and AP50 over the seen and over the held-out combinations."""
+        truth, detections = _coco_ground_truth(self.truth), _coco_detections(self.found)
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco = COCO()
+            coco.dataset = truth
+            coco.createIndex()
+            evaluation = COCOeval(coco, coco.loadRes(detections), "bbox")
+            evaluation.evaluate()
+            evaluation.accumulate()
+        # Precision [IoU threshold, recall, category] over all areas, 100 detections; -1 where a category never occurs.
+        precision = evaluation.eval["precision"][:, :, :, 0, 2]
+        held_out = np.array([pair in HELD_OUT for pair in CATEGORIES])
+        results = {}
+        for name, rows in (("seen", ~held_out), ("unseen", held_out)):
+            chosen = precision[:, :, rows]
+            results[f"{name}_AP"] = float(chosen[chosen > -1].mean())
+            results[f"{name}_AP50"] = float(chosen[0][chosen[0] > -1].mean())
+        return results
+
+    def false_alarms(self, threshold: float) -> dict[str, float]:
+        """Share of absent prompts with a detection at or over the threshold, for each way of drawing them."""
+        return {kind: float(np.mean(np.array(scores) >= threshold)) for kind, scores in self.absent.items()}
+
+    def precision_recall(self, threshold: float) -> tuple[float, float]:
+        """Precision and recall of all detections over the threshold, at IoU 0.5."""
+        right = reported = existing = 0
+        for scene, found in zip(self.truth, self.found):
+            keep = found.scores >= threshold
+            reported += int(keep.sum())
+            existing += len(scene.objects)
+            for thing in scene.objects:
+                mine = keep & (found.phrases == CATEGORIES.index((thing.colour, thing.shape)))
+                right += bool((_overlap(np.array(thing.box), found.boxes[mine]) >= 0.5).any())
+        return right / max(reported, 1), right / existing
+
+    def choose_threshold(self) -> float:
+        """The threshold with the best F1 among those that keep false alarms rare."""
+
+        def f1(threshold: float) -> float:
+            if max(self.false_alarms(threshold).values()) > MAX_FALSE_ALARMS:
+                return -threshold**-1
+            precision, recall = self.precision_recall(threshold)
+            return 2 * precision * recall / max(precision + recall, 1e-9)
+
+        return round(float(max(THRESHOLDS, key=f1)), 2)
+
+
+def absent_combinations(rng: np.random.Generator, scene: Scene) -> list[tuple[str, tuple[str, str]]]:
+    """Two random absent combinations, and two "near" ones that share a colour or a shape with something in the scene."""
+    present = {(thing.colour, thing.shape) for thing in scene.objects}
+    absent = [pair for pair in CATEGORIES if pair not in present]
+    near = [pair for pair in absent if any(pair[0] == colour or pair[1] == shape for colour, shape in present)]
+    drawn = [("random", absent[i]) for i in rng.choice(len(absent), 2, replace=False)]
+    return drawn + [("near", near[i]) for i in rng.choice(len(near), min(2, len(near)), replace=False)]
+
+
+def ground(model: GLIP, tokenizer, pyramid: list[Tensor], image_size: tuple[int, int], prompts: list[list[str]]) -> list[Found]:
+    """Grounds several lists of phrases in one encoded image, at threshold 0."""
+    texts, spans = zip(*(category_prompt(phrases) for phrases in prompts))
+    encodings = [tokenizer.encode(text) for text in texts]
+    length = max(len(encoding.ids) for encoding in encodings)
+    input_ids = torch.tensor([encoding.ids + [0] * (length - len(encoding.ids)) for encoding in encodings])
+    attention_mask = torch.tensor([[1] * len(e.ids) + [0] * (length - len(e.ids)) for e in encodings])
+    tiled = [level.expand(len(prompts), -1, -1, -1) for level in pyramid]
+    hidden, _ = model.text_encoder(input_ids, attention_mask)
+    output = model.head(*model.fuse(tiled, hidden, attention_mask))
+    sizes = [tuple(level.shape[2:]) for level in pyramid]
+    found = []
+    for n, encoding in enumerate(encodings):
+        tokens = [phrase_tokens(encoding, *span) for span in spans[n]]
+        one = HeadOutput(output.logits[n : n + 1], output.deltas[n : n + 1], output.centerness[n : n + 1])
+        found.append(_detections(one, sizes, tokens, image_size, model.config.anchor_sizes))
+    return found
+
+
+def _detections(output, sizes, tokens, image_size, anchor_sizes) -> Found:
+    anchors = anchors_for(sizes, STRIDES, anchor_sizes)
+    height, width = image_size
+    limit = torch.tensor([width - 1, height - 1, width - 1, height - 1], dtype=torch.float32)
+    boxes = torch.minimum(decode_boxes(output.deltas[0], anchors).clamp(min=0), limit)
+    probability = output.logits[0].sigmoid()
+    phrase = torch.stack([probability[:, t.start : t.stop].mean(1) for t in tokens], 1)
+    score = (phrase * output.centerness[0].sigmoid()[:, None]).sqrt()
+    anchor, label = (phrase > 0.05).nonzero(as_tuple=True)
+    score = score[anchor, label]
+    score, order = score.topk(min(1000, len(score)))
+    boxes, label = boxes[anchor[order]], label[order]
+    keep = batched_nms(boxes, score, label, 0.6)[:100]
+    return Found(boxes[keep].numpy(), score[keep].numpy(), label[keep].numpy())
+
+
+def _overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """IoU of one box with others."""
+    size = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]) + 1
+    shared = size.clip(min=0).prod(1)
+    return shared / ((box[2:] - box[:2] + 1).prod() + (boxes[:, 2:] - boxes[:, :2] + 1).prod(1) - shared)
+
+
+def _coco_ground_truth(scenes: list[Scene]) -> dict:
+    annotations = [
+        {"image_id": n, "category_id": CATEGORIES.index((thing.colour, thing.shape)), "bbox": _xywh(thing.box), "iscrowd": 0}
+        for n, scene in enumerate(scenes, 1)
+        for thing in scene.objects
+    ]
+    for number, annotation in enumerate(annotations, 1):
+        annotation |= {"id": number, "area": annotation["bbox"][2] * annotation["bbox"][3]}
+    return {
+        "images": [{"id": n} for n in range(1, len(scenes) + 1)],
+        "categories": [{"id": k, "name": " ".join(pair)} for k, pair in enumerate(CATEGORIES)],
+        "annotations": annotations,
+    }
+
+
+def _coco_detections(found: list[Found]) -> list[dict]:
+    return [
+        {"image_id": n, "category_id": int(category), "bbox": _xywh(box), "score": float(score)}
+        for n, detections in enumerate(found, 1)
+        for box, score, category in zip(detections.boxes.tolist(), detections.scores, detections.phrases)
+    ]
+
+
+def _xywh(box) -> list[float]:
+    x1, y1, x2, y2 = box
+    return [x1, y1, x2 - x1 + 1, y2 - y1 + 1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--vocab", type=Path, help="vocab.txt of the model (default: beside the checkpoint)")
+    parser.add_argument("--text-heads", type=int, default=NANO.text.heads)
+    parser.add_argument("--scenes", type=int, default=500, help="scenes of each of the two sets")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+
+    model = load_checkpoint(arguments.checkpoint, arguments.text_heads)
+    tokenizer = build_tokenizer(arguments.vocab or arguments.checkpoint.with_name("vocab.txt"))
+    threshold = Evaluator(model, tokenizer, "validation", arguments.scenes).choose_threshold()
+    test = Evaluator(model, tokenizer, "test", arguments.scenes)
+    precision, recall = test.precision_recall(threshold)
+    numbers = {
+        "scenes": arguments.scenes,
+        **test.average_precision(),
+        "threshold": threshold,
+        "precision": precision,
+        "recall": recall,
+        **{f"false_alarms_{kind}": rate for kind, rate in test.false_alarms(threshold).items()},
+    }
+    numbers = {name: round(value, 4) for name, value in numbers.items()}
+    print(json.dumps(numbers, indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Deep supervision for training from scratch: attribute classifiers on the image features of every stage.
+
+Grounding alone is slow to start: image features learn a colour only once some word points at it, and a word points at it
+only once the features show it. Classifiers for the attributes of the scenes' objects, on the pyramid and on each tower
+layer, break the circle. They exist in training only; attributes are classified apart, so no combination is learnt as such.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glip_torch.data.scenes import COLOURS, PATTERNS, SHAPES, SceneObject
+
+ATTRIBUTES = {"colour": tuple(COLOURS), "shape": SHAPES, "pattern": PATTERNS}
+CLASSES = [len(values) for values in ATTRIBUTES.values()]
+
+
+def attribute_labels(thing: SceneObject) -> list[int]:
+    """Index of each of the object's attributes among its values."""
+    return [values.index(getattr(thing, name)) for name, values in ATTRIBUTES.items()]
+
+
+class AttributeProbes(nn.Module):
+    def __init__(self, channels: int, stages: int):
+        super().__init__()
+        self.classifiers = nn.ModuleList(nn.Linear(channels, sum(CLASSES)) for _ in range(stages))
+
+    def forward(self, stages: list[list[Tensor]], assigned: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross entropy over stages and attributes.
+
+        `stages` are pyramids, five of [batch, channels, h, w] each; `assigned [batch, anchors]` the object at each anchor, -1
+        for none; `labels [batch, objects, attributes]`.
+        """
+        image, anchor = (assigned >= 0).nonzero(as_tuple=True)
+        if len(image) == 0:
+            return sum(parameter.sum() * 0 for parameter in self.parameters())
+        truth = labels[image, assigned[image, anchor]]
+        losses = []
+        for levels, classifier in zip(stages, self.classifiers):
+            features = torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2)[image, anchor]
+            # Scales differ from stage to stage, and only the direction should matter.
+            scores = classifier(F.layer_norm(features, features.shape[-1:]))
+            losses += [F.cross_entropy(part, truth[:, n]) for n, part in enumerate(scores.split(CLASSES, dim=1))]
+        return torch.stack(losses).mean()
