@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 #: Strides of the pyramid levels P3..P7, in input pixels.
 STRIDES = (8, 16, 32, 64, 128)
+
+
+def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """Sizes of the pyramid levels of a padded image: every level halves the one before, rounding up."""
+    return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in STRIDES]
 
 
 @dataclass(frozen=True)

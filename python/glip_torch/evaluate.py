@@ -13,26 +13,24 @@ import argparse
 import contextlib
 import io
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from tokenizers import Tokenizer
 from torch import Tensor
-from torchvision.ops import batched_nms
 from tqdm import tqdm
 
-from glip_torch.checkpoint import load_checkpoint
-from glip_torch.config import NANO, STRIDES
-from glip_torch.data.batches import to_pixels
-from glip_torch.data.prompts import category_prompt
-from glip_torch.data.scenes import COLOURS, HELD_OUT, SHAPES, Scene, render_scene
-from glip_torch.head import HeadOutput
-from glip_torch.model import GLIP
-from glip_torch.postprocess import anchors_for, decode_boxes
-from glip_torch.tokenizer import build_tokenizer, phrase_tokens
+from .checkpoint import load_checkpoint
+from .config import NANO
+from .data.prompts import category_prompt
+from .data.scenes import COLOURS, HELD_OUT, SHAPES, Scene, render_scene
+from .model import GLIP
+from .postprocess import Detections, detect, inclusive_iou
+from .preprocess import normalise, pad
+from .tokenizer import build_tokenizer, phrase_tokens
 
 #: Seeds of the two evaluation sets; training uses small seeds.
 SEEDS = {"validation": 1001, "test": 1002}
@@ -47,27 +45,19 @@ MAX_FALSE_ALARMS = 0.05
 THRESHOLDS = np.arange(0.10, 0.95, 0.01)
 
 
-@dataclass
-class Found:
-    """Detections in one scene: boxes [n, 4] (x1 y1 x2 y2, inclusive), scores [n], and indices of the phrases asked for."""
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    phrases: np.ndarray
-
-
 def evaluation_scene(split: str, index: int) -> Scene:
     return render_scene(SEEDS[split], index, *CANVASES[index % len(CANVASES)], held_out_share=HELD_OUT_SHARE)
 
 
 class Evaluator:
-    def __init__(self, model: GLIP, tokenizer, split: str, scenes: int):
+    def __init__(self, model: GLIP, tokenizer: Tokenizer, split: str, scenes: int):
         self.model, self.tokenizer, self.split = model.eval(), tokenizer, split
         # One fixed shuffle: neighbours in a prompt are then not of one colour.
         order = np.random.default_rng(0).permutation(len(CATEGORIES))
         self.chunks = [order[i : i + PHRASES_PER_PROMPT] for i in range(0, len(order), PHRASES_PER_PROMPT)]
         self.truth: list[Scene] = []
-        self.found: list[Found] = []
+        # Of all combinations; labels index CATEGORIES.
+        self.found: list[Detections] = []
         # Best score of each absent prompt, by how it was drawn.
         self.absent: dict[str, list[float]] = {"random": [], "near": []}
         for index in tqdm(range(scenes), desc=f"{split} scenes", mininterval=5):
@@ -76,7 +66,7 @@ class Evaluator:
     @torch.no_grad()
     def _add(self, index: int) -> None:
         scene = evaluation_scene(self.split, index)
-        pyramid = self.model.image_encoder(to_pixels([scene.image]))
+        pyramid = self.model.image_encoder(pad(normalise(scene.image))[None])
         prompts = [[" ".join(CATEGORIES[k]) for k in chunk] for chunk in self.chunks]
         absent = absent_combinations(np.random.default_rng([SEEDS[self.split], 3, index]), scene)
         prompts += [[" ".join(pair)] for _, pair in absent]
@@ -84,14 +74,14 @@ class Evaluator:
         listed = found[: len(self.chunks)]
         self.truth.append(scene)
         self.found.append(
-            Found(
-                np.concatenate([f.boxes for f in listed]),
-                np.concatenate([f.scores for f in listed]),
-                np.concatenate([chunk[f.phrases] for chunk, f in zip(self.chunks, listed)]),
+            Detections(
+                torch.cat([f.boxes for f in listed]),
+                torch.cat([f.scores for f in listed]),
+                torch.cat([torch.from_numpy(chunk)[f.labels] for chunk, f in zip(self.chunks, listed)]),
             )
         )
         for (kind, _), f in zip(absent, found[len(self.chunks) :]):
-            self.absent[kind].append(float(f.scores.max(initial=0)))
+            self.absent[kind].append(float(f.scores.max()) if len(f.scores) else 0.0)
 
     def average_precision(self) -> dict[str, float]:
         """AP and AP50 over the seen and over the held-out combinations."""
@@ -125,8 +115,8 @@ class Evaluator:
             reported += int(keep.sum())
             existing += len(scene.objects)
             for thing in scene.objects:
-                mine = keep & (found.phrases == CATEGORIES.index((thing.colour, thing.shape)))
-                right += bool((_overlap(np.array(thing.box), found.boxes[mine]) >= 0.5).any())
+                mine = keep & (found.labels == CATEGORIES.index((thing.colour, thing.shape)))
+                right += bool((inclusive_iou(torch.tensor(thing.box), found.boxes[mine]) >= 0.5).any())
         return right / max(reported, 1), right / existing
 
     def choose_threshold(self) -> float:
@@ -150,8 +140,11 @@ def absent_combinations(rng: np.random.Generator, scene: Scene) -> list[tuple[st
     return drawn + [("near", near[i]) for i in rng.choice(len(near), min(2, len(near)), replace=False)]
 
 
-def ground(model: GLIP, tokenizer, pyramid: list[Tensor], image_size: tuple[int, int], prompts: list[list[str]]) -> list[Found]:
-    """Grounds several lists of phrases in one encoded image, at threshold 0."""
+@torch.no_grad()
+def ground(
+    model: GLIP, tokenizer: Tokenizer, pyramid: list[Tensor], image_size: tuple[int, int], prompts: list[list[str]]
+) -> list[Detections]:
+    """Grounds several lists of phrases in one encoded image; detections of every score, on the CPU."""
     texts, spans = zip(*(category_prompt(phrases) for phrases in prompts))
     encodings = [tokenizer.encode(text) for text in texts]
     length = max(len(encoding.ids) for encoding in encodings)
@@ -161,35 +154,10 @@ def ground(model: GLIP, tokenizer, pyramid: list[Tensor], image_size: tuple[int,
     hidden, _ = model.text_encoder(input_ids, attention_mask)
     output = model.head(*model.fuse(tiled, hidden, attention_mask))
     sizes = [tuple(level.shape[2:]) for level in pyramid]
-    found = []
-    for n, encoding in enumerate(encodings):
-        tokens = [phrase_tokens(encoding, *span) for span in spans[n]]
-        one = HeadOutput(output.logits[n : n + 1], output.deltas[n : n + 1], output.centerness[n : n + 1])
-        found.append(_detections(one, sizes, tokens, image_size, model.config.anchor_sizes))
-    return found
-
-
-def _detections(output, sizes, tokens, image_size, anchor_sizes) -> Found:
-    anchors = anchors_for(sizes, STRIDES, anchor_sizes)
-    height, width = image_size
-    limit = torch.tensor([width - 1, height - 1, width - 1, height - 1], dtype=torch.float32)
-    boxes = torch.minimum(decode_boxes(output.deltas[0], anchors).clamp(min=0), limit)
-    probability = output.logits[0].sigmoid()
-    phrase = torch.stack([probability[:, t.start : t.stop].mean(1) for t in tokens], 1)
-    score = (phrase * output.centerness[0].sigmoid()[:, None]).sqrt()
-    anchor, label = (phrase > 0.05).nonzero(as_tuple=True)
-    score = score[anchor, label]
-    score, order = score.topk(min(1000, len(score)))
-    boxes, label = boxes[anchor[order]], label[order]
-    keep = batched_nms(boxes, score, label, 0.6)[:100]
-    return Found(boxes[keep].numpy(), score[keep].numpy(), label[keep].numpy())
-
-
-def _overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """IoU of one box with others."""
-    size = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]) + 1
-    shared = size.clip(min=0).prod(1)
-    return shared / ((box[2:] - box[:2] + 1).prod() + (boxes[:, 2:] - boxes[:, :2] + 1).prod(1) - shared)
+    return [
+        detect(output, n, [phrase_tokens(e, *span) for span in spans[n]], sizes, model.config.anchor_sizes, image_size)
+        for n, e in enumerate(encodings)
+    ]
 
 
 def _coco_ground_truth(scenes: list[Scene]) -> dict:
@@ -207,11 +175,11 @@ def _coco_ground_truth(scenes: list[Scene]) -> dict:
     }
 
 
-def _coco_detections(found: list[Found]) -> list[dict]:
+def _coco_detections(found: list[Detections]) -> list[dict]:
     return [
         {"image_id": n, "category_id": int(category), "bbox": _xywh(box), "score": float(score)}
         for n, detections in enumerate(found, 1)
-        for box, score, category in zip(detections.boxes.tolist(), detections.scores, detections.phrases)
+        for box, score, category in zip(detections.boxes.tolist(), detections.scores, detections.labels)
     ]
 
 

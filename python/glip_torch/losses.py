@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from glip_torch.head import HeadOutput
-from glip_torch.postprocess import decode_boxes
+from .head import HeadOutput
+from .postprocess import decode_boxes
 
 #: ATSS: candidates per level and box.
 CANDIDATES = 9

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glip_torch.data.scenes import COLOURS, PATTERNS, SHAPES, SceneObject
+from .data.scenes import COLOURS, PATTERNS, SHAPES, SceneObject
 
 ATTRIBUTES = {"colour": tuple(COLOURS), "shape": SHAPES, "pattern": PATTERNS}
 CLASSES = [len(values) for values in ATTRIBUTES.values()]

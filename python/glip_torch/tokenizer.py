@@ -57,7 +57,7 @@ def nano_vocabulary() -> list[str]:
 
     Foreign nouns are left out on purpose: spelled by letters, they teach the model that unknown words mean nothing here.
     """
-    from glip_torch.data import prompts
+    from .data import prompts
 
     texts = [*prompts.ANYTHING, *prompts.OPENINGS, *prompts.LINKS, *prompts.ENDINGS, *prompts.PATTERN_SUFFIXES.values()]
     for names in (prompts.SHAPE_NAMES, prompts.COLOUR_NAMES, prompts.PATTERN_NAMES, prompts.SIZE_NAMES, prompts.NUMBERS):

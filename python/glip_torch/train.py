@@ -24,15 +24,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from glip_torch.checkpoint import save_checkpoint
-from glip_torch.config import STRIDES, NANO
-from glip_torch.data.batches import Batch, SceneBatches
-from glip_torch.head import HeadOutput
-from glip_torch.losses import assign_anchors, grounding_losses
-from glip_torch.model import GLIP
-from glip_torch.postprocess import anchors_for
-from glip_torch.probes import AttributeProbes
-from glip_torch.tokenizer import build_tokenizer, nano_vocabulary
+from .checkpoint import save_checkpoint
+from .config import NANO, STRIDES, level_sizes
+from .data.batches import Batch, SceneBatches
+from .head import HeadOutput
+from .losses import assign_anchors, grounding_losses
+from .model import GLIP
+from .postprocess import anchors_for
+from .probes import AttributeProbes
+from .tokenizer import build_tokenizer, nano_vocabulary
 
 #: Curriculum: from this share of the run on, scenes have this short side, and a process takes so many of them a step.
 #: Small scenes cost a quarter and teach words, colours and shapes just as well.
@@ -138,9 +138,9 @@ class Trainer:
     def _step(self, progress: float, short_side: int, size: int, rate: float) -> dict[str, float]:
         batches = SceneBatches(self.tokenizer, self.arguments.seed, size, self.rank, self.arguments.processes)
         batch = batches.load(self.step, short_side, simple_share(progress))
-        level_sizes = pyramid_sizes(*batch.pixels.shape[2:])
-        anchors = anchors_for(level_sizes, STRIDES, self.model.config.anchor_sizes)
-        counts = [height * width for height, width in level_sizes]
+        sizes = level_sizes(*batch.pixels.shape[2:])
+        anchors = anchors_for(sizes, STRIDES, self.model.config.anchor_sizes)
+        counts = [height * width for height, width in sizes]
 
         stages, output = forward_stages(self.model, batch)
         losses = grounding_losses(output, batch.attention_mask, anchors, counts, batch.targets, shared_target=False)
@@ -284,15 +284,6 @@ def average_gradients(model: nn.Module, processes: int) -> None:
     message /= processes
     for gradient, piece in zip(gradients, message.split([gradient.numel() for gradient in gradients])):
         gradient.copy_(piece.view_as(gradient))
-
-
-def pyramid_sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """Height and width of the levels P3..P7 of an input of this size."""
-    sizes = [(height // 8, width // 8)]
-    for _ in STRIDES[1:]:
-        height, width = sizes[-1]
-        sizes.append(((height + 1) // 2, (width + 1) // 2))
-    return sizes
 
 
 if __name__ == "__main__":

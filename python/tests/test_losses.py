@@ -7,11 +7,10 @@ import torch
 from PIL import Image
 
 from glip_torch.checkpoint import load_checkpoint
-from glip_torch.config import STRIDES
+from glip_torch.config import STRIDES, level_sizes
 from glip_torch.losses import Targets, assign_anchors, centerness_targets, generalized_iou_loss, grounding_losses
 from glip_torch.postprocess import anchors_for
 from glip_torch.tokenizer import build_tokenizer, phrase_tokens
-from glip_torch.train import pyramid_sizes
 
 GOLDEN = Path(__file__).parent / "golden" / "glip_t_small"
 
@@ -22,7 +21,7 @@ def truth(boxes):
 
 
 def assign(boxes, height=64, width=64):
-    sizes = pyramid_sizes(height, width)
+    sizes = level_sizes(height, width)
     anchors = anchors_for(sizes, STRIDES, [8 * stride for stride in STRIDES])
     return assign_anchors(anchors, [h * w for h, w in sizes], *truth(boxes))[0]
 
@@ -47,7 +46,7 @@ def test_losses_are_the_official_ones():
     mask = torch.ones(1, len(encoding.ids), dtype=torch.int64)
     with torch.no_grad():
         output = model(pixels, torch.tensor([encoding.ids]), mask)
-    sizes = pyramid_sizes(*pixels.shape[2:])
+    sizes = level_sizes(*pixels.shape[2:])
     anchors = anchors_for(sizes, STRIDES, model.config.anchor_sizes)
     targets = Targets(boxes[None], torch.ones(1, len(boxes), dtype=torch.bool), tokens[None])
     losses = grounding_losses(output, mask, anchors, [h * w for h, w in sizes], targets)
@@ -83,7 +82,7 @@ def test_a_contested_anchor_goes_to_the_box_it_overlaps_more():
 
 
 def test_padding_and_empty_images_get_no_anchors():
-    sizes = pyramid_sizes(64, 64)
+    sizes = level_sizes(64, 64)
     anchors = anchors_for(sizes, STRIDES, [8 * stride for stride in STRIDES])
     boxes, valid = truth([[10.0, 10.0, 40.0, 40.0], [20.0, 20.0, 50.0, 50.0]])
     valid[0, 1] = False

@@ -9,16 +9,13 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from glip_torch.data.prompts import ScenePrompt, sample_prompt
-from glip_torch.data.scenes import Scene, render_scene
-from glip_torch.losses import Targets
-from glip_torch.probes import ATTRIBUTES, attribute_labels
-from glip_torch.tokenizer import phrase_tokens
+from .prompts import ScenePrompt, sample_prompt
+from .scenes import Scene, render_scene
+from ..losses import Targets
+from ..preprocess import normalise, pad
+from ..probes import ATTRIBUTES, attribute_labels
+from ..tokenizer import phrase_tokens
 
-# GLIP's input: BGR on the 0..255 scale, normalised, padded with zeros to multiples of 32.
-MEAN = np.array([103.53, 116.28, 123.675], np.float32)
-STD = np.array([57.375, 57.12, 58.395], np.float32)
-SIZE_DIVISOR = 32
 # Longest scene side relative to the shortest.
 MAX_ASPECT = 1.5
 
@@ -88,12 +85,5 @@ def collate(scenes: list[Scene], prompts: list[ScenePrompt], tokenizer: Tokenize
             for index in meant:
                 targets.tokens[n, index, words.start : words.stop] = True
                 targets.valid[n, index] = True
-    return Batch(to_pixels([scene.image for scene in scenes]), input_ids, attention_mask, targets, present, attributes)
-
-
-def to_pixels(images: list[np.ndarray]) -> Tensor:
-    """uint8 RGB images of one size to the network's input, float32 [batch, 3, height, width]."""
-    bgr = (np.stack(images)[..., ::-1].astype(np.float32) - MEAN) / STD
-    height, width = bgr.shape[1:3]
-    padded = np.pad(bgr, ((0, 0), (0, -height % SIZE_DIVISOR), (0, -width % SIZE_DIVISOR), (0, 0)))
-    return torch.from_numpy(np.ascontiguousarray(padded.transpose(0, 3, 1, 2)))
+    pixels = pad(torch.stack([normalise(scene.image) for scene in scenes]))
+    return Batch(pixels, input_ids, attention_mask, targets, present, attributes)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from glip_torch.data.scenes import COLOURS, HELD_OUT, PATTERNS, SHAPES, SIZES, Scene, SceneObject
+from .scenes import COLOURS, HELD_OUT, PATTERNS, SHAPES, SIZES, Scene, SceneObject
 
 # The first name of each list is the canonical one, used by evaluation.
 SHAPE_NAMES = {

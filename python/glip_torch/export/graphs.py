@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ..config import STRIDES
+from ..config import STRIDES, level_sizes
 from ..model import GLIP
 from ..text_encoder import mask_padding
 
@@ -107,11 +106,6 @@ def build_graphs(model: GLIP) -> list[Graph]:
         ),
     ]
     return [graph for graph in graphs if graph.name != "fusion" or config.fusion is not None]
-
-
-def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """Sizes of the pyramid levels of a padded image: every level halves the one before, rounding up."""
-    return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in STRIDES]
 
 
 def padded_mask(batch: int, tokens: int) -> Tensor:
