@@ -124,7 +124,7 @@ class Evaluator:
 
         def f1(threshold: float) -> float:
             if max(self.false_alarms(threshold).values()) > MAX_FALSE_ALARMS:
-                return -threshold**-1
+                return -(threshold**-1)
             precision, recall = self.precision_recall(threshold)
             return 2 * precision * recall / max(precision + recall, 1e-9)
 
@@ -162,7 +162,12 @@ def ground(
 
 def _coco_ground_truth(scenes: list[Scene]) -> dict:
     annotations = [
-        {"image_id": n, "category_id": CATEGORIES.index((thing.colour, thing.shape)), "bbox": _xywh(thing.box), "iscrowd": 0}
+        {
+            "image_id": n,
+            "category_id": CATEGORIES.index((thing.colour, thing.shape)),
+            "bbox": _xywh(thing.box),
+            "iscrowd": 0,
+        }
         for n, scene in enumerate(scenes, 1)
         for thing in scene.objects
     ]

@@ -117,9 +117,13 @@ def assign_anchors(anchors: Tensor, level_counts: list[int], boxes: Tensor, vali
 def pairwise_iou(boxes: Tensor, anchors: Tensor) -> Tensor:
     """IoU of `boxes [batch, boxes, 4]` with `anchors [anchors, 4]`, "+1" widths; [batch, boxes, anchors]."""
     boxes = boxes[:, :, None]
-    size = (torch.minimum(boxes[..., 2:], anchors[:, 2:]) - torch.maximum(boxes[..., :2], anchors[:, :2]) + 1).clamp(min=0)
+    size = (torch.minimum(boxes[..., 2:], anchors[:, 2:]) - torch.maximum(boxes[..., :2], anchors[:, :2]) + 1).clamp(
+        min=0
+    )
     shared = size.prod(-1)
-    return shared / ((boxes[..., 2:] - boxes[..., :2] + 1).prod(-1) + (anchors[:, 2:] - anchors[:, :2] + 1).prod(-1) - shared)
+    return shared / (
+        (boxes[..., 2:] - boxes[..., :2] + 1).prod(-1) + (anchors[:, 2:] - anchors[:, :2] + 1).prod(-1) - shared
+    )
 
 
 def token_focal_loss(logits: Tensor, targets: Tensor, attention_mask: Tensor) -> Tensor:

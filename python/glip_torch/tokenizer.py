@@ -60,7 +60,13 @@ def nano_vocabulary() -> list[str]:
     from .data import prompts
 
     texts = [*prompts.ANYTHING, *prompts.OPENINGS, *prompts.LINKS, *prompts.ENDINGS, *prompts.PATTERN_SUFFIXES.values()]
-    for names in (prompts.SHAPE_NAMES, prompts.COLOUR_NAMES, prompts.PATTERN_NAMES, prompts.SIZE_NAMES, prompts.NUMBERS):
+    for names in (
+        prompts.SHAPE_NAMES,
+        prompts.COLOUR_NAMES,
+        prompts.PATTERN_NAMES,
+        prompts.SIZE_NAMES,
+        prompts.NUMBERS,
+    ):
         texts += [name for synonyms in names.values() for name in synonyms]
     texts.append("in that is are colored coloured a an the some several")
     words = {word for text in texts for word in text.replace(",", " ").replace(".", " ").split()}

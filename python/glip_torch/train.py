@@ -54,7 +54,9 @@ def parse_arguments() -> argparse.Namespace:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--steps", type=int, help="length of the run in steps: exactly reproducible")
     budget.add_argument("--minutes", type=float, help="length of the run in minutes of training, whatever the machine")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="data-parallel processes (default: CPU cores)")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count(), help="data-parallel processes (default: CPU cores)"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save-minutes", type=float, default=4.0, help="time between checkpoints")
     return parser.parse_args()
@@ -81,7 +83,9 @@ def _run_process(rank: int, arguments: argparse.Namespace, meeting: Path) -> Non
     torch.set_num_threads(1)
     # Denormals, common in half-trained attention, are a hundred times slower and mean nothing.
     torch.set_flush_denormal(True)
-    dist.init_process_group("gloo", init_method=f"file://{meeting.resolve()}", rank=rank, world_size=arguments.processes)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{meeting.resolve()}", rank=rank, world_size=arguments.processes
+    )
     Trainer(arguments, rank).run()
     dist.destroy_process_group()
 
@@ -99,14 +103,17 @@ class Trainer:
         self.probes = AttributeProbes(NANO.channels, stages=1 + NANO.tower_layers)
         self.trained = nn.ModuleList([self.model, self.probes])
         self.average = EMA(self.model)
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.trained), lr=LEARNING_RATE, betas=(0.9, 0.99), foreach=True)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.trained), lr=LEARNING_RATE, betas=(0.9, 0.99), foreach=True
+        )
         self.step, self.seconds = 0, 0.0
         self.state_file = arguments.out / "state.pt"
         if self.state_file.exists():
             self._resume()
         if rank == 0:
             (arguments.out / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-            self.log_file = open(arguments.out / "log.jsonl", "a", encoding="utf-8")
+            # Open as long as the process: what was logged is on disk line by line.
+            self.log_file = (arguments.out / "log.jsonl").open("a", encoding="utf-8")
 
     def run(self) -> None:
         started, saved = time.monotonic() - self.seconds, time.monotonic()

@@ -38,7 +38,7 @@ def test_boxes_lie_in_the_picture_and_have_their_size(scenes):
         for thing in scene.objects:
             x1, y1, x2, y2 = thing.box
             assert 0 <= x1 <= x2 < width and 0 <= y1 <= y2 < height
-            if 0 < x1 and 0 < y1 and x2 < width - 1 and y2 < height - 1:
+            if x1 > 0 and y1 > 0 and x2 < width - 1 and y2 < height - 1:
                 low, high = SIZES[thing.size]
                 assert low - 2 <= max(x2 - x1, y2 - y1) + 1 <= high + 2
 
@@ -94,7 +94,10 @@ def test_prompts_speak_of_their_scene_and_never_of_held_out_combinations(scenes)
 
 def test_collate_marks_the_tokens_of_each_object():
     tokenizer = build_tokenizer(nano_vocabulary())
-    things = (SceneObject("star", "red", "solid", "small", (1, 2, 30, 31)), SceneObject("ring", "blue", "solid", "small", (40, 40, 63, 63)))
+    things = (
+        SceneObject("star", "red", "solid", "small", (1, 2, 30, 31)),
+        SceneObject("ring", "blue", "solid", "small", (40, 40, 63, 63)),
+    )
     scene = Scene(np.zeros((64, 80, 3), np.uint8), things)
     prompt = ScenePrompt("red star. star", ((0, 8), (10, 14)), ((0,), (0,)))
     batch = collate([scene], [prompt], tokenizer)
@@ -109,7 +112,7 @@ def test_collate_marks_the_tokens_of_each_object():
 
 def test_batches_are_reproducible_and_ranks_see_different_scenes():
     tokenizer = build_tokenizer(nano_vocabulary())
-    load = lambda rank: SceneBatches(tokenizer, seed=1, size=2, rank=rank, ranks=2).load(5, 64)  # noqa: E731
+    load = lambda rank: SceneBatches(tokenizer, seed=1, size=2, rank=rank, ranks=2).load(5, 64)
     first, again, other = load(0), load(0), load(1)
     assert (first.pixels == again.pixels).all() and (first.input_ids == again.input_ids).all()
     assert first.pixels.shape == other.pixels.shape and (first.pixels != other.pixels).any()

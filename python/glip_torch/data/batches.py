@@ -9,12 +9,12 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from .prompts import ScenePrompt, sample_prompt
-from .scenes import Scene, render_scene
 from ..losses import Targets
 from ..preprocess import normalise, pad
 from ..probes import ATTRIBUTES, attribute_labels
 from ..tokenizer import phrase_tokens
+from .prompts import ScenePrompt, sample_prompt
+from .scenes import Scene, render_scene
 
 # Longest scene side relative to the shortest.
 MAX_ASPECT = 1.5
@@ -35,7 +35,7 @@ class SceneBatches:
     """Training batches: `load(step, short_side)` renders `size` scenes of one canvas size and prompts for them.
 
     A share `simple` of the prompts are lists of single attributes.
-   """
+    """
 
     def __init__(self, tokenizer: Tokenizer, seed: int, size: int, rank: int = 0, ranks: int = 1):
         self.tokenizer, self.seed, self.size, self.rank, self.ranks = tokenizer, seed, size, rank, ranks
@@ -46,7 +46,8 @@ class SceneBatches:
         first = (step * self.ranks + self.rank) * self.size
         scenes = [render_scene(self.seed, first + i, width, height) for i in range(self.size)]
         prompts = [
-            sample_prompt(np.random.default_rng([self.seed, 2, first + i]), scene, simple) for i, scene in enumerate(scenes)
+            sample_prompt(np.random.default_rng([self.seed, 2, first + i]), scene, simple)
+            for i, scene in enumerate(scenes)
         ]
         return collate(scenes, prompts, self.tokenizer)
 

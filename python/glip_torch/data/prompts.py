@@ -42,7 +42,11 @@ PATTERN_NAMES = {
     "checked": ("checked", "checked", "checkered"),
 }
 PATTERN_SUFFIXES = {"striped": "with stripes", "dotted": "with dots", "checked": "with checks"}
-SIZE_NAMES = {"small": ("small", "small", "little", "tiny"), "medium": ("medium", "medium sized"), "large": ("large", "big")}
+SIZE_NAMES = {
+    "small": ("small", "small", "little", "tiny"),
+    "medium": ("medium", "medium sized"),
+    "large": ("large", "big"),
+}
 ANYTHING = ("shape", "object", "thing", "figure")
 # Things no scene shows. Most are spelled by letter pieces, so the model learns that words it does not know mean nothing.
 FOREIGN_NOUNS = tuple(
@@ -53,7 +57,18 @@ FOREIGN_NOUNS = tuple(
     "shoe shirt face hand eye nose cell platelet chandelier aerosol helmet drone valve screw cable bucket".split()
 )
 NUMBERS = {1: ("one", "a", "a single"), 2: ("two", "a pair of"), 3: ("three",), 4: ("four",)}
-OPENINGS = ("", "", "a picture of ", "an image of ", "there is ", "i see ", "we can see ", "the scene shows ", "find ", "here is ")
+OPENINGS = (
+    "",
+    "",
+    "a picture of ",
+    "an image of ",
+    "there is ",
+    "i see ",
+    "we can see ",
+    "the scene shows ",
+    "find ",
+    "here is ",
+)
 LINKS = (" and ", " and ", ", ", " near ", " next to ", " beside ", " with ", " above ", " below ", " to the left of ", " to the right of ",
          " behind ", " in front of ", " on ", " under ", " close to ", " and then ")  # fmt: skip
 ENDINGS = ("", "", "", ".", " on a grey background", " in the picture", " in the image")
@@ -74,7 +89,12 @@ class Query:
     def matches(self, thing: SceneObject) -> bool:
         if self.foreign is not None:
             return False
-        wanted = ((self.shape, thing.shape), (self.colour, thing.colour), (self.pattern, thing.pattern), (self.size, thing.size))
+        wanted = (
+            (self.shape, thing.shape),
+            (self.colour, thing.colour),
+            (self.pattern, thing.pattern),
+            (self.size, thing.size),
+        )
         return all(want is None or want == have for want, have in wanted)
 
     @property
@@ -223,7 +243,9 @@ def _as_list(rng: np.random.Generator, scene: Scene, queries: list[Query]) -> Sc
     if with_article:
         phrases = [_article(rng, phrase) + phrase for phrase in phrases]
     text, spans = category_prompt(phrases, ". " if rng.random() < 0.85 else " . ")
-    return ScenePrompt(text + ("." if rng.random() < 0.15 else ""), tuple(spans), tuple(_targets(q, scene) for q in queries))
+    return ScenePrompt(
+        text + ("." if rng.random() < 0.15 else ""), tuple(spans), tuple(_targets(q, scene) for q in queries)
+    )
 
 
 def _sample_caption(rng: np.random.Generator, scene: Scene) -> ScenePrompt:

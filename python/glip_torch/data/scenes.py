@@ -33,10 +33,7 @@ REFERENCE_SHORT_SIDE = 256
 
 # Every shape misses one or two colours and every colour two shapes; "red circle", the first thing anyone tries, is shown.
 HELD_OUT = frozenset(
-    (colour, shape)
-    for j, colour in enumerate(COLOURS)
-    for i, shape in enumerate(SHAPES)
-    if (2 * i + j) % 5 == 3
+    (colour, shape) for j, colour in enumerate(COLOURS) for i, shape in enumerate(SHAPES) if (2 * i + j) % 5 == 3
 )
 
 # An object keeps at least this share of its pixels in view; a placement that would cover more is tried elsewhere.
@@ -162,7 +159,12 @@ def _heart() -> np.ndarray:
 
 
 _CIRCLE = _ngon([1.0] * 40)
-_CROSS = np.array([(-1, 3), (1, 3), (1, 1), (3, 1), (3, -1), (1, -1), (1, -3), (-1, -3), (-1, -1), (-3, -1), (-3, 1), (-1, 1)]) / 3
+_CROSS = (
+    np.array(
+        [(-1, 3), (1, 3), (1, 1), (3, 1), (3, -1), (1, -1), (1, -3), (-1, -3), (-1, -1), (-3, -1), (-3, 1), (-1, 1)]
+    )
+    / 3
+)
 _ARROW = np.array([(-1, -0.28), (0.05, -0.28), (0.05, -0.8), (1, 0), (0.05, 0.8), (0.05, 0.28), (-1, 0.28)])
 # Outline and, for some, a hole; y down. Then how far the shape may turn, in degrees: a square and a diamond differ by their
 # attitude, so those turn little; a star may stand anyhow.
@@ -186,7 +188,7 @@ def _silhouette(rng: np.random.Generator, shape: str, size: float) -> np.ndarray
     turn = math.radians(rng.uniform(-max_turn, max_turn))
     stretch = np.array([1.0, rng.uniform(0.88, 1.12)])
     rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    place = lambda points: (points * stretch) @ rotation.T  # noqa: E731
+    place = lambda points: (points * stretch) @ rotation.T
     points = place(outline)
     low, span = points.min(0), np.ptp(points, axis=0)
     to_pixels = size * SUPERSAMPLING / span.max()
