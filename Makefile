@@ -9,7 +9,7 @@ EXPORTER = $(wildcard python/glip_torch/*.py python/glip_torch/export/*.py)
 # Tests against exported models run once those exist.
 EXPORTED = $(if $(wildcard $(firstword $(GOLDEN))),-- --include-ignored)
 
-DEMO_PROMPT = "red circle . blue square . green diamond . purple diamond . yellow star"
+DEMO_PROMPT = "red circle . blue square . purple triangle . orange star . yellow circle . green ring"
 
 .PHONY: runtime demo test check lint bench golden python-test
 runtime: $(RUNTIME)
