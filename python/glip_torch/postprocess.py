@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torchvision.ops import nms
 
 from .config import STRIDES
 from .head import HeadOutput
@@ -102,14 +103,14 @@ def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
 
 def nms_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
     """Indices that survive, by descending score. Areas are pixel-inclusive, unlike torchvision's."""
-    order = scores.argsort(descending=True, stable=True)
-    kept = []
-    while len(order):
-        best, order = order[0], order[1:]
-        kept.append(best)
-        same = labels[order] == labels[best]
-        order = order[~(same & (inclusive_iou(boxes[best], boxes[order]) > iou_threshold))]
-    return torch.stack(kept) if kept else torch.empty(0, dtype=torch.long)
+    # Moving the last row and column out by one makes torchvision's areas inclusive ones.
+    boxes = boxes + torch.tensor([0.0, 0.0, 1.0, 1.0])
+    kept = [torch.zeros(0, dtype=torch.int64)]
+    for label in labels.unique():
+        index = (labels == label).nonzero()[:, 0]
+        kept.append(index[nms(boxes[index].double(), scores[index].double(), iou_threshold)])
+    kept = torch.cat(kept)
+    return kept[scores[kept].argsort(descending=True, stable=True)]
 
 
 def inclusive_iou(box: Tensor, boxes: Tensor) -> Tensor:
