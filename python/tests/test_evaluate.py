@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+import torch
+
+from glip_torch.data.scenes import Scene, SceneObject
+from glip_torch.evaluate import CATEGORIES, Evaluator, absent_combinations
+from glip_torch.postprocess import Detections
+
+SEEN = SceneObject("circle", "red", "solid", "small", (10, 10, 39, 39))
+UNSEEN = SceneObject("cross", "red", "solid", "small", (60, 60, 99, 99))
+
+
+def evaluator(*found):
+    """An evaluator that has seen one scene with a seen and a held-out object, and these (object, box, score)."""
+    self = Evaluator.__new__(Evaluator)
+    self.truth = [Scene(np.zeros((128, 128, 3), np.uint8), (SEEN, UNSEEN))]
+    boxes, scores, labels = zip(*((box, score, CATEGORIES.index((t.colour, t.shape))) for t, box, score in found))
+    self.found = [Detections(torch.tensor(boxes, dtype=torch.float32), torch.tensor(scores), torch.tensor(labels))]
+    self.absent = {"random": [0.1, 0.2, 0.3, 0.9], "near": [0.1, 0.8, 0.8, 0.9]}
+    return self
+
+
+def test_perfect_detections_have_an_average_precision_of_one():
+    numbers = evaluator((SEEN, SEEN.box, 0.9), (UNSEEN, UNSEEN.box, 0.8)).average_precision()
+    assert numbers == pytest.approx({"seen_AP": 1, "seen_AP50": 1, "unseen_AP": 1, "unseen_AP50": 1})
+
+
+def test_seen_and_held_out_combinations_are_apart():
+    elsewhere = (0, 100, 20, 120)
+    numbers = evaluator((SEEN, SEEN.box, 0.9), (UNSEEN, elsewhere, 0.8)).average_precision()
+    assert numbers == pytest.approx({"seen_AP": 1, "seen_AP50": 1, "unseen_AP": 0, "unseen_AP50": 0})
+
+
+def test_a_false_detection_with_a_higher_score_halves_the_precision():
+    numbers = evaluator((SEEN, SEEN.box, 0.5), (SEEN, (0, 100, 20, 120), 0.9)).average_precision()
+    assert numbers["seen_AP50"] == pytest.approx(0.5)
+
+
+def test_precision_and_recall_count_detections_over_the_threshold():
+    self = evaluator((SEEN, SEEN.box, 0.9), (SEEN, (0, 100, 20, 120), 0.6), (UNSEEN, UNSEEN.box, 0.4))
+    assert self.precision_recall(0.5) == (0.5, 0.5)
+    assert self.precision_recall(0.3) == pytest.approx((2 / 3, 1))
+
+
+def test_false_alarms_are_the_share_of_absent_prompts_over_the_threshold():
+    assert evaluator((SEEN, SEEN.box, 0.9)).false_alarms(0.5) == {"random": 0.25, "near": 0.75}
+
+
+def test_absent_combinations_are_absent_and_near_ones_share_an_attribute():
+    scene = Scene(np.zeros((128, 128, 3), np.uint8), (SEEN, UNSEEN))
+    drawn = absent_combinations(np.random.default_rng(0), scene)
+    assert [kind for kind, _ in drawn] == ["random", "random", "near", "near"]
+    for kind, (colour, shape) in drawn:
+        assert (colour, shape) not in {("red", "circle"), ("red", "cross")}
+        assert kind == "random" or colour == "red" or shape in ("circle", "cross")
