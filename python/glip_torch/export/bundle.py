@@ -8,20 +8,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..config import STRIDES, GLIPConfig
+from ..postprocess import CENTRE_WEIGHT, MAX_LOG_SCALE, SCALE_WEIGHT, PostprocessOptions
 from ..preprocess import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
 from .graphs import Graph
 
 FORMAT_VERSION = 1
-BOX_CODER_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
-BOX_CODER_MAX_LOG_SCALE = math.log(1000 / 16)
 
 
 @dataclass(frozen=True)
@@ -38,17 +36,6 @@ class BundleOptions:
     score_threshold: float = 0.5
     weights: str = "unknown"
     licence: str = "unknown"
-
-
-@dataclass(frozen=True)
-class Postprocess:
-    """Official GLIP's evaluation settings."""
-
-    candidate_threshold: float = 0.05
-    candidates_per_level: int = 1000
-    nms_iou_threshold: float = 0.6
-    max_detections: int = 100
-    score_threshold: float = field(default=0.5)
 
 
 def manifest(config: GLIPConfig, options: BundleOptions, graphs: list[Graph], folder: Path) -> dict:
@@ -72,8 +59,11 @@ def manifest(config: GLIPConfig, options: BundleOptions, graphs: list[Graph], fo
             "hidden_size": config.text.hidden_size,
         },
         "anchors": {"strides": STRIDES, "sizes": config.anchor_sizes},
-        "box_coder": {"weights": BOX_CODER_WEIGHTS, "max_log_scale": BOX_CODER_MAX_LOG_SCALE},
-        "postprocess": asdict(Postprocess(score_threshold=options.score_threshold)),
+        "box_coder": {
+            "weights": (CENTRE_WEIGHT, CENTRE_WEIGHT, SCALE_WEIGHT, SCALE_WEIGHT),
+            "max_log_scale": MAX_LOG_SCALE,
+        },
+        "postprocess": asdict(PostprocessOptions()) | {"score_threshold": options.score_threshold},
         "graphs": {name: entries.get(name) for name in ("image_encoder", "text_encoder", "fusion", "head")},
         "files": {path.name: _file_entry(path) for path in sorted(folder.iterdir())},
         "source": {"weights": options.weights, "licence": options.licence},
