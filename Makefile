@@ -50,7 +50,7 @@ lint:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features draw
 
 bench: runtime
-	cargo bench
+	cargo bench --bench pipeline
 
 # An environment for the Python side. PyTorch is a large download, so it is kept.
 $(VENV):

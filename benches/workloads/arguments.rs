@@ -1,0 +1,137 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use glip::{Detector, Device, ImageSize, ResizeRule};
+use lexopt::{Arg, Parser, ValueExt};
+
+use crate::common::{self, Result};
+
+pub(crate) const USAGE: &str = "\
+Times what a detector is used for; prints one JSON object a line: first what is timed, then one for
+each workload, with the milliseconds of every run.
+
+workloads [OPTIONS] WORKLOAD...
+workloads [OPTIONS] -
+
+  components   each stage on a batch, and the whole
+  reuse        the whole, a second prompt on an encoded image, a next frame with a prepared prompt
+  vocabulary   1203 names on one encoded image, and as 31 separate calls of 40
+  batch        a batch of frames together, and one by one
+  pipelined    a batch of frames on one thread, and on two that share the detector
+  load         loading the model once more
+  -            takes workloads from the standard input, one a line, and answers each before the
+               next: so that another program can take turns with this one
+
+  --model DIR      the model folder; without it, the small model in the box
+  --device DEVICE  cpu, cuda[:N], tensorrt[:N], ... [cpu]
+  --size HxW       the network's input, multiples of the model's divisor [800x1248]
+  --batch N        images in a batch [1]
+  --tokens N       tokens of the prompt, special ones included [10]
+  --threads N      threads of a session; 0 lets ONNX Runtime choose [0]
+  --sessions N     sessions of each graph [1]
+  --runs N         runs that are timed [5]
+  --warm-up N      runs before them that are not [1]
+";
+
+/// What to time, and how often.
+pub(crate) struct Arguments {
+    pub(crate) model: Option<PathBuf>,
+    pub(crate) device: Device,
+    pub(crate) size: ImageSize,
+    pub(crate) batch: usize,
+    pub(crate) tokens: usize,
+    pub(crate) threads: usize,
+    pub(crate) sessions: usize,
+    pub(crate) runs: usize,
+    pub(crate) warm_up: usize,
+    pub(crate) workloads: Vec<String>,
+    pub(crate) from_stdin: bool,
+}
+
+impl Default for Arguments {
+    fn default() -> Self {
+        Self {
+            model: None,
+            device: Device::Cpu,
+            size: ImageSize {
+                width: 1248,
+                height: 800,
+            },
+            batch: 1,
+            tokens: 10,
+            threads: 0,
+            sessions: 1,
+            runs: 5,
+            warm_up: 1,
+            workloads: Vec::new(),
+            from_stdin: false,
+        }
+    }
+}
+
+impl Arguments {
+    /// `None` if help was asked for.
+    pub(crate) fn parse(mut parser: Parser) -> Result<Option<Self>> {
+        let mut arguments = Self::default();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Arg::Short('h') | Arg::Long("help") => return Ok(None),
+                Arg::Long("bench") => {} // cargo adds it
+                Arg::Long(name) => {
+                    let name = name.to_owned();
+                    arguments.set(&name, &parser.value()?.string()?)?;
+                }
+                Arg::Value(name) if name == "-" => arguments.from_stdin = true,
+                Arg::Value(name) => arguments.workloads.push(name.string()?),
+                _ => return Err(argument.unexpected().into()),
+            }
+        }
+        if arguments.workloads.is_empty() && !arguments.from_stdin {
+            arguments.workloads.push("components".into());
+        }
+        Ok(Some(arguments))
+    }
+
+    fn set(&mut self, option: &str, value: &str) -> Result<()> {
+        let named = |error| format!("--{option} {value:?}: {error}");
+        let number = || value.parse().map_err(|error| named(format!("{error}")));
+        match option {
+            "model" => self.model = Some(value.into()),
+            "device" => self.device = value.parse()?,
+            "size" => self.size = size(value).ok_or_else(|| named("write HxW".into()))?,
+            "batch" => self.batch = number()?,
+            "tokens" => self.tokens = number()?,
+            "threads" => self.threads = number()?,
+            "sessions" => self.sessions = number()?,
+            "runs" => self.runs = number()?,
+            "warm-up" => self.warm_up = number()?,
+            _ => return Err(format!("there is no option --{option}").into()),
+        }
+        Ok(())
+    }
+
+    /// Opens and loads the model: what a program does once.
+    pub(crate) fn detector(&self) -> Result<Detector> {
+        let ImageSize { width, height } = self.size;
+        let detector = Detector::builder()
+            .bundle(common::model(self.model.as_deref())?)
+            .device(self.device)
+            .threads(self.threads)
+            .sessions(self.sessions)
+            .max_batch(self.batch)
+            .resize(ResizeRule {
+                short_side: width.min(height),
+                long_side: width.max(height),
+            });
+        Ok(detector.build()?)
+    }
+}
+
+fn size(text: &str) -> Option<ImageSize> {
+    let (height, width) = text.split_once('x')?;
+    Some(ImageSize {
+        width: width.parse().ok()?,
+        height: height.parse().ok()?,
+    })
+}

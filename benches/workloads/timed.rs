@@ -1,0 +1,185 @@
+//! The workloads.
+
+use std::{collections::BTreeMap, result, thread, time::Instant};
+
+use glip::Prompt;
+
+use crate::{common::Result, subject::Subject};
+
+/// Names in one of the separate calls that a vocabulary would take otherwise: official's number.
+const NAMES_PER_CALL: usize = 40;
+
+/// Milliseconds of every run, by what was timed.
+#[derive(Default)]
+pub(crate) struct Times(pub(crate) BTreeMap<&'static str, Vec<f64>>);
+
+impl Times {
+    fn time<T, E>(
+        &mut self,
+        name: &'static str,
+        run: impl FnOnce() -> result::Result<T, E>,
+    ) -> result::Result<T, E> {
+        let start = Instant::now();
+        let result = run();
+        let ms = start.elapsed().as_secs_f64() * 1e3;
+        self.0.entry(name).or_default().push(ms);
+        result
+    }
+}
+
+/// Something a detector is used for. One run times all that shall be compared, in turn, so that
+/// what else the machine does falls on each alike.
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&Subject, &mut Times) -> Result<()>,
+}
+
+const WORKLOADS: [Workload; 6] = [
+    Workload {
+        name: "components",
+        run: components,
+    },
+    Workload {
+        name: "reuse",
+        run: reuse,
+    },
+    Workload {
+        name: "vocabulary",
+        run: vocabulary,
+    },
+    Workload {
+        name: "batch",
+        run: batch,
+    },
+    Workload {
+        name: "pipelined",
+        run: pipelined,
+    },
+    Workload {
+        name: "load",
+        run: load,
+    },
+];
+
+impl Workload {
+    pub(crate) fn named(name: &str) -> Result<&'static Self> {
+        let found = WORKLOADS.iter().find(|workload| workload.name == name);
+        found.ok_or_else(|| {
+            let names = WORKLOADS.map(|workload| workload.name).join(", ");
+            format!("there is no workload {name:?}: choose among {names}").into()
+        })
+    }
+}
+
+fn components(subject: &Subject, times: &mut Times) -> Result<()> {
+    let Subject {
+        detector,
+        pictures,
+        prompt,
+        ..
+    } = subject;
+    let pixels = times.time("preprocess", || detector.preprocessor().run_batch(pictures))?;
+    let pyramid = times.time("image_encoder", || detector.image_encoder().run(&pixels))?;
+    let tokens = times.time("tokenize", || detector.tokenizer().tokenize(prompt))?;
+    let text = times.time("text_encoder", || detector.text_encoder().run(&tokens))?;
+    let features = times.time("fusion", || detector.fusion().run(&pyramid, &text))?;
+    let output = times.time("head", || detector.head().run(&features))?;
+    let (phrases, geometries) = (tokens.phrases(), pixels.geometries());
+    times.time("postprocess", || {
+        detector.postprocessor().run(&output, phrases, geometries)
+    })?;
+    times.time("whole", || detector.ground_batch(pictures, prompt))?;
+    Ok(())
+}
+
+fn reuse(subject: &Subject, times: &mut Times) -> Result<()> {
+    let Subject {
+        detector,
+        pictures,
+        prompt,
+        second_prompt,
+        ..
+    } = subject;
+    let picture = &pictures[0];
+    let (scene, query) = (
+        detector.encode_image(picture)?,
+        detector.encode_prompt(prompt)?,
+    );
+    times.time("whole", || detector.ground(picture, prompt))?;
+    times.time("second_prompt", || detector.ground(&scene, second_prompt))?;
+    times.time("next_frame", || detector.ground(picture, &query))?;
+    Ok(())
+}
+
+fn vocabulary(subject: &Subject, times: &mut Times) -> Result<()> {
+    let Subject {
+        detector,
+        pictures,
+        vocabulary,
+        ..
+    } = subject;
+    times.time("one_encoding", || -> Result<()> {
+        let scene = detector.encode_image(&pictures[0])?;
+        for chunk in Prompt::categories(vocabulary).chunks(detector.tokenizer())? {
+            detector.ground(&scene, &chunk)?;
+        }
+        Ok(())
+    })?;
+    times.time("separate_calls", || -> Result<()> {
+        for names in vocabulary.chunks(NAMES_PER_CALL) {
+            // One prompt, unless the model's tokenizer cuts these words into many pieces.
+            for prompt in Prompt::categories(names).chunks(detector.tokenizer())? {
+                detector.ground(&pictures[0], &prompt)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn batch(subject: &Subject, times: &mut Times) -> Result<()> {
+    let Subject {
+        detector,
+        pictures,
+        prompt,
+        ..
+    } = subject;
+    let query = detector.encode_prompt(prompt)?;
+    times.time("together", || detector.ground_batch(pictures, &query))?;
+    times.time("one_by_one", || {
+        pictures
+            .iter()
+            .try_for_each(|picture| detector.ground(picture, &query).map(drop))
+    })?;
+    Ok(())
+}
+
+fn pipelined(subject: &Subject, times: &mut Times) -> Result<()> {
+    let Subject {
+        detector,
+        pictures,
+        prompt,
+        ..
+    } = subject;
+    if pictures.len() < 2 {
+        return Err("pipelined: two threads need a --batch of at least 2 frames".into());
+    }
+    let query = detector.encode_prompt(prompt)?;
+    let ground = |frames: &[_]| -> glip::Result<()> {
+        frames
+            .iter()
+            .try_for_each(|frame| detector.ground(frame, &query).map(drop))
+    };
+    times.time("one_thread", || ground(pictures))?;
+    let (first, second) = pictures.split_at(pictures.len() / 2);
+    times.time("two_threads", || {
+        thread::scope(|scope| -> Result<()> {
+            let other = scope.spawn(|| ground(second));
+            ground(first)?;
+            Ok(other.join().map_err(|_| "a thread panicked")??)
+        })
+    })
+}
+
+fn load(subject: &Subject, times: &mut Times) -> Result<()> {
+    times.time("load", || subject.arguments.detector().map(drop))
+}
