@@ -71,7 +71,9 @@ def test_half_precisions_store_halves_and_keep_float32_edges(files, precision):
         floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
         assert {value.type.tensor_type.elem_type for value in [*graph.input, *graph.output]} <= floats
         weights = [tensor for tensor in graph.initializer if len(tensor.dims) >= 2 and prod(tensor.dims) >= 256]
-        assert not [tensor.name for tensor in weights if tensor.data_type == onnx.TensorProto.FLOAT]
+        # DyConv's coefficients are worked out in float32 always.
+        singles = [tensor.name for tensor in weights if tensor.data_type == onnx.TensorProto.FLOAT]
+        assert all("/coefficients/" in name for name in singles)
         assert [tensor.name for tensor in weights if tensor.data_type == onnx.TensorProto.FLOAT16]
 
 
@@ -124,7 +126,7 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused(files, capsys):
 def test_the_self_check_sees_a_wrong_graph():
     model = GLIP(TINY).eval()
     head = next(graph for graph in command.build_graphs(model) if graph.name == "head")
-    exported = command.to_onnx(head)
+    exported = head.to_onnx()
     assert check.worst_error(exported, head) < check.TOLERANCE["fp32"]
     with torch.no_grad():
         model.head.bias0 += 0.1

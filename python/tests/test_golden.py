@@ -15,7 +15,6 @@ from PIL import Image
 from glip_torch.checkpoint import load_checkpoint
 from glip_torch.export.check import relative_error
 from glip_torch.export.graphs import build_graphs, level_sizes
-from glip_torch.export.onnx_graph import to_onnx
 from glip_torch.head import HeadOutput
 from glip_torch.postprocess import PostprocessOptions, detect
 from glip_torch.preprocess import normalise, pad, resize
@@ -52,7 +51,7 @@ class OnnxStages(TorchStages):
         super().__init__(graphs)
         self.sessions = {
             graph.name: onnxruntime.InferenceSession(
-                to_onnx(graph).SerializeToString(), providers=["CPUExecutionProvider"]
+                graph.to_onnx().SerializeToString(), providers=["CPUExecutionProvider"]
             )
             for graph in graphs
         }

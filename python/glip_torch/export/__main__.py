@@ -15,8 +15,7 @@ from ..tokenizer import build_tokenizer
 from .bundle import BundleOptions, atomic_folder, manifest, write_manifest
 from .check import TOLERANCE, CheckError, worst_error
 from .graphs import build_graphs
-from .onnx_graph import to_onnx
-from .precision import PRECISIONS, in_precision, store_weights_in_half
+from .precision import PRECISIONS, write_graph
 
 
 def export_bundle(
@@ -24,19 +23,16 @@ def export_bundle(
 ) -> dict[str, float]:
     """Writes the bundle, or nothing. Returns each graph's worst error against PyTorch in float32."""
     check_options(model, tokenizer, options)
-    references = build_graphs(model)
-    graphs = build_graphs(in_precision(model, options.precision))
+    graphs = build_graphs(model)
     errors = {}
     with atomic_folder(target, overwrite) as folder, tqdm(total=2 * len(graphs), unit="step") as progress:
-        for graph, reference in zip(graphs, references, strict=True):
+        for graph in graphs:
             progress.set_description(f"export {graph.name}")
-            exported = to_onnx(graph)
-            if options.precision == "fp16-weights":
-                store_weights_in_half(exported)
+            exported = write_graph(graph, options.precision)
             (folder / f"{graph.name}.onnx").write_bytes(exported.SerializeToString())
             progress.update()
             progress.set_description(f"check {graph.name}")
-            errors[graph.name] = worst_error(exported, reference)
+            errors[graph.name] = worst_error(exported, graph)
             progress.update()
         _judge(errors, options.precision)
         tokenizer.save(str(folder / "tokenizer.json"))

@@ -1,4 +1,4 @@
-"""The self-check: every exported graph against PyTorch, at sizes it was not traced with.
+"""The self-check: every exported graph against PyTorch, at sizes that no part of it was made for.
 
 Masks, window counts and token counts that were baked in at export show here, not at the user's.
 """

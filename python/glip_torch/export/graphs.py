@@ -1,16 +1,26 @@
-"""The parts of GLIP as graphs: named tensors in, named tensors out, float32 at every edge."""
+"""The parts of GLIP as graphs: named tensors in, named tensors out, float32 at every edge.
+
+Each part is there twice: as a PyTorch module, which says what it computes, and as what writes the
+same to ONNX.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import onnx
 import torch
 from torch import Tensor, nn
 
 from ..config import STRIDES, level_sizes
 from ..model import GLIP
 from ..text_encoder import mask_padding
+from .fusion import write_tower
+from .head import write_head
+from .image_encoder import write_image_encoder
+from .text_encoder import write_masked_padding, write_text_encoder
+from .writer import GraphWriter
 
 LEVELS = range(len(STRIDES))
 
@@ -39,11 +49,21 @@ class Graph:
     """A part of the model and what the tensors at its edges are."""
 
     name: str
-    module: nn.Module
+    module: PartModule
     inputs: list[Port]
     outputs: list[Port]
     #: Inputs of the given size.
     example: Callable[[InputSize], tuple[Tensor, ...]]
+
+    def to_onnx(self, dtype: torch.dtype = torch.float32) -> onnx.ModelProto:
+        """The graph with named, free dimensions, computing in `dtype`."""
+        writer = GraphWriter(self.name, dtype)
+        inputs = [writer.input(port.name, port.type, port.shape) for port in self.inputs]
+        with torch.no_grad():
+            outputs = self.module.write(writer, *inputs)
+        for port, value in zip(self.outputs, outputs, strict=True):
+            writer.output(port.name, value, port.type, port.shape)
+        return writer.model()
 
 
 def build_graphs(model: GLIP) -> list[Graph]:
@@ -75,14 +95,14 @@ def build_graphs(model: GLIP) -> list[Graph]:
     graphs = [
         Graph(
             "image_encoder",
-            ImageEncoderGraph(model),
+            ImageEncoderPart(model),
             [pixels],
             levels("pyramid"),
             lambda size: (torch.randn(size.batch, 3, size.height, size.width),),
         ),
         Graph(
             "text_encoder",
-            TextEncoderGraph(model),
+            TextEncoderPart(model),
             [ids, mask],
             [words("hidden"), words("embedded")],
             lambda size: (
@@ -92,14 +112,14 @@ def build_graphs(model: GLIP) -> list[Graph]:
         ),
         Graph(
             "fusion",
-            FusionGraph(model),
+            FusionPart(model),
             [*levels("pyramid"), words("hidden"), mask],
             [*levels("fused"), words("fused_text")],
             lambda size: (*level_values(size), text_values(size), padded_mask(size.batch, size.tokens)),
         ),
         Graph(
             "head",
-            HeadGraph(model),
+            HeadPart(model),
             [*levels("fused"), words("text")],
             scores,
             lambda size: (*level_values(size), text_values(size)),
@@ -115,7 +135,14 @@ def padded_mask(batch: int, tokens: int) -> Tensor:
     return mask
 
 
-class ImageEncoderGraph(nn.Module):
+class PartModule(nn.Module):
+    """A part in PyTorch, and how it is written to ONNX: `write` takes and gives what `forward` does, as values."""
+
+    def write(self, w: GraphWriter, *inputs: str) -> tuple[str, ...]:
+        raise NotImplementedError
+
+
+class ImageEncoderPart(PartModule):
     """The pyramid. Without fusion the tower is here too: it does not depend on the words."""
 
     def __init__(self, model: GLIP):
@@ -124,50 +151,59 @@ class ImageEncoderGraph(nn.Module):
         self.tower = model.tower if model.config.fusion is None else None
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        levels = self.image_encoder(pixels.to(_dtype(self)))
+        levels = self.image_encoder(pixels)
         if self.tower is not None:
             levels, _ = self.tower(levels)
-        return _float(*levels)
+        return tuple(levels)
+
+    def write(self, w: GraphWriter, pixels: str) -> tuple[str, ...]:
+        levels = write_image_encoder(w, self.image_encoder.swin, self.image_encoder.fpn, pixels)
+        if self.tower is not None:
+            levels, _ = write_tower(w, self.tower, levels)
+        return tuple(levels)
 
 
-class TextEncoderGraph(nn.Module):
+class TextEncoderPart(PartModule):
     def __init__(self, model: GLIP):
         super().__init__()
         self.text_encoder = model.text_encoder
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        return _float(*self.text_encoder(input_ids, attention_mask))
+        return self.text_encoder(input_ids, attention_mask)
+
+    def write(self, w: GraphWriter, input_ids: str, attention_mask: str) -> tuple[str, ...]:
+        return write_text_encoder(w, self.text_encoder, input_ids, attention_mask)
 
 
-class FusionGraph(nn.Module):
+class FusionPart(PartModule):
+    """The fused levels, and the text states that the head compares them with."""
+
     def __init__(self, model: GLIP):
         super().__init__()
         self.tower = model.tower
         self.fused_text = model.config.fusion is not None and model.config.fusion.fused_text
 
-    def forward(
-        self, p3: Tensor, p4: Tensor, p5: Tensor, p6: Tensor, p7: Tensor, hidden: Tensor, attention_mask: Tensor
-    ) -> tuple[Tensor, ...]:
-        dtype = _dtype(self)
-        hidden = hidden.to(dtype)
-        levels, fused = self.tower([level.to(dtype) for level in (p3, p4, p5, p6, p7)], hidden, attention_mask)
-        return _float(*levels, fused if self.fused_text else mask_padding(hidden, attention_mask))
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        *levels, hidden, attention_mask = inputs
+        levels, fused = self.tower(levels, hidden, attention_mask)
+        return *levels, fused if self.fused_text else mask_padding(hidden, attention_mask)
+
+    def write(self, w: GraphWriter, *inputs: str) -> tuple[str, ...]:
+        *levels, hidden, attention_mask = inputs
+        levels, fused = write_tower(w, self.tower, levels, hidden, attention_mask)
+        return *levels, fused if self.fused_text else write_masked_padding(w, hidden, attention_mask)
 
 
-class HeadGraph(nn.Module):
+class HeadPart(PartModule):
     def __init__(self, model: GLIP):
         super().__init__()
         self.head = model.head
 
-    def forward(self, p3: Tensor, p4: Tensor, p5: Tensor, p6: Tensor, p7: Tensor, text: Tensor) -> tuple[Tensor, ...]:
-        dtype = _dtype(self)
-        output = self.head([level.to(dtype) for level in (p3, p4, p5, p6, p7)], text.to(dtype))
-        return _float(output.logits, output.deltas, output.centerness)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        *levels, text = inputs
+        output = self.head(levels, text)
+        return output.logits, output.deltas, output.centerness
 
-
-def _dtype(module: nn.Module) -> torch.dtype:
-    return next(module.parameters()).dtype
-
-
-def _float(*tensors: Tensor) -> tuple[Tensor, ...]:
-    return tuple(tensor.float() for tensor in tensors)
+    def write(self, w: GraphWriter, *inputs: str) -> tuple[str, ...]:
+        *levels, text = inputs
+        return write_head(w, self.head, levels, text)

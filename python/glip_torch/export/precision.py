@@ -9,22 +9,23 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from ..model import GLIP
+from .graphs import Graph
 
 PRECISIONS = ("fp32", "fp16", "fp16-weights")
 #: Tensors smaller than this are constants rather than weights, and stay as they are.
 SMALLEST_WEIGHT = 256
 
 
-def in_precision(model: GLIP, precision: str) -> GLIP:
-    """The model to export."""
-    return copy.deepcopy(model).half() if precision == "fp16" else model
+def write_graph(graph: Graph, precision: str) -> onnx.ModelProto:
+    model = graph.to_onnx(torch.float16 if precision == "fp16" else torch.float32)
+    if precision == "fp16-weights":
+        store_weights_in_half(model)
+    return model
 
 
 def store_weights_in_half(model: onnx.ModelProto) -> None:

@@ -1,0 +1,245 @@
+"""The image encoder as a graph: Swin on rows of tokens, and the feature pyramid.
+
+Tokens stay one list, row by row of the image, `[batch * tokens, channels]`. Cutting it into windows,
+padding and cyclic shift included, is one Gather with computed indices, and so is the way back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..image_encoder import (
+    SHIFT_MASK_VALUE,
+    FeaturePyramidNetwork,
+    PatchEmbed,
+    PatchMerging,
+    Swin,
+    SwinBlock,
+    SwinStage,
+    WindowAttention,
+)
+from .writer import MICROSOFT, GraphWriter
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The sizes of one stage's feature map, as values of the graph."""
+
+    batch: str
+    height: str
+    width: str
+    tokens: str  #: height * width
+    all_tokens: str  #: batch * tokens
+
+    @staticmethod
+    def of(w: GraphWriter, batch: str, height: str, width: str) -> Grid:
+        tokens = w.product(height, width)
+        return Grid(batch, height, width, tokens, w.product(batch, tokens))
+
+    def halved(self, w: GraphWriter) -> Grid:
+        two = w.ints(2)
+        return Grid.of(w, self.batch, w.op("Div", self.height, two), w.op("Div", self.width, two))
+
+    def first_tokens(self, w: GraphWriter) -> str:
+        """Where each image of the batch begins in the list of tokens, `[batch]`."""
+        return w.op("Mul", w.range(self.batch), self.tokens)
+
+
+def write_image_encoder(w: GraphWriter, swin: Swin, fpn: FeaturePyramidNetwork, pixels: str) -> list[str]:
+    """`pixels [batch, 3, height, width]` to the five levels, `[batch, channels, h, w]`."""
+    with w.scope("swin"):
+        stages = _swin(w, swin, pixels)
+    with w.scope("fpn"):
+        return _feature_pyramid(w, fpn, stages)
+
+
+def _swin(w: GraphWriter, swin: Swin, pixels: str) -> list[tuple[str, Grid]]:
+    """Tokens of stages 2..4 and their grids."""
+    with w.scope("patch_embed"):
+        tokens, grid = _patch_embed(w, swin.patch_embed, pixels)
+    outputs = []
+    for index, stage in enumerate(swin.stages):
+        with w.scope(f"stage_{index + 1}"):
+            tokens = _blocks(w, stage, tokens, grid)
+            if index > 0:
+                outputs.append((w.layer_norm(tokens, swin.norms[index - 1]), grid))
+            if stage.downsample is not None:
+                with w.scope("merging"):
+                    tokens, grid = _patch_merging(w, stage.downsample, tokens, grid)
+    return outputs
+
+
+def _patch_embed(w: GraphWriter, module: PatchEmbed, pixels: str) -> tuple[str, Grid]:
+    patches = w.conv(pixels, module.proj)
+    grid = Grid.of(w, w.size(patches, 0), w.size(patches, 2), w.size(patches, 3))
+    rows = w.transpose(w.reshape(patches, 0, 0, -1), 0, 2, 1)
+    return w.layer_norm(w.reshape(rows, -1, module.proj.out_channels), module.norm), grid
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How the tokens of a grid go into windows and come back.
+
+    In windows, tokens lie position by position: first the first token of every window, then the
+    second of every window. ONNX Runtime's matrix product reads heads and windows in that order as
+    they are, which spares three transposes.
+    """
+
+    into: str  #: for each place in a window, its token; padding reads the row of zeros at the end. `[area * windows]`
+    back: str  #: for each token, its place in the windows (window by window). `[all_tokens]`
+    mask: str | None  #: for attention scores, `[batch * windows, 1, area, area]`; none without a shift
+
+
+def _windows(w: GraphWriter, grid: Grid, size: int, shift: int) -> Windows:
+    """`shift` is that of the cyclic shift towards the top left."""
+    area, side = size * size, w.ints(size)
+    counts = [w.op("Div", w.op("Add", length, w.ints(size - 1)), side) for length in (grid.height, grid.width)]
+    rows, columns = counts
+    windows = w.product(rows, columns)
+
+    # Along each axis: where each place of the padded, shifted image comes from, or past all tokens if it is padding.
+    sources = []
+    for length, count, step in ((grid.height, rows, grid.width), (grid.width, columns, w.ints(1))):
+        padded = w.op("Mul", count, side)
+        source = w.op("Mod", w.op("Add", w.range(padded), w.ints(shift)), padded)
+        real = w.op("Less", source, length)
+        source = w.op("Where", real, w.op("Mul", source, step), grid.tokens)
+        sources.append(w.transpose(w.reshape(source, -1, size), 1, 0))
+    places = w.op("Add", w.reshape(sources[0], size, 1, 1, rows, 1), w.reshape(sources[1], 1, size, 1, 1, columns))
+    first = w.reshape(grid.first_tokens(w), 1, 1, -1, 1, 1)
+    into = w.op("Where", w.op("Less", places, grid.tokens), w.op("Add", places, first), grid.all_tokens)
+
+    # Along each axis: where each token's place is, the sum of its window's beginning and its place there.
+    targets = []
+    for length, count, window_step, place_step in (
+        (grid.height, rows, w.op("Mul", columns, w.ints(area)), w.ints(size)),
+        (grid.width, columns, w.ints(area), w.ints(1)),
+    ):
+        padded = w.op("Mul", count, side)
+        place = w.op("Mod", w.op("Add", w.range(length), w.op("Sub", padded, w.ints(shift))), padded)
+        window = w.op("Mul", w.op("Div", place, side), window_step)
+        targets.append(w.op("Add", window, w.op("Mul", w.op("Mod", place, side), place_step)))
+    first = w.op("Mul", w.range(grid.batch), w.op("Mul", windows, w.ints(area)))
+    back = w.op(
+        "Add",
+        w.op("Add", w.reshape(targets[0], 1, -1, 1), w.reshape(targets[1], 1, 1, -1)),
+        w.reshape(first, -1, 1, 1),
+    )
+    mask = _shift_mask(w, grid.batch, counts, size, shift) if shift else None
+    return Windows(w.reshape(into, -1), w.reshape(back, -1), mask)
+
+
+def _shift_mask(w: GraphWriter, batch: str, counts: list[str], size: int, shift: int) -> str:
+    """Keeps apart tokens from opposite ends of the image that the shift made neighbours."""
+    regions = []
+    for count in counts:
+        padded = w.op("Mul", count, w.ints(size))
+        place = w.range(padded)
+        last = w.op("GreaterOrEqual", place, w.op("Sub", padded, w.ints(size)))
+        wrapped = w.op("GreaterOrEqual", place, w.op("Sub", padded, w.ints(shift)))
+        region = w.op("Add", w.cast(last, torch.int64), w.cast(wrapped, torch.int64))
+        regions.append(region)
+    rows, columns = counts
+    region = w.op(
+        "Add",
+        w.reshape(w.op("Mul", regions[0], w.ints(3)), rows, 1, size, 1),
+        w.reshape(regions[1], 1, columns, 1, size),
+    )
+    ones, other = w.reshape(region, 1, -1, 1, size * size, 1), w.reshape(region, 1, -1, 1, 1, size * size)
+    mask = w.op("Where", w.op("Equal", ones, other), w.scalar(0.0), w.scalar(SHIFT_MASK_VALUE))
+    mask = w.op("Expand", mask, w.shape(batch, 1, 1, 1, 1))
+    return w.reshape(mask, -1, 1, size * size, size * size)
+
+
+def _blocks(w: GraphWriter, stage: SwinStage, tokens: str, grid: Grid) -> str:
+    windows = {}
+    for shift in sorted({block.shift for block in stage.blocks}):
+        with w.scope(f"windows_{shift}"):
+            windows[shift] = _windows(w, grid, stage.window, shift)
+    for index, block in enumerate(stage.blocks):
+        with w.scope(f"block_{index + 1}"):
+            tokens = _block(w, block, tokens, windows[block.shift])
+    return tokens
+
+
+def _block(w: GraphWriter, block: SwinBlock, tokens: str, windows: Windows) -> str:
+    with w.scope("attention"):
+        attended = _attention(w, block.attn, w.layer_norm(tokens, block.norm1), windows)
+        tokens = w.op("Add", tokens, attended)
+    with w.scope("mlp"):
+        inner = w.layer_norm(tokens, block.norm2)
+        inner = w.gelu(w.linear(inner, block.mlp.fc1.weight, block.mlp.fc1.bias))
+        return w.op("Add", tokens, w.linear(inner, block.mlp.fc2.weight, block.mlp.fc2.bias))
+
+
+def _attention(w: GraphWriter, module: WindowAttention, tokens: str, windows: Windows) -> str:
+    channels = module.proj.in_features
+    depth, area = channels // module.heads, module.window**2
+    query, key, value = (part.double() for part in module.qkv.weight.chunk(3))
+    query_bias, _, value_bias = (part.double() for part in module.qkv.bias.chunk(3))
+    output = module.proj.weight.double()
+    scale = depth**-0.5
+
+    # A row of zeros for padding to read.
+    tokens = w.op("Concat", tokens, w.weight("padding", torch.zeros(1, channels)), axis=0)
+
+    def in_windows(projected: str) -> str:
+        return w.reshape(w.op("Gather", projected, windows.into, axis=0), area, -1, module.heads, depth)
+
+    query = in_windows(w.linear(tokens, query * scale, query_bias * scale))
+    # A key's bias adds the same to all of a query's scores: softmax does not see it.
+    key = in_windows(w.linear(tokens, key))
+    # Weights sum to one, so a value's bias comes out as it went in, and goes into the output's.
+    value = in_windows(w.linear(tokens, value))
+    output_bias = module.proj.bias.double() + output @ value_bias
+
+    scores = w.op("FusedMatMul", query, key, domain=MICROSOFT, transB=1, transBatchA=1, transBatchB=1)
+    scores = w.op("Add", scores, w.weight("position_bias", module.relative_position_bias()))
+    if windows.mask is not None:
+        scores = w.op("Add", scores, windows.mask)
+    weights = w.op("Softmax", scores, axis=-1)
+    attended = w.op("FusedMatMul", weights, value, domain=MICROSOFT, transBatchB=1)
+    attended = w.reshape(w.transpose(attended, 0, 2, 1, 3), -1, channels)
+    return w.linear(w.op("Gather", attended, windows.back, axis=0), output, output_bias)
+
+
+def _patch_merging(w: GraphWriter, module: PatchMerging, tokens: str, grid: Grid) -> tuple[str, Grid]:
+    merged = grid.halved(w)
+    two, width = w.ints(2), grid.width
+    rows = w.op("Mul", w.op("Mul", w.range(merged.height), two), width)
+    columns = w.op("Mul", w.range(merged.width), two)
+    corner = w.op("Add", w.reshape(rows, 1, -1, 1, 1), w.reshape(columns, 1, 1, -1, 1))
+    corner = w.op("Add", corner, w.reshape(grid.first_tokens(w), -1, 1, 1, 1))
+    # The checkpoints' order inside a block of 2 x 2 is column by column.
+    block = w.op("Concat", w.ints(0), width, w.ints(1), w.op("Add", width, w.ints(1)), axis=0)
+    channels = module.reduction.in_features
+    order = w.reshape(w.op("Add", corner, block), -1)
+    blocks = w.reshape(w.op("Gather", tokens, order, axis=0), -1, channels)
+    return w.linear(w.layer_norm(blocks, module.norm), module.reduction.weight), merged
+
+
+def _feature_pyramid(w: GraphWriter, module: FeaturePyramidNetwork, stages: list[tuple[str, Grid]]) -> list[str]:
+    levels: list[str] = []
+    top = None
+    for (tokens, grid), lateral, output in reversed(list(zip(stages, module.lateral, module.output))):
+        side = _lateral(w, lateral, tokens, grid)
+        if top is not None:
+            scales = w.upsampling(2)
+            side = w.op("Add", side, w.op("Resize", top, "", scales, mode="nearest", **NEAREST))
+        top = side
+        levels.insert(0, w.conv(top, output))
+    p6 = w.conv(levels[-1], module.p6)
+    return [*levels, p6, w.conv(w.op("Relu", p6), module.p7)]
+
+
+#: Each pixel four times, as torch's nearest.
+NEAREST = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+
+
+def _lateral(w: GraphWriter, module: torch.nn.Conv2d, tokens: str, grid: Grid) -> str:
+    """The 1 x 1 convolution on tokens, whose channels only then come first."""
+    rows = w.linear(tokens, module.weight.flatten(1), module.bias)
+    rows = w.transpose(w.reshape(rows, grid.batch, -1, module.out_channels), 0, 2, 1)
+    return w.reshape(rows, grid.batch, module.out_channels, grid.height, grid.width)

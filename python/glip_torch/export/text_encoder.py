@@ -1,0 +1,68 @@
+"""BERT as a graph: the text encoder, and the layers of it that the fusion tower has."""
+
+from __future__ import annotations
+
+import torch
+from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer
+
+from ..text_encoder import TextEncoder
+from .writer import GraphWriter
+
+
+def write_text_encoder(w: GraphWriter, module: TextEncoder, input_ids: str, attention_mask: str) -> tuple[str, str]:
+    """Ids and mask `[batch, tokens]` to `hidden, embedded [batch, tokens, width]`."""
+    with w.scope("embeddings"):
+        hidden = _embed(w, module.bert.embeddings, input_ids)
+    mask = write_padding_mask(w, attention_mask)
+    for index, layer in enumerate(module.bert.encoder.layer):
+        with w.scope(f"layer_{index + 1}"):
+            hidden = write_bert_layer(w, layer, hidden, mask)
+    return hidden, write_masked_padding(w, hidden, attention_mask)
+
+
+def write_padding_mask(w: GraphWriter, attention_mask: str) -> str:
+    """What to add to attention scores, `[batch, 1, 1, tokens]`."""
+    padding = w.op("Sub", w.scalar(1.0), w.cast(attention_mask, w.dtype))
+    return w.op("Unsqueeze", w.op("Mul", padding, w.scalar(w.lowest)), w.ints(1, 2))
+
+
+def write_masked_padding(w: GraphWriter, states: str, attention_mask: str) -> str:
+    """The states, zero where there is padding."""
+    return w.op("Mul", states, w.op("Unsqueeze", w.cast(attention_mask, w.dtype), w.ints(2)))
+
+
+def _embed(w: GraphWriter, module: BertEmbeddings, input_ids: str) -> str:
+    words = w.op("Gather", w.weight("words", module.word_embeddings.weight), input_ids, axis=0)
+    # All tokens are of the first type, whose embedding goes into that of the positions.
+    places = module.position_embeddings.weight + module.token_type_embeddings.weight[0]
+    places = w.op("Slice", w.weight("positions", places), w.ints(0), w.size(input_ids, 1), w.ints(0))
+    return w.layer_norm(w.op("Add", words, places), module.LayerNorm)
+
+
+def write_bert_layer(w: GraphWriter, module: BertLayer, hidden: str, mask: str) -> str:
+    """One layer over `hidden [batch, tokens, width]`; `mask [batch, 1, 1, tokens]` is added to scores."""
+    attention, output = module.attention, module.output
+    with w.scope("attention"):
+        attended = _self_attention(w, attention.self, hidden, mask)
+        attended = w.linear(attended, attention.output.dense.weight, attention.output.dense.bias)
+        hidden = w.layer_norm(w.op("Add", attended, hidden), attention.output.LayerNorm)
+    with w.scope("mlp"):
+        inner = w.gelu(w.linear(hidden, module.intermediate.dense.weight, module.intermediate.dense.bias))
+        inner = w.linear(inner, output.dense.weight, output.dense.bias)
+        return w.layer_norm(w.op("Add", inner, hidden), output.LayerNorm)
+
+
+def _self_attention(w: GraphWriter, module: torch.nn.Module, hidden: str, mask: str) -> str:
+    heads, depth = module.num_attention_heads, module.attention_head_size
+    scale = depth**-0.5
+
+    def in_heads(weight: torch.Tensor, bias: torch.Tensor, *order: int) -> str:
+        projected = w.linear(hidden, weight, bias)
+        return w.transpose(w.reshape(projected, 0, 0, heads, depth), *order)
+
+    query = in_heads(module.query.weight * scale, module.query.bias * scale, 0, 2, 1, 3)
+    key = in_heads(module.key.weight, module.key.bias, 0, 2, 3, 1)
+    value = in_heads(module.value.weight, module.value.bias, 0, 2, 1, 3)
+    weights = w.op("Softmax", w.op("Add", w.op("MatMul", query, key), mask), axis=-1)
+    attended = w.transpose(w.op("MatMul", weights, value), 0, 2, 1, 3)
+    return w.reshape(attended, 0, 0, heads * depth)

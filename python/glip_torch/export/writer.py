@@ -1,0 +1,218 @@
+"""Writes ONNX graphs node by node.
+
+The graphs are written by hand rather than traced from the PyTorch modules, because the form that
+ONNX Runtime runs fastest is not the one that trains best: biases and scales are folded into weights,
+windows are cut by one Gather, statistics of many small tensors are taken at once. What keeps both
+forms one model is the self-check at the end of every export.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 22
+#: Operators of ONNX Runtime's own.
+MICROSOFT = "com.microsoft"
+_TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+
+
+class GraphWriter:
+    """One graph in the making. A value is its name, a `str`; a size is a value of shape `[1]`, or a number."""
+
+    def __init__(self, name: str, dtype: torch.dtype = torch.float32):
+        self.name = name
+        #: What the graph computes in; its edges are float32 whatever this is.
+        self.dtype = dtype
+        self._nodes: list[onnx.NodeProto] = []
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+        self._initializers: dict[str, onnx.TensorProto] = {}
+        self._constants: dict[tuple, str] = {}
+        #: What parameters are called that are in the graph already; several nodes may use one.
+        self._parameters: dict[tuple[int, torch.dtype], tuple[torch.Tensor, str]] = {}
+        self._scopes: list[str] = []
+        self._counts: dict[str, int] = {}
+
+    # Edges
+
+    def input(self, name: str, type: str, shape: Sequence[int | str]) -> str:
+        """Declares an input; a float comes back in the graph's own type."""
+        self._inputs.append(helper.make_tensor_value_info(name, _TYPES[type], shape))
+        return self.cast(name, self.dtype) if type == "float32" and self.half else name
+
+    def output(self, name: str, value: str, type: str, shape: Sequence[int | str]) -> None:
+        self._outputs.append(helper.make_tensor_value_info(name, _TYPES[type], shape))
+        if self.half:
+            self._add("Cast", [value], [name], to=TensorProto.FLOAT)
+        else:
+            self._add("Identity", [value], [name])
+
+    # Nodes
+
+    @contextlib.contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """What is written inside is named after it, which is what errors and profiles show."""
+        self._scopes.append(name)
+        yield
+        self._scopes.pop()
+
+    def op(self, type: str, *inputs: str, domain: str = "", **attributes) -> str:
+        """A node with one output."""
+        (output,) = self.ops(type, *inputs, outputs=1, domain=domain, **attributes)
+        return output
+
+    def ops(self, type: str, *inputs: str, outputs: int, domain: str = "", **attributes) -> list[str]:
+        """A node with several outputs."""
+        name = self._unique(type)
+        names = [name] if outputs == 1 else [f"{name}.{index}" for index in range(outputs)]
+        self._add(type, inputs, names, name=name, domain=domain, **attributes)
+        return names
+
+    def _add(self, type: str, inputs: Sequence[str], outputs: list[str], name: str | None = None, **attributes) -> None:
+        name = name or self._unique(type)
+        self._nodes.append(helper.make_node(type, list(inputs), outputs, name=name, **attributes))
+
+    def _unique(self, kind: str) -> str:
+        path = "/".join([*self._scopes, kind])
+        count = self._counts[path] = self._counts.get(path, 0) + 1
+        return path if count == 1 else f"{path}_{count}"
+
+    # Constants
+
+    def weight(self, name: str, values: torch.Tensor) -> str:
+        """A parameter, or what was made of parameters, in the graph's own type."""
+        key = (id(values), self.dtype)
+        if key in self._parameters:
+            return self._parameters[key][1]
+        name = self._unique(name)
+        array = values.detach().cpu().to(self.dtype).contiguous().numpy()
+        self._initializers[name] = numpy_helper.from_array(array, name)
+        self._parameters[key] = (values, name)  # Holding the tensor keeps its id its own.
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self._constant(np.array(values, np.int64))
+
+    def scalar(self, value: float) -> str:
+        return self._constant(np.array(value, np.float16 if self.half else np.float32))
+
+    def index(self, value: int) -> str:
+        """A number without a dimension, at which Gather takes one of many."""
+        return self._constant(np.array(value, np.int64))
+
+    def upsampling(self, factor: int) -> str:
+        """Scales of an image batch for Resize."""
+        return self._constant(np.array([1, 1, factor, factor], np.float32))
+
+    def _constant(self, array: np.ndarray) -> str:
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            name = self._constants[key] = f"constant_{len(self._constants)}"
+            self._initializers[name] = numpy_helper.from_array(array, name)
+        return self._constants[key]
+
+    @property
+    def half(self) -> bool:
+        return self.dtype == torch.float16
+
+    @property
+    def lowest(self) -> float:
+        """What masks add to a score that must not count."""
+        return torch.finfo(self.dtype).min
+
+    # Types and shapes
+
+    def cast(self, value: str, dtype: torch.dtype) -> str:
+        """The value in another type; the caller knows that it is another."""
+        types = {torch.float16: TensorProto.FLOAT16, torch.float32: TensorProto.FLOAT, torch.int64: TensorProto.INT64}
+        return self.op("Cast", value, to=types[dtype])
+
+    def as_float(self, value: str) -> str:
+        """A value of the graph's own type in float32."""
+        return self.cast(value, torch.float32) if self.half else value
+
+    @contextlib.contextmanager
+    def in_float(self) -> Iterator[Callable[[str], str]]:
+        """Inside, weights and scalars are float32; gives what brings a result back to the graph's own type."""
+        own, self.dtype = self.dtype, torch.float32
+        yield lambda value: value if own == torch.float32 else self.cast(value, own)
+        self.dtype = own
+
+    def size(self, value: str, axis: int) -> str:
+        """The length of one axis."""
+        return self.op("Shape", value, start=axis, end=axis + 1)
+
+    def product(self, *sizes: str) -> str:
+        product = sizes[0]
+        for size in sizes[1:]:
+            product = self.op("Mul", product, size)
+        return product
+
+    def shape(self, *sizes: int | str) -> str:
+        """Numbers and sizes as one shape."""
+        if all(isinstance(size, int) for size in sizes):
+            return self.ints(*sizes)
+        return self.op("Concat", *(self.ints(size) if isinstance(size, int) else size for size in sizes), axis=0)
+
+    def reshape(self, value: str, *sizes: int | str) -> str:
+        """0 keeps a dimension, -1 takes what is left."""
+        return self.op("Reshape", value, self.shape(*sizes))
+
+    def transpose(self, value: str, *order: int) -> str:
+        return self.op("Transpose", value, perm=order)
+
+    def range(self, size: str) -> str:
+        """0, 1, ... below the size."""
+        axis = self.ints(0)
+        zero, one = (self.op("Squeeze", self.ints(number), axis) for number in (0, 1))
+        return self.op("Range", zero, self.op("Squeeze", size, axis), one)
+
+    def split(self, value: str, sizes: Sequence[int | str], axis: int) -> list[str]:
+        return self.ops("Split", value, self.shape(*sizes), outputs=len(sizes), axis=axis)
+
+    # Layers
+
+    def linear(self, value: str, weight: torch.Tensor, bias: torch.Tensor | None = None) -> str:
+        """As `torch.nn.Linear`: `weight [out, in]`."""
+        product = self.op("MatMul", value, self.weight("weight", weight.T))
+        return product if bias is None else self.op("Add", product, self.weight("bias", bias))
+
+    def conv(self, value: str, module: torch.nn.Conv2d) -> str:
+        (top, left), strides = module.padding, list(module.stride)
+        return self.op(
+            "Conv",
+            value,
+            self.weight("weight", module.weight),
+            self.weight("bias", module.bias),
+            kernel_shape=list(module.kernel_size),
+            strides=strides,
+            pads=[top, left, top, left],
+        )
+
+    def layer_norm(self, value: str, module: torch.nn.LayerNorm) -> str:
+        weight, bias = self.weight("weight", module.weight), self.weight("bias", module.bias)
+        return self.op("LayerNormalization", value, weight, bias, axis=-1, epsilon=module.eps)
+
+    def gelu(self, value: str) -> str:
+        return self.op("Gelu", value)
+
+    # The end
+
+    def model(self) -> onnx.ModelProto:
+        """The finished graph, checked by onnx."""
+        graph = helper.make_graph(
+            self._nodes, self.name, self._inputs, self._outputs, list(self._initializers.values())
+        )
+        domains = [helper.make_opsetid("", OPSET)]
+        if any(node.domain == MICROSOFT for node in self._nodes):
+            domains.append(helper.make_opsetid(MICROSOFT, 1))
+        model = helper.make_model(graph, opset_imports=domains, ir_version=10, producer_name="glip_torch")
+        model.doc_string = f"{self.name} of GLIP"
+        onnx.checker.check_model(model)
+        return model
