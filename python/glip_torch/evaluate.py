@@ -1,4 +1,4 @@
-"""Measures a glip-nano checkpoint on rendered scenes it has never seen: `python -m glip_torch.evaluate RUN/model.pth`.
+"""Measures glip-nano on rendered scenes it has never seen: `python -m glip_torch.evaluate RUN/model.pth` or `... BUNDLE`.
 
 - AP and AP50 (pycocotools) over all colour-shape combinations, each of them asked for in every scene, so that finding
   what is not there costs precision. Seen and held-out combinations are averaged apart.
@@ -28,6 +28,7 @@ from .config import NANO
 from .data.prompts import category_prompt
 from .data.scenes import COLOURS, HELD_OUT, SHAPES, Scene, render_scene
 from .model import GLIP
+from .onnx_model import OnnxGLIP
 from .postprocess import Detections, detect, inclusive_iou
 from .preprocess import normalise, pad
 from .tokenizer import build_tokenizer, phrase_tokens
@@ -50,7 +51,7 @@ def evaluation_scene(split: str, index: int) -> Scene:
 
 
 class Evaluator:
-    def __init__(self, model: GLIP, tokenizer: Tokenizer, split: str, scenes: int):
+    def __init__(self, model: GLIP | OnnxGLIP, tokenizer: Tokenizer, split: str, scenes: int):
         self.model, self.tokenizer, self.split = model.eval(), tokenizer, split
         # One fixed shuffle: neighbours in a prompt are then not of one colour.
         order = np.random.default_rng(0).permutation(len(CATEGORIES))
@@ -142,7 +143,11 @@ def absent_combinations(rng: np.random.Generator, scene: Scene) -> list[tuple[st
 
 @torch.no_grad()
 def ground(
-    model: GLIP, tokenizer: Tokenizer, pyramid: list[Tensor], image_size: tuple[int, int], prompts: list[list[str]]
+    model: GLIP | OnnxGLIP,
+    tokenizer: Tokenizer,
+    pyramid: list[Tensor],
+    image_size: tuple[int, int],
+    prompts: list[list[str]],
 ) -> list[Detections]:
     """Grounds several lists of phrases in one encoded image; detections of every score, on the CPU."""
     texts, spans = zip(*(category_prompt(phrases) for phrases in prompts))
@@ -195,7 +200,7 @@ def _xywh(box) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("model", type=Path, help="a checkpoint (.pth), or the folder of a bundle")
     parser.add_argument("--vocab", type=Path, help="vocab.txt of the model (default: beside the checkpoint)")
     parser.add_argument("--text-heads", type=int, default=NANO.text.heads)
     parser.add_argument("--scenes", type=int, default=500, help="scenes of each of the two sets")
@@ -204,8 +209,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 
-    model = load_checkpoint(arguments.checkpoint, arguments.text_heads)
-    tokenizer = build_tokenizer(arguments.vocab or arguments.checkpoint.with_name("vocab.txt"))
+    model: GLIP | OnnxGLIP
+    if arguments.model.is_dir():
+        model = OnnxGLIP(arguments.model, arguments.threads)
+        tokenizer = model.tokenizer
+    else:
+        model = load_checkpoint(arguments.model, arguments.text_heads)
+        tokenizer = build_tokenizer(arguments.vocab or arguments.model.with_name("vocab.txt"))
     threshold = Evaluator(model, tokenizer, "validation", arguments.scenes).choose_threshold()
     test = Evaluator(model, tokenizer, "test", arguments.scenes)
     precision, recall = test.precision_recall(threshold)

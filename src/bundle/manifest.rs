@@ -29,7 +29,7 @@ pub struct Manifest {
     pub name: String,
     /// The GLIP variant it is built as, for example `GLIP-T` or `GLIP-T (A)`.
     pub variant: String,
-    /// Precision of the weights: `fp32` or `fp16`.
+    /// How weights are stored and products computed: `fp32`, `fp16`, `fp16-weights` or `int8`.
     pub precision: String,
     /// What the image encoder expects of its input.
     pub image: PreprocessOptions,
@@ -122,6 +122,12 @@ pub struct SourceSpec {
 }
 
 impl Manifest {
+    /// How many images may run together of the `asked` ones, so that no image's result depends on
+    /// another's: graphs in 8 bits scale a whole batch by its largest value.
+    pub(crate) fn batch_limit(&self, asked: usize) -> usize {
+        if self.precision == "int8" { 1 } else { asked }
+    }
+
     /// Reads and validates a manifest; `path` is for errors.
     pub(super) fn parse(json: &[u8], path: &Path) -> Result<Self> {
         /// Read first: the rest of another version may look different.

@@ -126,7 +126,8 @@ impl DetectorBuilder {
     }
 
     /// Sets how many images [`Detector::ground_batch`] runs at once at most. Default: 4, which
-    /// bounds the memory that features of many images take.
+    /// bounds the memory that features of many images take. Models in 8 bits run one at a time
+    /// whatever this is: their images would share one scale, and results depend on neighbours.
     pub fn max_batch(mut self, images: usize) -> Self {
         self.max_batch = images;
         self

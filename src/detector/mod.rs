@@ -258,9 +258,10 @@ impl Detector {
                 None => by_size.push((padded, vec![(index, picture)])),
             }
         }
+        let limit = self.manifest().batch_limit(self.0.max_batch);
         let chunks = by_size
             .iter()
-            .flat_map(|(_, pictures)| pictures.chunks(self.0.max_batch));
+            .flat_map(|(_, pictures)| pictures.chunks(limit));
         Ok(chunks.map(<[_]>::to_vec).collect())
     }
 }

@@ -233,6 +233,19 @@ fn the_callers_phrase_index_is_kept() {
 }
 
 #[test]
+fn models_in_8_bits_take_one_image_at_a_time() {
+    let (mut detector, shapes) = detector(4);
+    let parts = Arc::get_mut(&mut detector.0).unwrap();
+    parts.manifest.precision = "int8".into();
+    let image = picture(160, 96, (9, 5));
+
+    let found = detector.ground_batch([&image, &image], "red").unwrap();
+
+    assert_eq!(found.len(), 2);
+    assert_eq!(shapes(), [[1, 3, 96, 160], [1, 3, 96, 160]]);
+}
+
+#[test]
 fn nan_in_the_heads_output_is_an_error() {
     let (mut detector, _) = detector(4);
     let parts = Arc::get_mut(&mut detector.0).unwrap();

@@ -55,9 +55,9 @@ class Graph:
     #: Inputs of the given size.
     example: Callable[[InputSize], tuple[Tensor, ...]]
 
-    def to_onnx(self, dtype: torch.dtype = torch.float32) -> onnx.ModelProto:
-        """The graph with named, free dimensions, computing in `dtype`."""
-        writer = GraphWriter(self.name, dtype)
+    def to_onnx(self, dtype: torch.dtype = torch.float32, int8: bool = False) -> onnx.ModelProto:
+        """The graph with named, free dimensions, computing in `dtype`, or products with weights in 8 bits."""
+        writer = GraphWriter(self.name, dtype, int8)
         inputs = [writer.input(port.name, port.type, port.shape) for port in self.inputs]
         with torch.no_grad():
             outputs = self.module.write(writer, *inputs)

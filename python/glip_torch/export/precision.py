@@ -16,13 +16,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from .graphs import Graph
 
-PRECISIONS = ("fp32", "fp16", "fp16-weights")
+PRECISIONS = ("fp32", "fp16", "fp16-weights", "int8")
 #: Tensors smaller than this are constants rather than weights, and stay as they are.
 SMALLEST_WEIGHT = 256
 
 
 def write_graph(graph: Graph, precision: str) -> onnx.ModelProto:
-    model = graph.to_onnx(torch.float16 if precision == "fp16" else torch.float32)
+    """The graph in one of `PRECISIONS`."""
+    # The head is next to nothing of the time, and its outputs are what people threshold.
+    int8 = precision == "int8" and graph.name != "head"
+    model = graph.to_onnx(torch.float16 if precision == "fp16" else torch.float32, int8)
     if precision == "fp16-weights":
         store_weights_in_half(model)
     return model

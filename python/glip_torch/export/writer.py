@@ -25,8 +25,10 @@ _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
 class GraphWriter:
     """One graph in the making. A value is its name, a `str`; a size is a value of shape `[1]`, or a number."""
 
-    def __init__(self, name: str, dtype: torch.dtype = torch.float32):
+    def __init__(self, name: str, dtype: torch.dtype = torch.float32, int8: bool = False):
         self.name = name
+        #: Whether products with weights are computed in 8 bits.
+        self.int8 = int8
         #: What the graph computes in; its edges are float32 whatever this is.
         self.dtype = dtype
         self._nodes: list[onnx.NodeProto] = []
@@ -36,6 +38,8 @@ class GraphWriter:
         self._constants: dict[tuple, str] = {}
         #: What parameters are called that are in the graph already; several nodes may use one.
         self._parameters: dict[tuple[int, torch.dtype], tuple[torch.Tensor, str]] = {}
+        #: The scales of weights in 8 bits.
+        self._scales: dict[str, str] = {}
         self._scopes: list[str] = []
         self._counts: dict[str, int] = {}
 
@@ -140,9 +144,9 @@ class GraphWriter:
     @contextlib.contextmanager
     def in_float(self) -> Iterator[Callable[[str], str]]:
         """Inside, weights and scalars are float32; gives what brings a result back to the graph's own type."""
-        own, self.dtype = self.dtype, torch.float32
-        yield lambda value: value if own == torch.float32 else self.cast(value, own)
-        self.dtype = own
+        own, self.dtype, self.int8 = (self.dtype, self.int8), torch.float32, False
+        yield lambda value: value if own[0] == torch.float32 else self.cast(value, own[0])
+        self.dtype, self.int8 = own
 
     def size(self, value: str, axis: int) -> str:
         """The length of one axis."""
@@ -180,8 +184,30 @@ class GraphWriter:
 
     def linear(self, value: str, weight: torch.Tensor, bias: torch.Tensor | None = None) -> str:
         """As `torch.nn.Linear`: `weight [out, in]`."""
+        if self.int8:
+            return self._int8_linear(value, weight, bias)
         product = self.op("MatMul", value, self.weight("weight", weight.T))
         return product if bias is None else self.op("Add", product, self.weight("bias", bias))
+
+    def _int8_linear(self, value: str, weight: torch.Tensor, bias: torch.Tensor | None) -> str:
+        """The other factor gets its scale when the graph runs."""
+        optional = [] if bias is None else [self.weight("bias", bias)]
+        levels, scale, zero = self.int8_weight(weight)
+        return self.op("DynamicQuantizeMatMul", value, levels, scale, zero, *optional, domain=MICROSOFT)
+
+    def int8_weight(self, weight: torch.Tensor) -> tuple[str, str, str]:
+        """`weight [out, ...]` as levels of 8 bits `[in, out]`, with each output's scale and zero."""
+        key = (id(weight), torch.int8)
+        if key not in self._parameters:
+            values = weight.detach().double().flatten(1)
+            scale = values.abs().amax(1).clamp(min=1e-12) / 127
+            levels = (values / scale[:, None]).round().T.contiguous().to(torch.int8).numpy()
+            name = self._unique("weight")
+            self._initializers[name] = numpy_helper.from_array(levels, name)
+            self._scales[name] = self.weight("scale", scale)
+            self._parameters[key] = (weight, name)
+        name = self._parameters[key][1]
+        return name, self._scales[name], self._constant(np.zeros(len(weight), np.int8))
 
     def conv(self, value: str, module: torch.nn.Conv2d) -> str:
         (top, left), strides = module.padding, list(module.stride)

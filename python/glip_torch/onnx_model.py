@@ -1,0 +1,62 @@
+"""A bundle run by ONNX Runtime, in the shape of `model.GLIP`: what measures one measures the other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnxruntime
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from .head import HeadOutput
+
+
+@dataclass(frozen=True)
+class BundleConfig:
+    """What measuring needs of the manifest."""
+
+    anchor_sizes: tuple[int, ...]
+
+
+class OnnxGLIP:
+    """The graphs in `folder` as the stages of a GLIP."""
+
+    def __init__(self, folder: Path, threads: int = 0):
+        manifest = json.loads((folder / "glip.json").read_text(encoding="utf-8"))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.config = BundleConfig(tuple(manifest["anchors"]["sizes"]))
+        self.tokenizer = Tokenizer.from_file(str(folder / manifest["text"]["tokenizer"]))
+        self._sessions = {
+            name: onnxruntime.InferenceSession(folder / graph["file"], options, providers=["CPUExecutionProvider"])
+            for name, graph in manifest["graphs"].items()
+            if graph is not None
+        }
+
+    def eval(self) -> OnnxGLIP:
+        return self
+
+    def image_encoder(self, pixels: Tensor) -> list[Tensor]:
+        return self._run("image_encoder", pixels)
+
+    def text_encoder(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        hidden, embedded = self._run("text_encoder", input_ids, attention_mask)
+        return hidden, embedded
+
+    def fuse(self, pyramid: list[Tensor], hidden: Tensor, attention_mask: Tensor) -> tuple[list[Tensor], Tensor]:
+        if "fusion" not in self._sessions:
+            return pyramid, hidden * attention_mask[..., None]
+        *levels, text = self._run("fusion", *pyramid, hidden, attention_mask)
+        return levels, text
+
+    def head(self, levels: list[Tensor], text: Tensor) -> HeadOutput:
+        return HeadOutput(*self._run("head", *levels, text))
+
+    def _run(self, name: str, *values: Tensor) -> list[Tensor]:
+        session = self._sessions[name]
+        inputs = [entry.name for entry in session.get_inputs()]
+        feeds = {name: value.contiguous().numpy() for name, value in zip(inputs, values, strict=True)}
+        return [torch.from_numpy(output) for output in session.run(None, feeds)]
