@@ -77,6 +77,20 @@ def test_half_precisions_store_halves_and_keep_float32_edges(files, precision):
         assert [tensor.name for tensor in weights if tensor.data_type == onnx.TensorProto.FLOAT16]
 
 
+def test_int8_stores_bytes_with_a_scale_for_each_output(files):
+    assert run(files, "--precision", "int8") == 0
+    for name in ("image_encoder", "text_encoder", "fusion"):
+        graph = onnx.load(files / "bundle" / f"{name}.onnx").graph
+        weights = {tensor.name: tensor for tensor in graph.initializer}
+        products = [node for node in graph.node if node.op_type in ("DynamicQuantizeMatMul", "MatMulIntegerToFloat")]
+        assert products
+        for node in products:
+            weight, scale = weights[node.input[1]], weights[node.input[2 if node.op_type.startswith("Dynamic") else 3]]
+            assert weight.data_type == onnx.TensorProto.INT8
+            assert list(scale.dims) == [weight.dims[1]]
+    assert json.loads((files / "bundle" / "glip.json").read_text())["precision"] == "int8"
+
+
 def test_without_fusion_the_tower_moves_into_the_image_encoder(files):
     save_checkpoint(GLIP(GLIPConfig(**{**vars(TINY), "fusion": None})), files / "tiny.pth")
     assert run(files) == 0

@@ -8,6 +8,7 @@ out on vectors, of all branches of all levels at once, and every map is passed o
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -99,6 +100,12 @@ def _deform_conv(w: GraphWriter, module: DeformableBranch, source: str, offset: 
 
 def _geometry(module: DeformableBranch) -> dict[str, list[int]]:
     return {"kernel_shape": [3, 3], "strides": [module.stride, module.stride], "pads": [1, 1, 1, 1]}
+
+
+@functools.cache
+def _picks(channels: int) -> torch.Tensor:
+    """Weights of a grouped convolution whose outputs are the nine samples of each channel."""
+    return torch.eye(TAPS).reshape(TAPS, 1, 3, 3).repeat(channels, 1, 1, 1)
 
 
 def _int8_deform_conv(w: GraphWriter, module: DeformableBranch, source: str, offset: str, mask: str) -> str:
