@@ -44,10 +44,9 @@ fn to_array(input: &Input<'_>) -> ArrayD<f32> {
     }
 }
 
-fn fake<F>(function: F) -> Arc<Fake<F>>
-where
-    F: Fn(&[ArrayD<f32>]) -> Vec<ArrayD<f32>> + Send + Sync,
-{
+type Function = fn(&[ArrayD<f32>]) -> Vec<ArrayD<f32>>;
+
+fn fake(function: Function) -> Arc<Fake<Function>> {
     Arc::new(Fake {
         function,
         shapes: Mutex::default(),
@@ -93,8 +92,24 @@ fn align(inputs: &[ArrayD<f32>]) -> Vec<ArrayD<f32>> {
     ]
 }
 
-/// A detector of red things, and the shapes its image encoder has been given.
-fn detector(max_batch: usize) -> (Detector, impl Fn() -> Vec<Vec<usize>>) {
+/// What the encoders of a detector have been given, by the shapes.
+struct Seen {
+    image_encoder: Arc<Fake<Function>>,
+    text_encoder: Arc<Fake<Function>>,
+}
+
+impl Seen {
+    fn images(&self) -> Vec<Vec<usize>> {
+        self.image_encoder.shapes.lock().unwrap().clone()
+    }
+
+    fn texts(&self) -> Vec<Vec<usize>> {
+        self.text_encoder.shapes.lock().unwrap().clone()
+    }
+}
+
+/// A detector of red things.
+fn detector(max_batch: usize) -> (Detector, Seen) {
     let folder = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/tests/fixtures/colour_without_fusion"
@@ -105,12 +120,15 @@ fn detector(max_batch: usize) -> (Detector, impl Fn() -> Vec<Vec<usize>>) {
         short_side: 96,
         long_side: 160,
     });
-    let encoder = fake(encode_pixels);
+    let seen = Seen {
+        image_encoder: fake(encode_pixels),
+        text_encoder: fake(encode_tokens),
+    };
     let parts = Parts {
         preprocessor: Preprocessor::new(options).unwrap(),
         tokenizer: Tokenizer::from_bytes(&tokenizer, manifest.text.max_tokens).unwrap(),
-        image_encoder: ImageEncoder::from_graph(encoder.clone()),
-        text_encoder: TextEncoder::from_graph(fake(encode_tokens)),
+        image_encoder: ImageEncoder::from_graph(seen.image_encoder.clone()),
+        text_encoder: TextEncoder::from_graph(seen.text_encoder.clone()),
         fusion: Fusion::none(),
         head: GroundingHead::from_graph(fake(align)),
         postprocessor: Postprocessor::new(
@@ -122,8 +140,7 @@ fn detector(max_batch: usize) -> (Detector, impl Fn() -> Vec<Vec<usize>>) {
         max_batch,
         manifest,
     };
-    let shapes = move || encoder.shapes.lock().unwrap().clone();
-    (Detector(Arc::new(parts)), shapes)
+    (Detector(Arc::new(parts)), seen)
 }
 
 /// A black picture with one red cell of 8 x 8 pixels.
@@ -143,7 +160,7 @@ fn cell(found: &Detections) -> Option<(i64, i64)> {
 
 #[test]
 fn the_four_kinds_of_input_find_the_same() {
-    let (detector, shapes) = detector(4);
+    let (detector, _) = detector(4);
     let picture = picture(160, 96, (9, 5));
 
     let found = detector.ground(&picture, "red").unwrap();
@@ -152,16 +169,81 @@ fn the_four_kinds_of_input_find_the_same() {
 
     let scene = detector.encode_image(&picture).unwrap();
     let query = detector.encode_prompt(&Prompt::from("red")).unwrap();
-    let runs = shapes().len();
     assert_eq!(detector.ground(&scene, "red").unwrap(), found);
     assert_eq!(detector.ground(&scene, &query).unwrap(), found);
-    assert_eq!(shapes().len(), runs, "a scene is not encoded again");
     assert_eq!(detector.ground(&picture, &query).unwrap(), found);
     assert_eq!(
         detector
             .ground(&DynamicImage::from(picture), Prompt::from("red"))
             .unwrap(),
         found
+    );
+}
+
+#[test]
+fn a_second_prompt_does_not_touch_the_image_encoder() {
+    let (detector, seen) = detector(4);
+    let scene = detector.encode_image(&picture(160, 96, (9, 5))).unwrap();
+    let images = seen.images();
+
+    for prompt in ["red", "green . blue"] {
+        detector.ground(&scene, prompt).unwrap();
+        detector.ground_batch([&scene, &scene], prompt).unwrap();
+    }
+
+    assert_eq!(seen.images(), images);
+    assert_eq!(seen.texts().len(), 4);
+}
+
+#[test]
+fn a_next_frame_does_not_touch_the_text_encoder() {
+    let (detector, seen) = detector(4);
+    let query = detector.encode_prompt(&Prompt::from("red")).unwrap();
+    let texts = seen.texts();
+
+    for cell in [(9, 5), (3, 3)] {
+        let frame = picture(160, 96, cell);
+        detector.ground(&frame, &query).unwrap();
+        detector.ground_batch([&frame, &frame], &query).unwrap();
+    }
+
+    assert_eq!(seen.texts(), texts);
+    assert_eq!(seen.images().len(), 4);
+}
+
+/// As many names as LVIS has, for a model that takes 12 tokens.
+#[test]
+fn a_vocabulary_fills_its_prompts_and_shares_one_encoded_image() {
+    let (detector, seen) = detector(4);
+    let names: Vec<_> = (0..1203)
+        .map(|i| ["red", "blue red", "green"][i % 3])
+        .collect();
+    let limit = detector.tokenizer().max_tokens();
+    let chunks = Prompt::categories(&names)
+        .chunks(detector.tokenizer())
+        .unwrap();
+
+    let scene = detector.encode_image(&picture(160, 96, (9, 5))).unwrap();
+    let found = chunks
+        .iter()
+        .map(|chunk| detector.ground(&scene, chunk).unwrap());
+    let mut found: Vec<_> = found.flatten().collect();
+
+    // The fake aligns every word with red: every name is found once, by its place in the list.
+    found.sort_by_key(|detection| detection.phrase_index);
+    assert_eq!(found.len(), names.len());
+    for (index, (detection, name)) in found.iter().zip(&names).enumerate() {
+        assert_eq!((detection.phrase_index, &*detection.phrase), (index, *name));
+    }
+    assert_eq!(seen.images().len(), 1);
+    assert_eq!(seen.texts().len(), chunks.len());
+    // A prompt ends only where the next name, two tokens at most after a dot, may not fit.
+    let lengths: Vec<_> = seen.texts().iter().map(|shape| shape[1]).collect();
+    let (_, full) = lengths.split_last().unwrap();
+    assert!(
+        full.iter()
+            .all(|length| (limit - 2..=limit).contains(length)),
+        "{lengths:?}"
     );
 }
 
@@ -178,11 +260,11 @@ fn nothing_found_is_an_empty_result() {
 
 #[test]
 fn a_batch_has_one_result_per_image_in_their_order() {
-    let (detector, shapes) = detector(3);
+    let (detector, seen) = detector(3);
     let wide = [(3, 3), (5, 7), (14, 6), (12, 8), (4, 4)].map(|cell| picture(160, 96, cell));
     let tall = picture(96, 160, (4, 11));
     let scene = detector.encode_image(&picture(160, 96, (10, 6))).unwrap();
-    let before = shapes().len();
+    let before = seen.images().len();
     let images: Vec<ImageInput<'_>> = vec![
         (&wide[0]).into(),
         (&scene).into(),
@@ -199,7 +281,7 @@ fn a_batch_has_one_result_per_image_in_their_order() {
     let expected = [(3, 3), (10, 6), (5, 7), (4, 11), (14, 6), (12, 8), (4, 4)];
     assert_eq!(cells, expected.map(Some));
     // At most three together, and never with padding to fit a neighbour.
-    let shapes = shapes().split_off(before);
+    let shapes = seen.images().split_off(before);
     assert_eq!(shapes, [[3, 3, 96, 160], [2, 3, 96, 160], [1, 3, 160, 96]]);
 }
 
