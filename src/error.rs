@@ -70,12 +70,14 @@ pub enum Error {
     },
     /// The device that was asked for cannot be used.
     #[error(
-        "{device} was asked for and cannot be used: {reason}; \
+        "{device} was asked for and cannot run graph {graph}: {reason}; \
          choose another device, or allow the CPU with DetectorBuilder::allow_cpu_fallback"
     )]
     DeviceUnavailable {
         /// The device, for example `cuda:0`.
         device: String,
+        /// The first graph that cannot run on it, for example `image_encoder`.
+        graph: String,
         /// Why it cannot be used.
         reason: String,
         /// What ONNX Runtime said, if it was asked.
@@ -186,6 +188,17 @@ pub enum Error {
         "graph {graph} failed to run: its source says why (often too little memory for this image size)"
     )]
     GraphRun {
+        /// The graph.
+        graph: String,
+        /// What ONNX Runtime said.
+        source: Source,
+    },
+    /// A graph's work on a GPU cannot be recorded.
+    #[error(
+        "graph {graph} cannot be recorded as a CUDA graph, its source says why: \
+         build the detector without CudaOptions::graphs"
+    )]
+    CudaGraph {
         /// The graph.
         graph: String,
         /// What ONNX Runtime said.

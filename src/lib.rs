@@ -66,7 +66,8 @@
 //!
 //! [`Device`] lists them; each but the CPU needs the feature of its name and a build of ONNX Runtime
 //! that has it. A device that cannot be used is an error unless
-//! [`DetectorBuilder::allow_cpu_fallback`] was called.
+//! [`DetectorBuilder::allow_cpu_fallback`] was called. [`CudaOptions`] and [`TensorRtOptions`] have
+//! what is particular to NVIDIA's.
 //!
 //! # Features
 //!
@@ -117,4 +118,6 @@ pub use preprocess::{
     ResizeRule, SourceImage,
 };
 pub use prompt::{Phrase, Prompt, TokenizedPhrase, TokenizedPrompt, Tokenizer};
-pub use runtime::{Device, Runtime, SessionOptions};
+pub use runtime::{
+    ConvolutionSearch, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions,
+};

@@ -156,19 +156,6 @@ fn options_of_the_builder_reach_their_parts() {
 }
 
 #[test]
-fn a_device_is_never_exchanged_silently() {
-    let builder = Detector::builder()
-        .dir(fixture("colour"))
-        .device(Device::Cuda(250));
-
-    let error = builder.clone().build().unwrap_err();
-    let detector = builder.allow_cpu_fallback().build().unwrap();
-
-    assert!(matches!(error, Error::DeviceUnavailable { .. }), "{error}");
-    assert_eq!(detector.device(), Device::Cpu);
-}
-
-#[test]
 fn nan_is_an_error_and_the_detector_goes_on() {
     let detector = Detector::from_dir(fixture("colour")).unwrap();
     let picture = picture(160, 128, &[(RED, 16, 32)]);

@@ -1,14 +1,16 @@
 //! How a detector is put together.
 
 use std::{
+    error::Error as StdError,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{Detector, Parts};
 use crate::{
-    Bundle, Device, Error, Fusion, GroundingHead, ImageEncoder, PostprocessOptions, Postprocessor,
-    Preprocessor, ResizeRule, Result, Runtime, SessionOptions, TextEncoder,
+    Bundle, CudaOptions, Device, Error, Fusion, GroundingHead, ImageEncoder, PostprocessOptions,
+    Postprocessor, Preprocessor, ResizeRule, Result, Runtime, SessionOptions, TensorRtOptions,
+    TextEncoder,
 };
 
 /// Options of a [`Detector`].
@@ -34,6 +36,7 @@ pub struct DetectorBuilder {
     model: Option<Model>,
     runtime: Option<Runtime>,
     sessions: SessionOptions,
+    cpu_fallback: bool,
     resize: Option<ResizeRule>,
     postprocess: Option<PostprocessOptions>,
     score_threshold: Option<f32>,
@@ -52,6 +55,7 @@ impl Default for DetectorBuilder {
             model: None,
             runtime: None,
             sessions: SessionOptions::default(),
+            cpu_fallback: false,
             resize: None,
             postprocess: None,
             score_threshold: None,
@@ -85,10 +89,26 @@ impl DetectorBuilder {
         self
     }
 
-    /// Runs on the CPU where the device cannot be used, which is an error otherwise.
-    /// [`Detector::device`] tells what it came to.
+    /// Runs on the CPU if the device cannot be used, which is an error otherwise.
+    ///
+    /// One graph that cannot run on the device takes all four to the CPU, because features in the
+    /// memory of a GPU cannot go into a graph elsewhere. A warning through the
+    /// [`log`](https://docs.rs/log) crate says which graph and why; [`Detector::device`] tells what
+    /// it came to.
     pub fn allow_cpu_fallback(mut self) -> Self {
-        self.sessions = self.sessions.with_cpu_fallback();
+        self.cpu_fallback = true;
+        self
+    }
+
+    /// Sets the options of NVIDIA GPUs, for [`Device::Cuda`].
+    pub fn cuda(mut self, options: CudaOptions) -> Self {
+        self.sessions = self.sessions.with_cuda(options);
+        self
+    }
+
+    /// Sets the options of TensorRT, for [`Device::TensorRt`].
+    pub fn tensorrt(mut self, options: TensorRtOptions) -> Self {
+        self.sessions = self.sessions.with_tensorrt(options);
         self
     }
 
@@ -140,7 +160,8 @@ impl DetectorBuilder {
     /// - As [`Bundle::from_dir`] and [`Runtime::load`].
     /// - [`Error::InvalidOption`]: an option is outside its range.
     /// - [`Error::GraphLoad`], [`Error::GraphSignature`]: a graph cannot be loaded or is another.
-    /// - [`Error::DeviceUnavailable`]: the device cannot be used.
+    /// - [`Error::DeviceUnavailable`]: the device cannot be used, and the CPU was not allowed.
+    /// - [`Error::CudaGraph`]: a graph cannot be recorded, and [`CudaOptions::graphs`] asks for it.
     pub fn build(self) -> Result<Detector> {
         if self.max_batch == 0 {
             return Err(Error::InvalidOption {
@@ -161,17 +182,72 @@ impl DetectorBuilder {
         post.score_threshold = self.score_threshold.unwrap_or(post.score_threshold);
         let (anchors, box_coder) = (manifest.anchors.clone(), manifest.box_coder);
         let runtime = self.runtime.map_or_else(Runtime::load, Ok)?;
-        let sessions = &self.sessions;
+        let graphs = match self.cpu_fallback {
+            true => Graphs::load_or_fall_back(&runtime, &bundle, &self.sessions),
+            false => Graphs::load(&runtime, &bundle, &self.sessions),
+        }?;
         Ok(Detector(Arc::new(Parts {
             preprocessor: Preprocessor::new(image)?,
             tokenizer: bundle.tokenizer()?,
-            image_encoder: ImageEncoder::load(&runtime, &bundle, sessions)?,
-            text_encoder: TextEncoder::load(&runtime, &bundle, sessions)?,
-            fusion: Fusion::load(&runtime, &bundle, sessions)?,
-            head: GroundingHead::load(&runtime, &bundle, sessions)?,
+            image_encoder: graphs.image_encoder,
+            text_encoder: graphs.text_encoder,
+            fusion: graphs.fusion,
+            head: graphs.head,
             postprocessor: Postprocessor::new(post, anchors, box_coder)?,
             max_batch: self.max_batch,
             manifest,
         })))
     }
+}
+
+/// The boxes that have graphs, all on one device.
+struct Graphs {
+    image_encoder: ImageEncoder,
+    text_encoder: TextEncoder,
+    fusion: Fusion,
+    head: GroundingHead,
+}
+
+impl Graphs {
+    fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
+        Ok(Self {
+            image_encoder: ImageEncoder::load(runtime, bundle, options)?,
+            text_encoder: TextEncoder::load(runtime, bundle, options)?,
+            fusion: Fusion::load(runtime, bundle, options)?,
+            head: GroundingHead::load(runtime, bundle, options)?,
+        })
+    }
+
+    fn load_or_fall_back(
+        runtime: &Runtime,
+        bundle: &Bundle,
+        options: &SessionOptions,
+    ) -> Result<Self> {
+        let device = options.device;
+        let error = match Self::load(runtime, bundle, options) {
+            Err(error) if device != Device::Cpu => error,
+            result => return result,
+        };
+        let Some((graph, reason)) = device_failure(&error) else {
+            return Err(error);
+        };
+        log::warn!("{device} cannot run graph {graph}, all graphs run on the CPU: {reason}");
+        Self::load(runtime, bundle, &options.on_cpu())
+    }
+}
+
+/// The graph that failed and the reason with its causes, if another device may do better.
+fn device_failure(error: &Error) -> Option<(&str, String)> {
+    let (graph, mut reason) = match error {
+        Error::DeviceUnavailable { graph, reason, .. } => (graph, reason.clone()),
+        // For example for lack of memory.
+        Error::GraphLoad { graph, .. } => (graph, "it cannot be loaded".into()),
+        _ => return None,
+    };
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        reason = format!("{reason}: {error}");
+        cause = error.source();
+    }
+    Some((graph, reason))
 }

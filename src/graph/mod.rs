@@ -1,10 +1,12 @@
 //! The exported graphs: one file per graph, named after its type.
 
+mod binding;
 mod checked;
 mod feature_maps;
 mod fusion;
 mod grounding_head;
 mod image_encoder;
+mod recording;
 mod session;
 mod signature;
 mod tensor;

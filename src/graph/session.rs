@@ -11,15 +11,17 @@ use std::{
 
 use ort::{
     AsPointer,
-    memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
+    memory::MemoryInfo,
     ortsys,
-    session::{IoBinding, Session, SessionInputValue, SessionOutputs},
-    value::TensorValueType,
+    session::{Session, SessionOutputs},
+    value::{DynValue, TensorValueType},
 };
 
 use super::{
+    binding,
     checked::Graph,
-    signature::Signature,
+    recording::Recordings,
+    signature::{Signature, TensorSpec},
     tensor::{Input, Tensor},
 };
 use crate::{Device, Error, Result, Runtime, SessionOptions, bundle::BundleFile};
@@ -28,7 +30,10 @@ use crate::{Device, Error, Result, Runtime, SessionOptions, bundle::BundleFile};
 pub(super) struct OnnxGraph {
     signature: &'static Signature,
     device: Device,
+    /// The device's own memory, if it has some: there feature maps stay for the next graph.
+    memory: Option<MemoryInfo<'static>>,
     sessions: Sessions,
+    runtime: Runtime,
 }
 
 impl OnnxGraph {
@@ -38,54 +43,74 @@ impl OnnxGraph {
         signature: &'static Signature,
         options: &SessionOptions,
     ) -> Result<Self> {
-        if options.sessions == 0 {
-            return Err(Error::InvalidOption {
-                option: "sessions",
-                found: "0".into(),
-                expected: "at least 1",
-            });
-        }
-        let load_on = |device| {
-            let opening = (0..options.sessions)
-                .map(|_| open(device, runtime, file, signature, options.threads));
-            Ok(Self {
-                signature,
-                device,
-                sessions: Sessions::new(opening.collect::<Result<_>>()?),
-            })
-        };
-        match load_on(options.device) {
-            Err(_) if options.cpu_fallback && options.device != Device::Cpu => load_on(Device::Cpu),
-            result => result,
-        }
+        options.check()?;
+        let device = options.device;
+        let opening = (0..options.sessions).map(|_| open(runtime, file, signature, options));
+        Ok(Self {
+            signature,
+            device,
+            memory: binding::own_memory(device)
+                .map_err(|source| not_loaded(signature.graph, source))?,
+            sessions: Sessions::new(opening.collect::<Result<_>>()?),
+            runtime: runtime.clone(),
+        })
     }
 
-    fn run_values(&self, inputs: &[Input<'_>]) -> ort::Result<Vec<Tensor>> {
+    fn run_values(&self, inputs: &[Input<'_>]) -> Result<Vec<Tensor>> {
+        let mut locked = self.sessions.lock();
+        let OpenSession {
+            session,
+            recordings,
+        } = &mut *locked;
+        let outputs = match (&self.memory, recordings) {
+            (Some(memory), Some(recordings)) => {
+                let recording = self.runtime.recording();
+                return recordings.run(session, self.signature, inputs, memory, recording);
+            }
+            (Some(memory), None) => {
+                let _none_is_recorded = self.runtime.recording().read();
+                binding::run(session, self.signature, inputs, memory)
+            }
+            (None, _) => self.run_on_host(session, inputs),
+        };
+        outputs.map_err(|source| not_run(self.signature.graph, source))
+    }
+
+    fn run_on_host(&self, session: &mut Session, inputs: &[Input<'_>]) -> ort::Result<Vec<Tensor>> {
         let named = self.signature.inputs.iter().zip(inputs);
         let inputs = named
             .map(|(spec, input)| Ok((spec.name, input.to_value()?)))
             .collect::<ort::Result<Vec<_>>>()?;
-        let mut session = self.sessions.lock();
-        match own_memory(self.device)? {
-            None => self.take(session.run(inputs)?),
-            Some(memory) => {
-                // A fresh binding per run: the values of an earlier run may still be in use.
-                let binding = bind(&session, &inputs, self.signature, &memory)?;
-                let outputs = session.run_binding(&binding)?;
-                binding.synchronize_outputs()?;
-                self.take(outputs)
-            }
-        }
+        take(self.signature, session.run(inputs)?, |_, value| Ok(value))
     }
+}
 
-    fn take(&self, mut outputs: SessionOutputs<'_>) -> ort::Result<Vec<Tensor>> {
-        let specs = self.signature.outputs.iter();
-        let tensors = specs.map(|spec| {
-            let missing = || ort::Error::new(format!("no output {}", spec.name));
-            let value = outputs.remove(spec.name).ok_or_else(missing)?;
-            Ok(Tensor::Runtime(value.downcast::<TensorValueType<f32>>()?))
-        });
-        tensors.collect()
+/// A graph's outputs in the order of its signature, each kept as `keep` wants it.
+pub(super) fn take(
+    signature: &Signature,
+    mut outputs: SessionOutputs<'_>,
+    keep: impl Fn(&TensorSpec, ort::value::Tensor<f32>) -> ort::Result<ort::value::Tensor<f32>>,
+) -> ort::Result<Vec<Tensor>> {
+    let tensors = signature.outputs.iter().map(|spec| {
+        let missing = || ort::Error::new(format!("no output {}", spec.name));
+        let value: DynValue = outputs.remove(spec.name).ok_or_else(missing)?;
+        let value = value.downcast::<TensorValueType<f32>>()?;
+        Ok(Tensor::Runtime(keep(spec, value)?))
+    });
+    tensors.collect()
+}
+
+pub(super) fn not_run(graph: &str, source: ort::Error) -> Error {
+    Error::GraphRun {
+        graph: graph.into(),
+        source: source.into(),
+    }
+}
+
+fn not_loaded(graph: &str, source: ort::Error) -> Error {
+    Error::GraphLoad {
+        graph: graph.into(),
+        source: source.into(),
     }
 }
 
@@ -95,22 +120,25 @@ impl Graph for OnnxGraph {
     }
 
     fn run(&self, inputs: &[Input<'_>]) -> Result<Vec<Tensor>> {
-        self.run_values(inputs).map_err(|source| Error::GraphRun {
-            graph: self.signature.graph.into(),
-            source: source.into(),
-        })
+        self.run_values(inputs)
     }
+}
+
+/// A session, and what is recorded of its runs if anything is.
+struct OpenSession {
+    session: Session,
+    recordings: Option<Recordings>,
 }
 
 /// Sessions of one graph, each used by one call at a time: ort's `run` takes `&mut self` because
 /// ONNX Runtime's own is not safe to call from two threads.
 struct Sessions {
-    sessions: Vec<Mutex<Session>>,
+    sessions: Vec<Mutex<OpenSession>>,
     next: AtomicUsize,
 }
 
 impl Sessions {
-    fn new(sessions: Vec<Session>) -> Self {
+    fn new(sessions: Vec<OpenSession>) -> Self {
         Self {
             sessions: sessions.into_iter().map(Mutex::new).collect(),
             next: AtomicUsize::new(0),
@@ -118,7 +146,7 @@ impl Sessions {
     }
 
     /// A session that is free or, if all are busy, the next in turn once it is.
-    fn lock(&self) -> MutexGuard<'_, Session> {
+    fn lock(&self) -> MutexGuard<'_, OpenSession> {
         for session in &self.sessions {
             match session.try_lock() {
                 Ok(session) => return session,
@@ -134,49 +162,61 @@ impl Sessions {
 }
 
 fn open(
-    device: Device,
     runtime: &Runtime,
     file: &BundleFile,
     signature: &Signature,
-    threads: usize,
-) -> Result<Session> {
-    let session = commit(device, runtime, file, threads, signature.graph)?;
+    options: &SessionOptions,
+) -> Result<OpenSession> {
+    let graph = signature.graph;
+    let session = commit(runtime, file, graph, options)?;
     signature.check(&session)?;
-    if device != Device::Cpu {
-        check_device_is_used(&session, device, signature.graph)?;
+    if options.device != Device::Cpu {
+        check_device_is_used(&session, options.device, graph)?;
     }
-    Ok(session)
+    let recordings = match options.cuda.graphs {
+        true => Some(Recordings::new(&session, graph)?),
+        false => None,
+    };
+    Ok(OpenSession {
+        session,
+        recordings,
+    })
 }
 
 fn commit(
-    device: Device,
     runtime: &Runtime,
     file: &BundleFile,
-    threads: usize,
     graph: &str,
+    options: &SessionOptions,
 ) -> Result<Session> {
-    let not_loaded = |source: ort::Error| Error::GraphLoad {
-        graph: graph.into(),
-        source: source.into(),
-    };
-    let builder = Session::builder(runtime.environment()).map_err(not_loaded)?;
-    let builder = builder.with_intra_threads(threads);
-    let builder = builder.map_err(|error| not_loaded(error.into()))?;
+    let failed = |source: ort::Error| not_loaded(graph, source);
+    let builder = Session::builder(runtime.environment()).map_err(failed)?;
+    let builder = builder.with_intra_threads(options.threads);
+    let builder = builder.map_err(|error| failed(error.into()))?;
     let builder = builder.with_config_entry(RECORD_ASSIGNMENT, "1");
-    let mut builder = builder.map_err(|error| not_loaded(error.into()))?;
-    for provider in device.execution_providers()? {
+    let mut builder = builder.map_err(|error| failed(error.into()))?;
+    for provider in options.execution_providers(graph)? {
         let refused = |source: ort::Error| Error::DeviceUnavailable {
-            device: device.to_string(),
+            device: options.device.to_string(),
+            graph: graph.into(),
             reason: "ONNX Runtime refuses it".into(),
             source: Some(source.into()),
         };
         provider.register(&mut builder).map_err(refused)?;
     }
-    match file {
+    let _none_is_recorded = runtime.recording().read();
+    let session = match file {
         BundleFile::Path(path) => builder.commit_from_file(path),
         BundleFile::Bytes(bytes) => builder.commit_from_memory(bytes),
-    }
-    .map_err(not_loaded)
+    };
+    session.map_err(|source| match options.cuda.graphs {
+        // The words in which ONNX Runtime refuses graphs with control flow or nodes elsewhere.
+        true if source.message().contains("graph capture") => Error::CudaGraph {
+            graph: graph.into(),
+            source: source.into(),
+        },
+        _ => failed(source),
+    })
 }
 
 /// The session option that lets ONNX Runtime remember which nodes run where.
@@ -184,22 +224,20 @@ const RECORD_ASSIGNMENT: &str = "session.record_ep_graph_assignment_info";
 
 /// A provider that takes no node registers without complaint, and everything runs on the CPU.
 fn check_device_is_used(session: &Session, device: Device, graph: &str) -> Result<()> {
-    let unavailable = |reason: String, source: Option<ort::Error>| Error::DeviceUnavailable {
+    let unavailable = |reason: &str, source: Option<ort::Error>| Error::DeviceUnavailable {
         device: device.to_string(),
-        reason,
+        graph: graph.into(),
+        reason: reason.into(),
         source: source.map(Into::into),
     };
-    let used = runs_nodes_on(session, device.provider_name()).map_err(|error| {
-        let reason = format!("ONNX Runtime does not say whether graph {graph} uses it");
-        unavailable(reason, Some(error))
-    })?;
-    if used {
-        return Ok(());
+    match runs_nodes_on(session, device.provider_name()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(unavailable("it has none of the graph's operators", None)),
+        Err(error) => {
+            let reason = "ONNX Runtime does not say whether the graph uses it";
+            Err(unavailable(reason, Some(error)))
+        }
     }
-    Err(unavailable(
-        format!("no node of graph {graph} can run on it"),
-        None,
-    ))
 }
 
 #[allow(unsafe_code)] // ort has no safe function for this yet.
@@ -221,40 +259,13 @@ fn runs_nodes_on(session: &Session, provider: &str) -> ort::Result<bool> {
     Ok(false)
 }
 
-/// The memory in which outputs can stay for the next graph; `None` if that is the host's.
-fn own_memory(device: Device) -> ort::Result<Option<MemoryInfo<'static>>> {
-    match device {
-        Device::Cuda(index) | Device::TensorRt(index) => MemoryInfo::new(
-            AllocationDevice::CUDA,
-            index as _,
-            AllocatorType::Device,
-            MemoryType::Default,
-        )
-        .map(Some),
-        _ => Ok(None),
-    }
-}
-
-fn bind(
-    session: &Session,
-    inputs: &[(&str, SessionInputValue<'_>)],
-    signature: &Signature,
-    device_memory: &MemoryInfo<'_>,
-) -> ort::Result<IoBinding> {
-    let host_memory = MemoryInfo::default();
-    let mut binding = session.create_binding()?;
-    for (name, value) in inputs {
-        binding.bind_input(*name, value)?;
-    }
-    for spec in signature.outputs {
-        let memory = if spec.stays_on_device {
-            device_memory
-        } else {
-            &host_memory
-        };
-        binding.bind_output_to_device(spec.name, memory)?;
-    }
-    Ok(binding)
+/// A graph of the hand-made model, on the CPU.
+#[cfg(test)]
+pub(super) fn load(graph: &'static str) -> Session {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/colour");
+    let file = BundleFile::Path(format!("{folder}/{graph}.onnx").into());
+    let runtime = Runtime::load().unwrap();
+    commit(&runtime, &file, graph, &SessionOptions::default()).unwrap()
 }
 
 #[cfg(test)]
@@ -262,10 +273,7 @@ mod tests {
     use super::*;
 
     fn session() -> Session {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/colour");
-        let file = BundleFile::Path(format!("{folder}/head.onnx").into());
-        let runtime = Runtime::load().unwrap();
-        commit(Device::Cpu, &runtime, &file, 1, "head").unwrap()
+        load("head")
     }
 
     #[test]
@@ -294,7 +302,11 @@ mod tests {
 
     #[test]
     fn a_session_survives_a_panic_while_it_is_locked() {
-        let sessions = Sessions::new(vec![session()]);
+        let session = OpenSession {
+            session: session(),
+            recordings: None,
+        };
+        let sessions = Sessions::new(vec![session]);
         let panicked = std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 let _locked = sessions.lock();
@@ -304,6 +316,6 @@ mod tests {
         });
         assert!(panicked);
 
-        assert_eq!(sessions.lock().outputs().len(), 3);
+        assert_eq!(sessions.lock().session.outputs().len(), 3);
     }
 }

@@ -86,6 +86,14 @@ impl Tensor {
 }
 
 impl Input<'_> {
+    pub(super) fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Floats(array) => array.shape().to_vec(),
+            Self::Integers(array) => array.shape().to_vec(),
+            Self::Tensor(tensor) => tensor.shape(),
+        }
+    }
+
     /// The same tensor in the form that ONNX Runtime takes.
     pub(super) fn to_value(&self) -> ort::Result<SessionInputValue<'_>> {
         Ok(match self {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{Bundle, Device, Result, Runtime, SessionOptions, TokenizedPrompt};
 
-static SIGNATURE: Signature = Signature {
+pub(super) static SIGNATURE: Signature = Signature {
     graph: "text_encoder",
     inputs: &[
         TensorSpec::int64("input_ids", 2),

@@ -1,8 +1,6 @@
-//! What graphs run on, and the options of the sessions that run them.
+//! What graphs run on.
 
 use std::{fmt, str::FromStr};
-
-use ort::ep::ExecutionProviderDispatch;
 
 use crate::{Error, Result};
 
@@ -52,53 +50,7 @@ impl Device {
         }
     }
 
-    /// What registers the device with a session, most wanted first; nothing for the CPU, which every
-    /// session has.
-    pub(crate) fn execution_providers(self) -> Result<Vec<ExecutionProviderDispatch>> {
-        match self {
-            Self::Cpu => Ok(Vec::new()),
-            #[cfg(feature = "cuda")]
-            Self::Cuda(index) => Ok(vec![self.cuda(index)?]),
-            #[cfg(feature = "tensorrt")]
-            Self::TensorRt(index) => {
-                let tensorrt = ort::ep::TensorRT::default().with_device_id(self.index(index)?);
-                // Nodes that TensorRT has no kernel for stay on the same GPU.
-                Ok(vec![tensorrt.build(), self.cuda(index)?])
-            }
-            #[cfg(feature = "coreml")]
-            Self::CoreMl => Ok(vec![ort::ep::CoreML::default().build()]),
-            #[cfg(feature = "directml")]
-            Self::DirectMl(index) => {
-                let directml = ort::ep::DirectML::default().with_device_id(self.index(index)?);
-                Ok(vec![directml.build()])
-            }
-            #[cfg(feature = "openvino")]
-            Self::OpenVino => Ok(vec![ort::ep::OpenVINO::default().build()]),
-            #[allow(unreachable_patterns)] // With every provider's feature on, none is left.
-            _ => Err(Error::DeviceUnavailable {
-                device: self.to_string(),
-                reason: format!("glip-rs was built without the feature `{}`", self.name()),
-                source: None,
-            }),
-        }
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda(self, index: u32) -> Result<ExecutionProviderDispatch> {
-        let cuda = ort::ep::CUDA::default().with_device_id(self.index(index)?);
-        Ok(cuda.build())
-    }
-
-    #[cfg(any(feature = "cuda", feature = "directml"))]
-    fn index(self, index: u32) -> Result<i32> {
-        i32::try_from(index).map_err(|error| Error::DeviceUnavailable {
-            device: self.to_string(),
-            reason: "there is no such device".into(),
-            source: Some(error.into()),
-        })
-    }
-
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
             Self::Cuda(_) => "cuda",
@@ -146,63 +98,6 @@ impl FromStr for Device {
     }
 }
 
-/// How the sessions that run a graph are made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SessionOptions {
-    /// What the graph runs on. Default: the CPU, which every ONNX Runtime has.
-    pub device: Device,
-    /// Whether the CPU is used where the device cannot be.
-    /// Default: `false`, because a silent CPU run is found out late, by its slowness.
-    pub cpu_fallback: bool,
-    /// Threads of one session. Default: 0, which lets ONNX Runtime take one per physical core.
-    pub threads: usize,
-    /// Sessions per graph, which is how many calls run at the same time; each holds its own copy
-    /// of the weights. Default: 1, because one session already uses all cores.
-    pub sessions: usize,
-}
-
-impl Default for SessionOptions {
-    fn default() -> Self {
-        Self {
-            device: Device::Cpu,
-            cpu_fallback: false,
-            threads: 0,
-            sessions: 1,
-        }
-    }
-}
-
-impl SessionOptions {
-    /// Runs on another device.
-    #[must_use]
-    pub fn with_device(mut self, device: Device) -> Self {
-        self.device = device;
-        self
-    }
-
-    /// Uses the CPU where the device cannot be used.
-    #[must_use]
-    pub fn with_cpu_fallback(mut self) -> Self {
-        self.cpu_fallback = true;
-        self
-    }
-
-    /// Sets the threads of one session; 0 lets ONNX Runtime choose.
-    #[must_use]
-    pub fn with_threads(mut self, threads: usize) -> Self {
-        self.threads = threads;
-        self
-    }
-
-    /// Sets the number of sessions per graph.
-    #[must_use]
-    pub fn with_sessions(mut self, sessions: usize) -> Self {
-        self.sessions = sessions;
-        self
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,14 +124,5 @@ mod tests {
             assert!(matches!(error, Error::InvalidOption { .. }));
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
         }
-    }
-
-    #[cfg(not(feature = "cuda"))]
-    #[test]
-    fn a_device_whose_feature_is_off_names_the_feature() {
-        let error = Device::Cuda(0).execution_providers().err().unwrap();
-
-        assert!(matches!(error, Error::DeviceUnavailable { .. }));
-        assert!(error.to_string().contains("feature `cuda`"), "{error}");
     }
 }

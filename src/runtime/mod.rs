@@ -3,17 +3,20 @@
 mod device;
 #[cfg(feature = "load-dynamic")]
 mod library;
+mod options;
+mod providers;
 mod version;
 
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use ort::environment::Environment;
 
-pub use device::{Device, SessionOptions};
+pub use device::Device;
+pub use options::{ConvolutionSearch, CudaOptions, SessionOptions, TensorRtOptions};
 
 use crate::{Error, Result};
 
@@ -45,6 +48,7 @@ struct Loaded {
     version: String,
     /// `None` if the library is linked into the program.
     path: Option<PathBuf>,
+    recording: RwLock<()>,
 }
 
 /// ort allows one environment per process, ever: it is kept here until the process ends.
@@ -82,6 +86,12 @@ impl Runtime {
 
     pub(crate) fn environment(&self) -> &Environment {
         &self.0.environment
+    }
+
+    /// Held for writing by whoever records a CUDA graph, for reading by all others who use a GPU: a
+    /// recording fails, process-wide, if another thread allocates or waits meanwhile.
+    pub(crate) fn recording(&self) -> &RwLock<()> {
+        &self.0.recording
     }
 
     fn load_once(requested: Option<&Path>) -> Result<Self> {
@@ -142,6 +152,7 @@ impl Runtime {
             environment,
             version,
             path,
+            recording: RwLock::default(),
         })))
     }
 }

@@ -1,0 +1,106 @@
+//! Runs on a device with memory of its own: inputs and outputs are bound to where they are to be,
+//! so that feature maps do not travel to the host and back between graphs.
+
+use std::ffi::CString;
+
+use ort::{
+    AsPointer,
+    memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
+    ortsys,
+    session::{IoBinding, Session, SessionInputValue},
+};
+
+use super::{
+    session::take,
+    signature::Signature,
+    tensor::{Input, Tensor},
+};
+use crate::Device;
+
+/// The memory in which outputs can stay for the next graph; `None` if that is the host's.
+pub(super) fn own_memory(device: Device) -> ort::Result<Option<MemoryInfo<'static>>> {
+    let (Device::Cuda(index) | Device::TensorRt(index)) = device else {
+        return Ok(None);
+    };
+    MemoryInfo::new(
+        AllocationDevice::CUDA,
+        index as _,
+        AllocatorType::Device,
+        MemoryType::Default,
+    )
+    .map(Some)
+}
+
+/// Runs a session, leaving in `memory` what stays on the device.
+///
+/// When a run returns, ONNX Runtime has waited for its stream, so that the next session may read
+/// the outputs on a stream of its own. (`IoBinding::synchronize_outputs` would wait for the whole
+/// device, other threads' runs included.)
+pub(super) fn run(
+    session: &mut Session,
+    signature: &Signature,
+    inputs: &[Input<'_>],
+    memory: &MemoryInfo<'_>,
+) -> ort::Result<Vec<Tensor>> {
+    let inputs = inputs.iter().map(Input::to_value);
+    let inputs = inputs.collect::<ort::Result<Vec<_>>>()?;
+    // A fresh binding per run: the values of an earlier run may still be in use.
+    let mut binding = session.create_binding()?;
+    for (spec, input) in signature.inputs.iter().zip(&inputs) {
+        bind_input(&mut binding, spec.name, input)?;
+    }
+    let host = MemoryInfo::default();
+    for spec in signature.outputs {
+        let memory = if spec.stays_on_device { memory } else { &host };
+        binding.bind_output_to_device(spec.name, memory)?;
+    }
+    take(signature, session.run_binding(&binding)?, |_, value| {
+        Ok(value)
+    })
+}
+
+/// Binds a value that outlives the binding's runs, without a copy if it is where the session wants
+/// it; what is elsewhere has been copied there when this returns.
+///
+/// ort's own `bind_input` first copies values that borrow their data, and where a session wants
+/// those on the host, that copy waits for itself forever (2.0.0-rc.15).
+#[allow(unsafe_code)]
+fn bind_input(
+    binding: &mut IoBinding,
+    name: &str,
+    value: &SessionInputValue<'_>,
+) -> ort::Result<()> {
+    let name = CString::new(name).map_err(|error| ort::Error::new(error.to_string()))?;
+    ortsys![unsafe BindInput(binding.ptr_mut(), name.as_ptr(), value.ptr())?];
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{array, s};
+
+    use super::*;
+    use crate::graph::{session, text_encoder};
+
+    /// On a CPU, where everything is in the memory that the session wants it in.
+    #[test]
+    fn bound_inputs_on_the_host_are_read_where_they_are() {
+        let mut session = session::load("text_encoder");
+        let signature = &text_encoder::SIGNATURE;
+        let host = MemoryInfo::default();
+        let (ids, mask) = (
+            array![[2_i64, 5, 3]].into_dyn(),
+            array![[1_i64, 1, 0]].into_dyn(),
+        );
+        let inputs = [Input::Integers(ids.view()), Input::Integers(mask.view())];
+
+        let outputs = run(&mut session, signature, &inputs, &host).unwrap();
+
+        let [hidden, embedded] = [0, 1].map(|i| outputs[i].view("output").unwrap());
+        assert_eq!(hidden.shape(), [1, 3, 4]);
+        // The second token is "red"; the third is masked.
+        let red = array![5.0, -5.0, -5.0, -10.0].into_dyn();
+        assert_eq!(embedded.slice(s![0, 1, ..]).into_dyn(), red);
+        assert_eq!(embedded.slice(s![0, 2, ..]).sum(), 0.0);
+    }
+}
