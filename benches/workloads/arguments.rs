@@ -16,12 +16,15 @@ workloads [OPTIONS] -
 
   components   each stage on a batch, and the whole
   reuse        the whole, a second prompt on an encoded image, a next frame with a prepared prompt
+  ground       the whole alone
   vocabulary   1203 names on one encoded image, and as 31 separate calls of 40
+  names        one of each that `vocabulary` repeats: a call, an encoding, a prompt that is full
   batch        a batch of frames together, and one by one
   pipelined    a batch of frames on one thread, and on two that share the detector
   load         loading the model once more
-  -            takes workloads from the standard input, one a line, and answers each before the
-               next: so that another program can take turns with this one
+  -            takes workloads from the standard input, one a line and with a number of tokens
+               after it if that shall change, and answers each before the next: so that another
+               program can take turns with this one
 
   --model DIR      the model folder; without it, the small model in the box
   --device DEVICE  cpu, cuda[:N], tensorrt[:N], ... [cpu]
@@ -93,7 +96,7 @@ impl Arguments {
         Ok(Some(arguments))
     }
 
-    fn set(&mut self, option: &str, value: &str) -> Result<()> {
+    pub(crate) fn set(&mut self, option: &str, value: &str) -> Result<()> {
         let named = |error| format!("--{option} {value:?}: {error}");
         let number = || value.parse().map_err(|error| named(format!("{error}")));
         match option {

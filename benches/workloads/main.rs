@@ -20,11 +20,11 @@ use std::{
 
 use arguments::{Arguments, USAGE};
 use common::Result;
-use glip::{Detector, Runtime};
+use glip::Runtime;
 use lexopt::Parser;
 use serde_json::json;
 use subject::Subject;
-use timed::{Times, Workload};
+use timed::{NAMES_PER_CALL, Times, Workload};
 
 fn main() -> ExitCode {
     common::report(Arguments::parse(Parser::from_env()).and_then(run))
@@ -38,26 +38,31 @@ fn run(arguments: Option<Arguments>) -> Result<()> {
     let start = Instant::now();
     let detector = arguments.detector()?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
-    describe(&arguments, &detector, load_ms)?;
+    let mut subject = Subject::new(detector, arguments)?;
+    describe(&subject, load_ms)?;
 
-    let subject = Subject::new(detector, arguments)?;
     let mut warm = HashSet::new();
-    let mut answer = |name: &str| -> Result<()> {
+    let mut answer = |name: &str, subject: &Subject| -> Result<()> {
         let workload = Workload::named(name)?;
-        if warm.insert(workload.name) {
-            repeat(workload, &subject, subject.arguments.warm_up)?;
+        if warm.insert((workload.name, subject.arguments.tokens)) {
+            repeat(workload, subject, subject.arguments.warm_up)?;
         }
-        let times = repeat(workload, &subject, subject.arguments.runs)?;
+        let times = repeat(workload, subject, subject.arguments.runs)?;
         let line = json!({"workload": name, "ms": times.0, "peak_memory_mb": peak_memory_mb()});
         println!("{line}");
         Ok(())
     };
     for name in &subject.arguments.workloads {
-        answer(name)?;
+        answer(name, &subject)?;
     }
     if subject.arguments.from_stdin {
-        for name in io::stdin().lock().lines() {
-            answer(name?.trim())?;
+        for line in io::stdin().lock().lines() {
+            let line = line?;
+            let (name, tokens) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+            if !tokens.is_empty() {
+                subject = subject.with_tokens(tokens)?;
+            }
+            answer(name, &subject)?;
         }
     }
     Ok(())
@@ -72,7 +77,12 @@ fn repeat(workload: &Workload, subject: &Subject, runs: usize) -> Result<Times> 
 }
 
 /// The first line: what is timed, and what it took to load it.
-fn describe(arguments: &Arguments, detector: &Detector, load_ms: f64) -> Result<()> {
+fn describe(subject: &Subject, load_ms: f64) -> Result<()> {
+    let Subject {
+        arguments,
+        detector,
+        ..
+    } = subject;
     let manifest = detector.manifest();
     let line = json!({
         "model": manifest.name,
@@ -85,6 +95,11 @@ fn describe(arguments: &Arguments, detector: &Detector, load_ms: f64) -> Result<
         "width": arguments.size.width,
         "batch": arguments.batch,
         "tokens": arguments.tokens,
+        "vocabulary": {
+            "names": subject.vocabulary.len(),
+            "per_call": NAMES_PER_CALL,
+            "per_prompt": subject.full_prompt()?.locate()?.len(),
+        },
         "load_ms": load_ms,
         "peak_memory_mb": peak_memory_mb(),
     });

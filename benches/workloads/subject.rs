@@ -53,6 +53,23 @@ impl Subject {
             arguments,
         })
     }
+
+    /// The same with prompts of another length.
+    pub(crate) fn with_tokens(self, tokens: &str) -> Result<Self> {
+        let Self {
+            detector,
+            mut arguments,
+            ..
+        } = self;
+        arguments.set("tokens", tokens)?;
+        Self::new(detector, arguments)
+    }
+
+    /// As many names of the vocabulary as fit the model at once.
+    pub(crate) fn full_prompt(&self) -> Result<Prompt> {
+        let chunks = Prompt::categories(&self.vocabulary).chunks(self.detector.tokenizer())?;
+        Ok(chunks.into_iter().next().ok_or(Error::EmptyPrompt)?)
+    }
 }
 
 /// A picture in which neighbours differ, and so do pictures.

@@ -7,7 +7,7 @@ use glip::Prompt;
 use crate::{common::Result, subject::Subject};
 
 /// Names in one of the separate calls that a vocabulary would take otherwise: official's number.
-const NAMES_PER_CALL: usize = 40;
+pub(crate) const NAMES_PER_CALL: usize = 40;
 
 /// Milliseconds of every run, by what was timed.
 #[derive(Default)]
@@ -34,7 +34,7 @@ pub(crate) struct Workload {
     pub(crate) run: fn(&Subject, &mut Times) -> Result<()>,
 }
 
-const WORKLOADS: [Workload; 6] = [
+const WORKLOADS: [Workload; 8] = [
     Workload {
         name: "components",
         run: components,
@@ -44,8 +44,16 @@ const WORKLOADS: [Workload; 6] = [
         run: reuse,
     },
     Workload {
+        name: "ground",
+        run: ground,
+    },
+    Workload {
         name: "vocabulary",
         run: vocabulary,
+    },
+    Workload {
+        name: "names",
+        run: names,
     },
     Workload {
         name: "batch",
@@ -92,6 +100,17 @@ fn components(subject: &Subject, times: &mut Times) -> Result<()> {
     Ok(())
 }
 
+fn ground(subject: &Subject, times: &mut Times) -> Result<()> {
+    let Subject {
+        detector,
+        pictures,
+        prompt,
+        ..
+    } = subject;
+    times.time("whole", || detector.ground_batch(pictures, prompt))?;
+    Ok(())
+}
+
 fn reuse(subject: &Subject, times: &mut Times) -> Result<()> {
     let Subject {
         detector,
@@ -134,6 +153,21 @@ fn vocabulary(subject: &Subject, times: &mut Times) -> Result<()> {
         }
         Ok(())
     })
+}
+
+fn names(subject: &Subject, times: &mut Times) -> Result<()> {
+    let Subject {
+        detector,
+        pictures,
+        vocabulary,
+        ..
+    } = subject;
+    let call = Prompt::categories(vocabulary.iter().take(NAMES_PER_CALL));
+    let full = subject.full_prompt()?;
+    times.time("names_call", || detector.ground(&pictures[0], &call))?;
+    let scene = times.time("names_encoding", || detector.encode_image(&pictures[0]))?;
+    times.time("names_prompt", || detector.ground(&scene, &full))?;
+    Ok(())
 }
 
 fn batch(subject: &Subject, times: &mut Times) -> Result<()> {
