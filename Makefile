@@ -11,7 +11,7 @@ EXPORTED = $(if $(wildcard $(firstword $(GOLDEN))),-- --include-ignored)
 
 DEMO_PROMPT = "red circle . blue square . purple triangle . orange star . yellow circle . green ring"
 
-.PHONY: runtime demo test check lint bench golden python-test
+.PHONY: runtime demo test check lint bench bench-glip-t golden python-test
 runtime: $(RUNTIME)
 
 # The Python wheel is the one package of ONNX Runtime that every platform's registry client fetches.
@@ -53,6 +53,11 @@ lint:
 bench: runtime
 	cargo bench --bench pipeline
 
+# Full-size GLIP-T against PyTorch, ONNX Runtime and the machine's limit, into benches/RESULTS.md.
+# With options: make bench-glip-t ARGS="--runs 9"; ARGS=--help lists them.
+bench-glip-t: $(VENV)
+	$(VENV)/bin/python -m benches.glip_t $(ARGS)
+
 # An environment for the Python side. PyTorch is a large download, so it is kept.
 $(VENV):
 	$(PYTHON) -m venv $(VENV).partial
@@ -60,7 +65,8 @@ $(VENV):
 	mv $(VENV).partial $(VENV)
 
 python-test: $(VENV)
-	cd python && ../$(VENV)/bin/python -m ruff format --check . && ../$(VENV)/bin/python -m ruff check .
+	cd python && ../$(VENV)/bin/python -m ruff format --check --config pyproject.toml . ../benches
+	cd python && ../$(VENV)/bin/python -m ruff check --config pyproject.toml . ../benches
 	cd python && ../$(VENV)/bin/python -m pytest -q
 
 # Exports the checkpoints that the golden numbers belong to, for `make test` to run them.

@@ -9,9 +9,10 @@ counted: the floor is what no implementation of these products can beat, whateve
 from __future__ import annotations
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from glip_torch.config import GLIPConfig
 from glip_torch.model import GLIP
-from torch.utils.flop_counter import FlopCounterMode
 
 #: Counted parts, in the order of the data flow. The three in the middle make up `fusion`.
 COMPONENTS = ("image_encoder", "text_encoder", "bi_attention", "text_layers", "dyconv", "head")

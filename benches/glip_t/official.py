@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from glip_torch.fusion import SCORE_LIMIT, BiAttention
 from glip_torch.model import GLIP
-from torch import Tensor, nn
 
 #: Tokens that every prompt is padded to.
 PADDED_TOKENS = 256

@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+
 from glip_torch.checkpoint import load_checkpoint, save_checkpoint
 from glip_torch.config import GLIP_T, NANO, STRIDES, GLIPConfig
 from glip_torch.model import GLIP

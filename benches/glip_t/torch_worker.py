@@ -8,9 +8,10 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from glip_torch.checkpoint import load_checkpoint
 from glip_torch.head import HeadOutput
-from torch import Tensor
 
 from .official import make_official, pad_text
 from .stopwatch import Stopwatch
