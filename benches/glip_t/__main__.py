@@ -71,12 +71,12 @@ def benchmark(arguments: argparse.Namespace, size: ModelSize, subject: Subject, 
     with ExitStack() as stack:
         contenders = start(arguments, size, subject, stack)
         memory = first_images(contenders, tokens[0])
-        errors = check_agreement(contenders, folder) if contenders.official else {}
+        described = contenders.crate.loaded
+        errors = check_agreement(contenders, folder, described["precision"]) if contenders.official else {}
         print("warming up", flush=True)
         one_round(Contenders(None, None, contenders.onnx, contenders.crate), tokens, straight)
         rounds = measure(contenders, tokens, straight, arguments.runs)
         whole_vocabulary = run_vocabulary(contenders.crate, tokens[0]) if arguments.whole_vocabulary else None
-        described = contenders.crate.loaded
     save(rounds, folder / "rounds.json")
     vocabulary = Vocabulary(**described["vocabulary"])
     memory[CRATE] = (memory[CRATE][0], sorted(loads)[LOADS // 2])

@@ -16,10 +16,11 @@ class DisagreementError(RuntimeError):
     """Two contenders gave different outputs for the same input."""
 
 
-def check_agreement(contenders: Contenders, folder: Path) -> dict[str, float]:
+def check_agreement(contenders: Contenders, folder: Path, precision: str) -> dict[str, float]:
     """The worst relative error of each Python contender's last outputs against our forms in PyTorch.
 
-    The same prompt must have been their last. The crate runs the graphs that `onnx` stands for.
+    The same prompt must have been their last. The crate runs the graphs that `onnx` stands for; of graphs
+    that round more than float32 does, the error is only told.
     """
     outputs = {}
     workers = {"forms": contenders.forms, "official": contenders.official, "onnx": contenders.onnx}
@@ -29,8 +30,9 @@ def check_agreement(contenders: Contenders, folder: Path) -> dict[str, float]:
         outputs[name] = dict(np.load(path))
     errors = {name: worst_error(outputs[name], outputs["forms"]) for name in ("official", "onnx")}
     for name, error in errors.items():
+        exact = name == "official" or precision == "fp32"
         # Not `error > TOLERANCE`, which a NaN would pass.
-        if not error <= TOLERANCE:
+        if exact and not error <= TOLERANCE:
             raise DisagreementError(
                 f"{name} and our forms in PyTorch differ by {error:.1e} of the largest magnitude, more than "
                 f"{TOLERANCE:.0e}: a bundle must come from the checkpoint that it is compared with"
