@@ -8,6 +8,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+import onnxruntime
+
 from .worker import REPOSITORY
 
 #: Instruction sets that decide how fast matrix products are.
@@ -24,7 +26,9 @@ def description() -> list[str]:
         f"(family {cpu.get('cpu family', '?')}, model {cpu.get('model', '?')})"
     )
     hardware = [f"{len(os.sched_getaffinity(0))} cores", *instructions, *_caches(), f"{memory / 2**30:.0f} GiB memory"]
-    packages = [f"{package} {version(package)}" for package in ("torch", "torchvision", "transformers", "onnxruntime")]
+    packages = [f"{package} {version(package)}" for package in ("torch", "torchvision", "transformers")]
+    # The package onnxruntime-gpu has the same module.
+    packages.append(f"onnxruntime {onnxruntime.__version__}")
     system = [f"{platform.system()} {platform.release()}", f"Python {platform.python_version()}", *packages]
     return [", ".join([processor, *hardware]), ", ".join([*system, _output("rustc", "--version").split(" (")[0]])]
 

@@ -112,8 +112,11 @@ def write_vocabulary(size: int, path: Path) -> None:
     path.write_text("\n".join([*tokens, *filler]) + "\n", encoding="utf-8")
 
 
-def export(checkpoint: Path, config: GLIPConfig, vocabulary: Path, bundle: Path, done: Path) -> None:
+def export(
+    checkpoint: Path, config: GLIPConfig, vocabulary: Path, bundle: Path, done: Path, precision: str = "fp32"
+) -> None:
     options = ["--vocab", vocabulary, "--text-heads", config.text.heads, "--source", f"random, seed {SEED}"]
+    options += ["--precision", precision]
     command = [sys.executable, "-m", "glip_torch.export", checkpoint, bundle, "--overwrite", *options]
     subprocess.run(list(map(str, command)), check=True)
     done.touch()
@@ -135,10 +138,10 @@ def export_straight(model: GLIP, path: Path) -> None:
     onnx.save(exported.model_proto, path)
 
 
-def build_program() -> Path:
+def build_program(features: str = "") -> Path:
     """The timing program's executable."""
     print(f"building the timing program ({PROGRAM})", flush=True)
-    command = ["cargo", "bench", "--bench", PROGRAM, "--no-run", "--message-format", "json"]
+    command = ["cargo", "bench", "--bench", PROGRAM, "--features", features, "--no-run", "--message-format", "json"]
     built = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
     messages = map(json.loads, built.stdout.splitlines())
     return next(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use glip::{Detector, Device, ImageSize, ResizeRule};
+use glip::{CudaOptions, Detector, Device, ImageSize, ResizeRule, TensorRtOptions};
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::common::{self, Result};
@@ -33,6 +33,9 @@ workloads [OPTIONS] -
   --tokens N       tokens of the prompt, special ones included [10]
   --threads N      threads of a session; 0 lets ONNX Runtime choose [0]
   --sessions N     sessions of each graph [1]
+  --cuda-graphs    records the GPU's work once and replays it
+  --tensorrt-cache DIR
+                   keeps what TensorRT compiles
   --runs N         runs that are timed [5]
   --warm-up N      runs before them that are not [1]
 ";
@@ -46,6 +49,8 @@ pub(crate) struct Arguments {
     pub(crate) tokens: usize,
     pub(crate) threads: usize,
     pub(crate) sessions: usize,
+    pub(crate) cuda: CudaOptions,
+    pub(crate) tensorrt: TensorRtOptions,
     pub(crate) runs: usize,
     pub(crate) warm_up: usize,
     pub(crate) workloads: Vec<String>,
@@ -65,6 +70,8 @@ impl Default for Arguments {
             tokens: 10,
             threads: 0,
             sessions: 1,
+            cuda: CudaOptions::default(),
+            tensorrt: TensorRtOptions::default(),
             runs: 5,
             warm_up: 1,
             workloads: Vec::new(),
@@ -81,6 +88,7 @@ impl Arguments {
             match argument {
                 Arg::Short('h') | Arg::Long("help") => return Ok(None),
                 Arg::Long("bench") => {} // cargo adds it
+                Arg::Long("cuda-graphs") => arguments.cuda.graphs = true,
                 Arg::Long(name) => {
                     let name = name.to_owned();
                     arguments.set(&name, &parser.value()?.string()?)?;
@@ -107,6 +115,7 @@ impl Arguments {
             "tokens" => self.tokens = number()?,
             "threads" => self.threads = number()?,
             "sessions" => self.sessions = number()?,
+            "tensorrt-cache" => self.tensorrt.engine_cache = Some(value.into()),
             "runs" => self.runs = number()?,
             "warm-up" => self.warm_up = number()?,
             _ => return Err(format!("there is no option --{option}").into()),
@@ -120,6 +129,8 @@ impl Arguments {
         let detector = Detector::builder()
             .bundle(common::model(self.model.as_deref())?)
             .device(self.device)
+            .cuda(self.cuda.clone())
+            .tensorrt(self.tensorrt.clone())
             .threads(self.threads)
             .sessions(self.sessions)
             .max_batch(self.batch)

@@ -316,7 +316,7 @@ fn the_callers_phrase_index_is_kept() {
 
 #[test]
 fn models_in_8_bits_take_one_image_at_a_time() {
-    let (mut detector, shapes) = detector(4);
+    let (mut detector, seen) = detector(4);
     let parts = Arc::get_mut(&mut detector.0).unwrap();
     parts.manifest.precision = "int8".into();
     let image = picture(160, 96, (9, 5));
@@ -324,7 +324,7 @@ fn models_in_8_bits_take_one_image_at_a_time() {
     let found = detector.ground_batch([&image, &image], "red").unwrap();
 
     assert_eq!(found.len(), 2);
-    assert_eq!(shapes(), [[1, 3, 96, 160], [1, 3, 96, 160]]);
+    assert_eq!(seen.images(), [[1, 3, 96, 160], [1, 3, 96, 160]]);
 }
 
 #[test]

@@ -1,0 +1,1 @@
+"""GLIP on a GPU: PyTorch, ONNX Runtime from Python and this crate."""
