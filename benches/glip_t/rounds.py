@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,13 +29,13 @@ class Contenders:
 class Round:
     """Seconds by contender, tokens and component; of what ran several times, the mean."""
 
-    samples: dict[tuple[str, int, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    samples: dict[tuple[str, int, str], list[float]] = field(default_factory=dict)
     #: Floating-point operations per second of a large matrix product.
     peak: float = 0.0
 
     def add(self, contender: str, tokens: int, seconds: dict[str, float]) -> None:
         for component, value in seconds.items():
-            self.samples[contender, tokens, component].append(value)
+            self.samples.setdefault((contender, tokens, component), []).append(value)
 
     def seconds(self, contender: str, tokens: int, component: str) -> float:
         return mean(self.samples[contender, tokens, component])
