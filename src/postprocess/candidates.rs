@@ -31,28 +31,56 @@ impl Candidate {
     }
 }
 
+/// The tokens that phrases are made of, to be looked up either way.
+pub(super) struct PhraseTokens {
+    /// The tokens of each phrase.
+    tokens: Vec<Range<usize>>,
+    /// The phrases that each token is part of: at most one, unless they overlap.
+    phrases: Vec<Vec<usize>>,
+}
+
+impl PhraseTokens {
+    /// Phrases in a prompt of `count` tokens, none of them beyond its end.
+    pub(super) fn new(tokens: Vec<Range<usize>>, count: usize) -> Self {
+        let mut phrases = vec![Vec::new(); count];
+        for (phrase, range) in tokens.iter().enumerate() {
+            phrases[range.clone()]
+                .iter_mut()
+                .for_each(|phrases| phrases.push(phrase));
+        }
+        Self { tokens, phrases }
+    }
+
+    /// The phrases with a token above the floor, each once, with the logits of its tokens.
+    fn above<'a>(&'a self, row: &'a [f32], floor: f32) -> impl Iterator<Item = (usize, &'a [f32])> {
+        tokens_above(row, floor).flat_map(move |token| {
+            let phrases = self.phrases[token].iter().copied();
+            // A phrase is found at each of its tokens above the floor; only the first one counts.
+            let is_first = move |phrase: &usize| {
+                let earlier = &row[self.tokens[*phrase].start..token];
+                !earlier.iter().any(|&logit| logit > floor)
+            };
+            let logits = |phrase: usize| (phrase, &row[self.tokens[phrase].clone()]);
+            phrases.filter(is_first).map(logits)
+        })
+    }
+}
+
 /// The best pairs of anchor and phrase of one level, in no order; their corners are still the anchors'.
 pub(super) fn best_of_level(
     head: &HeadView<'_>,
-    phrases: &[Range<usize>],
+    phrases: &PhraseTokens,
     level: &AnchorLevel,
     options: &PostprocessOptions,
 ) -> Vec<Candidate> {
     let mut found = Vec::new();
+    let count = options.candidates_per_level;
     let logits = head.logits_of(level.range());
     let rows = logits.chunks_exact(head.tokens().max(1));
     for (anchor, row) in level.range().zip(rows) {
         let centerness = sigmoid(head.centerness()[anchor]);
         let floor = lowest_useful_logit(centerness, options);
-        // Most anchors see nothing of the prompt, and end here.
-        if !any_above(row, floor) {
-            continue;
-        }
-        for (phrase, tokens) in phrases.iter().enumerate() {
-            let logits = &row[tokens.clone()];
-            if !any_above(logits, floor) {
-                continue;
-            }
+        for (phrase, logits) in phrases.above(row, floor) {
             let phrase_score = options.aggregation.score(logits);
             let score = (phrase_score * centerness).sqrt();
             if phrase_score > options.candidate_threshold && score > options.score_threshold {
@@ -64,8 +92,12 @@ pub(super) fn best_of_level(
                 });
             }
         }
+        // Once in a while, so that a head that finds everything everywhere does not fill the memory.
+        if found.len() > count.saturating_mul(4) {
+            keep_best(&mut found, count);
+        }
     }
-    keep_best(&mut found, options.candidates_per_level);
+    keep_best(&mut found, count);
     found
 }
 
@@ -81,15 +113,28 @@ fn lowest_useful_logit(centerness: f32, options: &PostprocessOptions) -> f32 {
     (needed / (1.0 - needed)).ln() - SLACK
 }
 
-/// Whether any value is above the floor. It looks at blocks without a branch inside, which the
-/// compiler turns into vector instructions.
-fn any_above(values: &[f32], floor: f32) -> bool {
-    const BLOCK: usize = 32;
-    values.chunks(BLOCK).any(|block| {
-        block
-            .iter()
-            .fold(false, |any, &value| any | (value > floor))
-    })
+/// The tokens whose logits are above the floor. Most anchors see nothing of the prompt, so whole
+/// blocks are looked at first, without a branch inside: the compiler makes vector instructions of it.
+fn tokens_above(row: &[f32], floor: f32) -> impl Iterator<Item = usize> {
+    const BLOCK: usize = 8;
+    let is_above = move |logit: &f32| *logit > floor;
+    let (blocks, rest) = row.as_chunks::<BLOCK>();
+    let rest_begin = row.len() - rest.len();
+    let any_above =
+        move |block: &[f32; BLOCK]| block.iter().fold(false, |any, logit| any | is_above(logit));
+    let hits = blocks
+        .iter()
+        .enumerate()
+        .filter(move |(_, block)| any_above(block));
+    let hits = hits.map(|(index, block)| (index * BLOCK, block.as_slice()));
+    hits.chain([(rest_begin, rest)])
+        .flat_map(move |(begin, logits)| {
+            let above = logits
+                .iter()
+                .enumerate()
+                .filter(move |(_, logit)| is_above(logit));
+            above.map(move |(offset, _)| begin + offset)
+        })
 }
 
 /// Drops all but the `count` best.
@@ -115,8 +160,10 @@ mod tests {
         width: 4,
         height: 3,
     };
-    const TOKENS: usize = 5;
-    const PHRASES: [Range<usize>; 3] = [0..1, 1..3, 2..5];
+    /// A block of tokens and a few more.
+    const TOKENS: usize = 11;
+    /// Some overlap; one is in both blocks.
+    const PHRASES: [Range<usize>; 5] = [0..1, 1..3, 2..5, 6..10, 10..11];
 
     fn head_output(logits: Vec<f32>, centerness: Vec<f32>) -> HeadOutput {
         let logits = Array2::from_shape_vec((GRID.cells(), TOKENS), logits).unwrap();
@@ -137,7 +184,8 @@ mod tests {
         };
         let anchors = Anchors::new(&anchors, &[GRID]).unwrap();
         let head = HeadView::new(output, 0).unwrap();
-        let mut found = best_of_level(&head, &PHRASES, &anchors.levels()[0], options);
+        let phrases = PhraseTokens::new(PHRASES.to_vec(), TOKENS);
+        let mut found = best_of_level(&head, &phrases, &anchors.levels()[0], options);
         found.sort_by(Candidate::best_first);
         found
             .iter()

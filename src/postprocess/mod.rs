@@ -23,6 +23,7 @@ mod phrase_scores;
 
 use std::ops::Range;
 
+use self::candidates::PhraseTokens;
 pub use self::{
     anchors::{AnchorLevel, AnchorOptions, Anchors},
     box_coder::BoxCoder,
@@ -162,6 +163,7 @@ impl Postprocessor {
         tokens
             .iter()
             .try_for_each(|range| phrase_scores::check_tokens(range, head.tokens()))?;
+        let tokens = PhraseTokens::new(tokens, head.tokens());
         let mut found = Vec::new();
         for level in anchors.levels() {
             found.extend(candidates::best_of_level(

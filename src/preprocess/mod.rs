@@ -238,25 +238,27 @@ impl Preprocessor {
             .zip(&geometries)
             .zip(pixels.axis_iter_mut(Axis(0)))
         {
-            let resized = resize::resize(image.rgb(), image.size(), geometry.resized);
-            self.normalise(&resized, geometry.resized, input);
+            self.fill(input, image, geometry.resized);
         }
         Ok(PixelBatch { pixels, geometries })
     }
 
-    /// Writes 8-bit RGB pixels, normalised, into the upper left corner of `[3, height, width]`.
-    fn normalise(&self, rgb: &[u8], size: ImageSize, mut input: ArrayViewMut3<'_, f32>) {
-        let width = size.width as usize;
+    /// Writes the resized image, normalised, into the upper left corner of `[3, height, width]`.
+    fn fill(&self, mut input: ArrayViewMut3<'_, f32>, image: &SourceImage<'_>, resized: ImageSize) {
+        let width = resized.width as usize;
         let rgb_indices = self.options.channel_order.rgb_indices();
-        for (y, row) in rgb.chunks_exact(3 * width).enumerate() {
-            for (channel, (table, rgb_index)) in self.normalised.iter().zip(rgb_indices).enumerate()
-            {
-                let mut output = input.slice_mut(s![channel, y, ..width]);
-                for (value, pixel) in output.iter_mut().zip(row.chunks_exact(3)) {
-                    *value = table[usize::from(pixel[rgb_index])];
-                }
+        resize::resize(image, resized, |y, levels| {
+            let planes = self.normalised.iter().zip(rgb_indices);
+            for (channel, (table, rgb_index)) in planes.enumerate() {
+                let levels = &levels[rgb_index * width..][..width];
+                let values = levels.iter().map(|&level| table[usize::from(level)]);
+                let output = input.slice_mut(s![channel, y, ..width]);
+                output
+                    .into_iter()
+                    .zip(values)
+                    .for_each(|(output, value)| *output = value);
             }
-        }
+        });
     }
 }
 

@@ -1,0 +1,177 @@
+//! What the host does around the graphs: no model, no ONNX Runtime.
+//!
+//! One core: `taskset -c 1 cargo bench --bench host`.
+
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
+use std::{hint::black_box, ops::Range};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use glip::{
+    GridSize, HeadOutput, ImageGeometry, ImageSize, Phrase, PreprocessOptions, Preprocessor,
+    Result, TokenizedPhrase,
+    postprocess::{AnchorOptions, BoxCoder, PostprocessOptions, Postprocessor},
+};
+use image::{DynamicImage, RgbImage};
+use ndarray::{Array2, Array3};
+
+fn benchmarks(criterion: &mut Criterion) {
+    for result in [preprocess(criterion), postprocess(criterion)] {
+        if let Err(error) = result {
+            eprintln!("error: {error}");
+            std::process::exit(1);
+        }
+    }
+}
+
+/// A 12-megapixel photo of every pixel type, and a small picture that is enlarged.
+fn preprocess(criterion: &mut Criterion) -> Result<()> {
+    let preprocessor = Preprocessor::new(PreprocessOptions::default())?;
+    let mut group = criterion.benchmark_group("preprocess");
+    group.sample_size(30);
+    let photo = DynamicImage::from(picture(4000, 3000));
+    let images = [
+        ("12 MP, rgb8", photo.clone()),
+        ("12 MP, rgba8", photo.to_rgba8().into()),
+        ("12 MP, luma8", photo.to_luma8().into()),
+        ("12 MP, rgb16", photo.to_rgb16().into()),
+        ("12 MP, rgb32f", photo.to_rgb32f().into()),
+        ("0.3 MP, rgb8", picture(640, 480).into()),
+    ];
+    for (name, image) in &images {
+        group.bench_function(*name, |bencher| {
+            bencher.iter(|| preprocessor.run(black_box(image)))
+        });
+    }
+    group.finish();
+    Ok(())
+}
+
+/// 22,400 anchors (an input of 1344 x 800) and 256 tokens.
+fn postprocess(criterion: &mut Criterion) -> Result<()> {
+    let size = ImageSize {
+        width: 1344,
+        height: 800,
+    };
+    let geometry = ImageGeometry {
+        original: size,
+        resized: size,
+        padded: size,
+    };
+    let everything = PostprocessOptions::default().with_score_threshold(0.0);
+    let postprocessor =
+        |options| Postprocessor::new(options, AnchorOptions::default(), BoxCoder::default());
+    let (display, evaluation) = (
+        postprocessor(PostprocessOptions::default())?,
+        postprocessor(everything)?,
+    );
+    let (names, long_list) = (phrases(80), phrases(100));
+    let few = head_output([-6.0; 5]);
+    // About 1500 pairs of anchor and phrase over the candidate threshold, on every level.
+    let many = head_output([-4.11, -3.93, -3.74, -3.52, -3.25]);
+    let cases = [
+        ("few candidates, 80 phrases", &display, &few, &names),
+        (
+            "few candidates, 80 phrases, all scores",
+            &evaluation,
+            &few,
+            &names,
+        ),
+        ("many candidates, 80 phrases", &display, &many, &names),
+        (
+            "many candidates, 80 phrases, all scores",
+            &evaluation,
+            &many,
+            &names,
+        ),
+        (
+            "many candidates, 100 phrases, all scores",
+            &evaluation,
+            &many,
+            &long_list,
+        ),
+    ];
+    let mut group = criterion.benchmark_group("postprocess");
+    group.sample_size(30);
+    for (name, postprocessor, output, phrases) in cases {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| postprocessor.run(black_box(output), phrases, &[geometry]))
+        });
+    }
+    group.finish();
+    Ok(())
+}
+
+/// A picture in which every pixel differs from its neighbours.
+fn picture(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        image::Rgb([(x * 7) as u8, (y * 11) as u8, (x ^ y) as u8])
+    })
+}
+
+const TOKENS: usize = 256;
+
+/// As many phrases as this, one to three tokens each, with a separator after each, over all tokens.
+fn phrases(count: usize) -> Vec<TokenizedPhrase> {
+    let slot = |index: usize| -> Range<usize> {
+        index * (TOKENS - 2) / count + 1..(index + 1) * (TOKENS - 2) / count
+    };
+    let phrase = |index| TokenizedPhrase {
+        phrase: Phrase {
+            text: format!("phrase {index}"),
+            index,
+            span: 0..1,
+        },
+        tokens: slot(index),
+    };
+    (0..count).map(phrase).collect()
+}
+
+/// A head that sees 40 objects, each at a neighbourhood of anchors, over a background of logits
+/// around one number on each level.
+fn head_output(backgrounds: [f32; 5]) -> HeadOutput {
+    let level_sizes = [(168, 100), (84, 50), (42, 25), (21, 13), (11, 7)]
+        .map(|(width, height)| GridSize { width, height })
+        .to_vec();
+    let anchors = level_sizes.iter().map(|level| level.cells()).sum();
+    let mut noise = noise();
+    let mut logits = Vec::with_capacity(anchors * TOKENS);
+    for (level, background) in level_sizes.iter().zip(backgrounds) {
+        let logit = || background + 0.5 * noise();
+        logits.extend(std::iter::repeat_with(logit).take(level.cells() * TOKENS));
+    }
+    let mut output = HeadOutput {
+        logits: Array3::from_shape_vec((1, anchors, TOKENS), logits).unwrap_or_default(),
+        deltas: Array3::from_shape_simple_fn((1, anchors, 4), || 2.0 * noise()),
+        centerness: Array2::from_shape_simple_fn((1, anchors), || noise()),
+        level_sizes,
+    };
+    for object in 0..40 {
+        let (anchor, token) = (object * 557, 3 + object * 6);
+        for near in 0..5 {
+            let mut logits =
+                output
+                    .logits
+                    .slice_mut(ndarray::s![0, anchor + near, token..token + 3]);
+            logits.fill(2.0 - 0.3 * near as f32);
+        }
+    }
+    output
+}
+
+/// Numbers of mean 0 and standard deviation 1, close to normally distributed.
+fn noise() -> impl FnMut() -> f32 {
+    let mut state = 1u64;
+    move || {
+        let uniform = |state: &mut u64| {
+            *state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (*state >> 40) as f32 / (1 << 24) as f32
+        };
+        ((0..12).map(|_| uniform(&mut state)).sum::<f32>()) - 6.0
+    }
+}
+
+criterion_group!(host, benchmarks);
+criterion_main!(host);
