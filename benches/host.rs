@@ -66,9 +66,9 @@ fn postprocess(criterion: &mut Criterion) -> Result<()> {
         postprocessor(everything)?,
     );
     let (names, long_list) = (phrases(80), phrases(100));
-    let few = head_output([-6.0; 5]);
-    // About 1500 pairs of anchor and phrase over the candidate threshold, on every level.
-    let many = head_output([-4.11, -3.93, -3.74, -3.52, -3.25]);
+    let (few, many) = (head_output(-6.0, 10), head_output(-6.0, 1500));
+    // One token in 50 over the threshold without an object behind it.
+    let noisy = head_output(-4.0, 1500);
     let cases = [
         ("few candidates, 80 phrases", &display, &few, &names),
         (
@@ -90,6 +90,7 @@ fn postprocess(criterion: &mut Criterion) -> Result<()> {
             &many,
             &long_list,
         ),
+        ("noise, 80 phrases, all scores", &evaluation, &noisy, &names),
     ];
     let mut group = criterion.benchmark_group("postprocess");
     group.sample_size(30);
@@ -127,34 +128,30 @@ fn phrases(count: usize) -> Vec<TokenizedPhrase> {
     (0..count).map(phrase).collect()
 }
 
-/// A head that sees 40 objects, each at a neighbourhood of anchors, over a background of logits
-/// around one number on each level.
-fn head_output(backgrounds: [f32; 5]) -> HeadOutput {
+/// A head that sees objects at as many places of each level, one phrase each, over a background of
+/// logits around a number.
+fn head_output(background: f32, places: usize) -> HeadOutput {
     let level_sizes = [(168, 100), (84, 50), (42, 25), (21, 13), (11, 7)]
         .map(|(width, height)| GridSize { width, height })
         .to_vec();
     let anchors = level_sizes.iter().map(|level| level.cells()).sum();
     let mut noise = noise();
-    let mut logits = Vec::with_capacity(anchors * TOKENS);
-    for (level, background) in level_sizes.iter().zip(backgrounds) {
-        let logit = || background + 0.5 * noise();
-        logits.extend(std::iter::repeat_with(logit).take(level.cells() * TOKENS));
-    }
     let mut output = HeadOutput {
-        logits: Array3::from_shape_vec((1, anchors, TOKENS), logits).unwrap_or_default(),
+        logits: Array3::from_shape_simple_fn((1, anchors, TOKENS), || background + 0.5 * noise()),
         deltas: Array3::from_shape_simple_fn((1, anchors, 4), || 2.0 * noise()),
-        centerness: Array2::from_shape_simple_fn((1, anchors), || noise()),
+        centerness: Array2::from_shape_simple_fn((1, anchors), &mut noise),
         level_sizes,
     };
-    for object in 0..40 {
-        let (anchor, token) = (object * 557, 3 + object * 6);
-        for near in 0..5 {
-            let mut logits =
-                output
-                    .logits
-                    .slice_mut(ndarray::s![0, anchor + near, token..token + 3]);
-            logits.fill(2.0 - 0.3 * near as f32);
+    let phrases = phrases(80);
+    let mut begin = 0;
+    for level in &output.level_sizes {
+        for place in 0..places {
+            let anchor = begin + place * 7919 % level.cells();
+            let tokens = phrases[place * 31 % phrases.len()].tokens.clone();
+            let mut logits = output.logits.slice_mut(ndarray::s![0, anchor, tokens]);
+            logits.fill(noise() - 1.0);
         }
+        begin += level.cells();
     }
     output
 }

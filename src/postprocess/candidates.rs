@@ -1,6 +1,6 @@
 //! The pairs of anchor and phrase that are worth a box.
 
-use std::{cmp::Ordering, ops::Range};
+use std::{cmp::Ordering, mem, ops::Range};
 
 use super::{
     AnchorLevel, Corners, PostprocessOptions, head_view::HeadView, phrase_scores::sigmoid,
@@ -50,20 +50,6 @@ impl PhraseTokens {
         }
         Self { tokens, phrases }
     }
-
-    /// The phrases with a token above the floor, each once, with the logits of its tokens.
-    fn above<'a>(&'a self, row: &'a [f32], floor: f32) -> impl Iterator<Item = (usize, &'a [f32])> {
-        tokens_above(row, floor).flat_map(move |token| {
-            let phrases = self.phrases[token].iter().copied();
-            // A phrase is found at each of its tokens above the floor; only the first one counts.
-            let is_first = move |phrase: &usize| {
-                let earlier = &row[self.tokens[*phrase].start..token];
-                !earlier.iter().any(|&logit| logit > floor)
-            };
-            let logits = |phrase: usize| (phrase, &row[self.tokens[phrase].clone()]);
-            phrases.filter(is_first).map(logits)
-        })
-    }
 }
 
 /// The best pairs of anchor and phrase of one level, in no order; their corners are still the anchors'.
@@ -74,22 +60,30 @@ pub(super) fn best_of_level(
     options: &PostprocessOptions,
 ) -> Vec<Candidate> {
     let mut found = Vec::new();
+    // For each phrase, the last anchor it was scored at: it comes up at each of its tokens.
+    let mut scored = vec![usize::MAX; phrases.tokens.len()];
     let count = options.candidates_per_level;
     let logits = head.logits_of(level.range());
     let rows = logits.chunks_exact(head.tokens().max(1));
     for (anchor, row) in level.range().zip(rows) {
         let centerness = sigmoid(head.centerness()[anchor]);
         let floor = lowest_useful_logit(centerness, options);
-        for (phrase, logits) in phrases.above(row, floor) {
-            let phrase_score = options.aggregation.score(logits);
-            let score = (phrase_score * centerness).sqrt();
-            if phrase_score > options.candidate_threshold && score > options.score_threshold {
-                found.push(Candidate {
-                    anchor,
-                    phrase,
-                    score,
-                    corners: level.anchor(anchor),
-                });
+        for token in tokens_above(row, floor) {
+            for &phrase in &phrases.phrases[token] {
+                if mem::replace(&mut scored[phrase], anchor) == anchor {
+                    continue;
+                }
+                let logits = &row[phrases.tokens[phrase].clone()];
+                let phrase_score = options.aggregation.score(logits);
+                let score = (phrase_score * centerness).sqrt();
+                if phrase_score > options.candidate_threshold && score > options.score_threshold {
+                    found.push(Candidate {
+                        anchor,
+                        phrase,
+                        score,
+                        corners: level.anchor(anchor),
+                    });
+                }
             }
         }
         // Once in a while, so that a head that finds everything everywhere does not fill the memory.
@@ -113,28 +107,43 @@ fn lowest_useful_logit(centerness: f32, options: &PostprocessOptions) -> f32 {
     (needed / (1.0 - needed)).ln() - SLACK
 }
 
-/// The tokens whose logits are above the floor. Most anchors see nothing of the prompt, so whole
-/// blocks are looked at first, without a branch inside: the compiler makes vector instructions of it.
+/// The tokens whose logits are above the floor. Most anchors see nothing of the prompt, so blocks are
+/// looked at as a whole first, without a branch inside: the compiler makes vector instructions of it.
 fn tokens_above(row: &[f32], floor: f32) -> impl Iterator<Item = usize> {
-    const BLOCK: usize = 8;
-    let is_above = move |logit: &f32| *logit > floor;
+    const BLOCK: usize = 16;
+    let any_above = move |block: &[f32; BLOCK]| {
+        block
+            .iter()
+            .fold(false, |any, &logit| any | (logit > floor))
+    };
     let (blocks, rest) = row.as_chunks::<BLOCK>();
-    let rest_begin = row.len() - rest.len();
-    let any_above =
-        move |block: &[f32; BLOCK]| block.iter().fold(false, |any, logit| any | is_above(logit));
-    let hits = blocks
+    let blocks = blocks
         .iter()
         .enumerate()
         .filter(move |(_, block)| any_above(block));
-    let hits = hits.map(|(index, block)| (index * BLOCK, block.as_slice()));
-    hits.chain([(rest_begin, rest)])
-        .flat_map(move |(begin, logits)| {
-            let above = logits
-                .iter()
-                .enumerate()
-                .filter(move |(_, logit)| is_above(logit));
-            above.map(move |(offset, _)| begin + offset)
-        })
+    let blocks = blocks.map(|(index, block)| (BLOCK * index, block.as_slice()));
+    let rest = (row.len() - rest.len(), rest);
+    blocks.chain([rest]).flat_map(move |(begin, logits)| {
+        bits(mask_above(logits, floor)).map(move |bit| begin + bit)
+    })
+}
+
+/// A bit for each value, set if it is above the floor.
+fn mask_above(values: &[f32], floor: f32) -> u32 {
+    let bit = |(index, value): (usize, &f32)| u32::from(*value > floor) << index;
+    values
+        .iter()
+        .enumerate()
+        .fold(0, |mask, value| mask | bit(value))
+}
+
+/// The numbers of the bits that are set.
+fn bits(mut mask: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (mask != 0).then(|| mask.trailing_zeros() as usize);
+        mask &= mask.wrapping_sub(1);
+        bit
+    })
 }
 
 /// Drops all but the `count` best.
