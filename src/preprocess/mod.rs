@@ -148,7 +148,8 @@ impl PreprocessOptions {
 ///
 /// The image is resized (bilinear with antialiasing on 8-bit RGB, equal to Pillow's to the last
 /// bit), put into the model's channel order, normalised, and padded with zeros on the right and at
-/// the bottom.
+/// the bottom. All of that happens a row at a time: beside the image and the input, a few rows are
+/// held, whatever the image's size and pixel type.
 ///
 /// ```
 /// use glip::{ImageSize, PreprocessOptions, Preprocessor};

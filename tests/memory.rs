@@ -1,0 +1,146 @@
+//! What the host side does not allocate: a second image, and anything for each anchor.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+
+use glip::{
+    GridSize, HeadOutput, ImageGeometry, ImageSize, Phrase, PreprocessOptions, Preprocessor,
+    ResizeRule, TokenizedPhrase,
+    postprocess::{AnchorOptions, BoxCoder, PostprocessOptions, Postprocessor},
+};
+use image::{DynamicImage, Rgb, RgbImage};
+use ndarray::{Array2, Array3};
+
+/// The system's allocator, keeping account for each thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    /// Signed, as memory may be freed by another thread than took it.
+    static BYTES: Cell<isize> = const { Cell::new(0) };
+    static MOST_BYTES: Cell<isize> = const { Cell::new(0) };
+}
+
+#[allow(unsafe_code, reason = "an allocator is unsafe to implement")]
+// SAFETY: every call goes to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        BYTES.set(BYTES.get() + layout.size() as isize);
+        MOST_BYTES.set(MOST_BYTES.get().max(BYTES.get()));
+        // SAFETY: as of the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        BYTES.set(BYTES.get() - layout.size() as isize);
+        // SAFETY: as of the caller.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// The number of allocations and the most bytes held at a time while something is done.
+fn account<T>(work: impl FnOnce() -> T) -> (usize, isize) {
+    let (allocations, bytes) = (ALLOCATIONS.get(), BYTES.get());
+    MOST_BYTES.set(bytes);
+    work();
+    (ALLOCATIONS.get() - allocations, MOST_BYTES.get() - bytes)
+}
+
+#[test]
+fn preprocessing_makes_no_second_image_of_any_pixel_type() {
+    let (width, height) = (1600, 1200);
+    let image = RgbImage::from_fn(width, height, |x, y| Rgb([x as u8, y as u8, (x ^ y) as u8]));
+    let image = DynamicImage::from(image);
+    let images: [DynamicImage; 10] = [
+        image.to_luma8().into(),
+        image.to_luma_alpha8().into(),
+        image.to_rgba8().into(),
+        image.to_luma16().into(),
+        image.to_luma_alpha16().into(),
+        image.to_rgb16().into(),
+        image.to_rgba16().into(),
+        image.to_rgb32f().into(),
+        image.to_rgba32f().into(),
+        image,
+    ];
+    let resize = ResizeRule {
+        short_side: 96,
+        long_side: 128,
+    };
+    let options = PreprocessOptions::default().with_resize(resize);
+    let preprocessor = Preprocessor::new(options).unwrap();
+    let input_bytes = 3 * 96 * 128 * 4;
+
+    for image in images {
+        let (_, bytes) = account(|| preprocessor.run(&image).unwrap());
+
+        let most = input_bytes + (width * height * 3 / 20) as isize;
+        assert!(
+            (input_bytes..most).contains(&bytes),
+            "{:?}: {bytes} bytes held, at most {most} expected",
+            image.color()
+        );
+    }
+}
+
+/// A head that sees "cat" at three anchors of a square feature map.
+fn head_output(side: usize) -> HeadOutput {
+    let anchors = side * side;
+    let mut output = HeadOutput {
+        logits: Array3::from_elem((1, anchors, 12), -9.0),
+        deltas: Array3::zeros((1, anchors, 4)),
+        centerness: Array2::from_elem((1, anchors), 5.0),
+        level_sizes: vec![GridSize {
+            width: side,
+            height: side,
+        }],
+    };
+    for anchor in [0, anchors / 2, anchors - 1] {
+        output.logits[[0, anchor, 9]] = 4.0;
+        output.logits[[0, anchor, 10]] = 4.0;
+    }
+    output
+}
+
+#[test]
+fn post_processing_allocates_nothing_for_an_anchor() {
+    let phrase = |text: &str, index, tokens| TokenizedPhrase {
+        phrase: Phrase {
+            text: text.to_owned(),
+            index,
+            span: 0..1,
+        },
+        tokens,
+    };
+    let phrases = [phrase("dog", 0, 1..4), phrase("cat", 1, 9..11)];
+    let size = ImageSize {
+        width: 800,
+        height: 800,
+    };
+    let geometry = ImageGeometry {
+        original: size,
+        resized: size,
+        padded: size,
+    };
+    let anchors = AnchorOptions {
+        strides: vec![8],
+        sizes: vec![64],
+    };
+    let options = PostprocessOptions::default();
+    let postprocessor = Postprocessor::new(options, anchors, BoxCoder::default()).unwrap();
+
+    let [few, many] = [10, 100].map(|side| {
+        let output = head_output(side);
+        let run = || postprocessor.run(&output, &phrases, &[geometry]).unwrap();
+        assert_eq!(run()[0].len(), 3);
+        account(run)
+    });
+
+    assert_eq!(few, many);
+}
