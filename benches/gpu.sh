@@ -14,7 +14,7 @@
 # for. All other options go to `python -m benches.gpu`, which --help describes. To try every step on a
 # machine without a GPU, with a tiny model and few runs:
 #
-#     PYTHON=python3 benches/gpu.sh --device cpu --small --runs 2
+#     PYTHON=python3 benches/gpu.sh --device cpu --small --runs 2 --warm-up 1 --batches 1 2
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -141,7 +141,7 @@ fn threads_share_a_detector_and_its_features() {
                 let (detector, scenes) = (detector.clone(), scenes.clone());
                 let (pictures, expected) = (&pictures, &expected);
                 scope.spawn(move || {
-                    for round in start..start + 24 {
+                    for round in start..start + 12 {
                         let (picture, prompt) = (round % 3, round / 3 % 3);
                         let expected = &expected[picture][prompt];
                         let prompt = PROMPTS[prompt];
