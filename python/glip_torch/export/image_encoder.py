@@ -1,7 +1,9 @@
 """The image encoder as a graph: Swin on rows of tokens, and the feature pyramid.
 
 Tokens stay one list, row by row of the image, `[batch * tokens, channels]`. Cutting it into windows,
-padding and cyclic shift included, is one Gather with computed indices, and so is the way back.
+padding and cyclic shift included, is one Gather with computed indices, and so is the way back. On a
+CPU, blocks work on a few windows (or tokens) at a time: a whole stage's scores and hidden layers are
+many times its cache.
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ from ..image_encoder import (
     WindowAttention,
 )
 from .writer import MICROSOFT, GraphWriter
+
+
+#: Numbers in the tokens of the windows that are worked on at a time: 0.6 MB, a part of what a core's cache holds.
+PIECE = 32 * 49 * 96
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ def _swin(w: GraphWriter, swin: Swin, pixels: str) -> list[tuple[str, Grid]]:
     outputs = []
     for index, stage in enumerate(swin.stages):
         with w.scope(f"stage_{index + 1}"):
-            tokens = _blocks(w, stage, tokens, grid)
+            # Sides are multiples of the last stage's stride, so a stage has 4, 16, ... times as many tokens.
+            tokens = _blocks(w, stage, tokens, grid, pieces=4 ** (len(swin.stages) - 1 - index))
             if index > 0:
                 outputs.append((w.layer_norm(tokens, swin.norms[index - 1]), grid))
             if stage.downsample is not None:
@@ -87,12 +94,12 @@ class Windows:
     they are, which spares three transposes.
     """
 
-    into: str  #: for each place in a window, its token; padding reads the row of zeros at the end. `[area * windows]`
-    back: str  #: for each token, its place in the windows (window by window). `[all_tokens]`
-    mask: str | None  #: for attention scores, `[batch * windows, 1, area, area]`; none without a shift
+    into: str  #: for each place in a window, its token; what pads reads the row of zeros behind. `[pieces, area * windows]`
+    back: str  #: for each token, its place in the windows, window by window. `[all_tokens]`
+    mask: str | None  #: for attention scores, `[pieces, windows, 1, area, area]`; none without a shift
 
 
-def _windows(w: GraphWriter, grid: Grid, size: int, shift: int) -> Windows:
+def _windows(w: GraphWriter, grid: Grid, size: int, shift: int, channels: int) -> Windows:
     """`shift` is that of the cyclic shift towards the top left."""
     area, side = size * size, w.ints(size)
     counts = [w.op("Div", w.op("Add", length, w.ints(size - 1)), side) for length in (grid.height, grid.width)]
@@ -127,8 +134,21 @@ def _windows(w: GraphWriter, grid: Grid, size: int, shift: int) -> Windows:
         w.op("Add", w.reshape(targets[0], 1, -1, 1), w.reshape(targets[1], 1, 1, -1)),
         w.reshape(first, -1, 1, 1),
     )
+    into, back = w.reshape(into, area, -1), w.reshape(back, -1)
     mask = _shift_mask(w, grid.batch, counts, size, shift) if shift else None
-    return Windows(w.reshape(into, -1), w.reshape(back, -1), mask)
+    if not w.in_pieces:
+        return Windows(w.reshape(into, 1, -1), back, mask and w.op("Unsqueeze", mask, w.ints(0)))
+
+    # Windows of nothing but padding make the last piece as long as the others.
+    length = max(1, PIECE // (area * channels))
+    missing = w.op("Mod", w.op("Neg", w.product(grid.batch, windows)), w.ints(length))
+    padding = w.op("Expand", grid.all_tokens, w.shape(area, missing))
+    into = w.reshape(w.op("Concat", into, padding, axis=1), area, -1, length)
+    into = w.reshape(w.transpose(into, 1, 0, 2), -1, area * length)
+    if mask is not None:
+        padding = w.op("Expand", w.scalar(0.0), w.shape(missing, 1, area, area))
+        mask = w.reshape(w.op("Concat", mask, padding, axis=0), -1, length, 1, area, area)
+    return Windows(into, back, mask)
 
 
 def _shift_mask(w: GraphWriter, batch: str, counts: list[str], size: int, shift: int) -> str:
@@ -153,56 +173,67 @@ def _shift_mask(w: GraphWriter, batch: str, counts: list[str], size: int, shift:
     return w.reshape(mask, -1, 1, size * size, size * size)
 
 
-def _blocks(w: GraphWriter, stage: SwinStage, tokens: str, grid: Grid) -> str:
+def _blocks(w: GraphWriter, stage: SwinStage, tokens: str, grid: Grid, pieces: int) -> str:
     windows = {}
     for shift in sorted({block.shift for block in stage.blocks}):
         with w.scope(f"windows_{shift}"):
-            windows[shift] = _windows(w, grid, stage.window, shift)
+            windows[shift] = _windows(w, grid, stage.window, shift, stage.blocks[0].norm1.weight.numel())
     for index, block in enumerate(stage.blocks):
         with w.scope(f"block_{index + 1}"):
-            tokens = _block(w, block, tokens, windows[block.shift])
+            with w.scope("attention"):
+                attended = _attention(w, block.attn, w.layer_norm(tokens, block.norm1), windows[block.shift])
+                tokens = w.op("Add", tokens, attended)
+            with w.scope("mlp"):
+                tokens = _mlp(w, block, tokens, pieces)
     return tokens
 
 
-def _block(w: GraphWriter, block: SwinBlock, tokens: str, windows: Windows) -> str:
-    with w.scope("attention"):
-        attended = _attention(w, block.attn, w.layer_norm(tokens, block.norm1), windows)
-        tokens = w.op("Add", tokens, attended)
-    with w.scope("mlp"):
-        inner = w.layer_norm(tokens, block.norm2)
+def _mlp(w: GraphWriter, block: SwinBlock, tokens: str, pieces: int) -> str:
+    def body(piece: str) -> str:
+        inner = w.layer_norm(piece, block.norm2)
         inner = w.gelu(w.linear(inner, block.mlp.fc1.weight, block.mlp.fc1.bias))
-        return w.op("Add", tokens, w.linear(inner, block.mlp.fc2.weight, block.mlp.fc2.bias))
+        return w.op("Add", piece, w.linear(inner, block.mlp.fc2.weight, block.mlp.fc2.bias))
+
+    channels = block.mlp.fc1.in_features
+    cut = w.reshape(tokens, pieces if w.in_pieces else 1, -1, channels)
+    return w.reshape(w.over_pieces(body, (cut, w.dtype)), -1, channels)
 
 
 def _attention(w: GraphWriter, module: WindowAttention, tokens: str, windows: Windows) -> str:
     channels = module.proj.in_features
     depth, area = channels // module.heads, module.window**2
-    query, key, value = (part.double() for part in module.qkv.weight.chunk(3))
+    weights = [part.double() for part in module.qkv.weight.chunk(3)]
     query_bias, _, value_bias = (part.double() for part in module.qkv.bias.chunk(3))
-    output = module.proj.weight.double()
     scale = depth**-0.5
-
+    query_weight, key_weight, value_weight = weights[0] * scale, *weights[1:]
+    # Weights sum to one, so a value's bias comes out as it went in, and goes into the output's.
+    output_weight = module.proj.weight.double()
+    output_bias = module.proj.bias.double() + output_weight @ value_bias
+    position_bias = w.weight("position_bias", module.relative_position_bias())
     # A row of zeros for padding to read.
     tokens = w.op("Concat", tokens, w.weight("padding", torch.zeros(1, channels)), axis=0)
 
-    def in_windows(projected: str) -> str:
-        return w.reshape(w.op("Gather", projected, windows.into, axis=0), area, -1, module.heads, depth)
+    def body(into: str, mask: str | None = None) -> str:
+        places = w.op("Gather", tokens, into, axis=0)
 
-    query = in_windows(w.linear(tokens, query * scale, query_bias * scale))
-    # A key's bias adds the same to all of a query's scores: softmax does not see it.
-    key = in_windows(w.linear(tokens, key))
-    # Weights sum to one, so a value's bias comes out as it went in, and goes into the output's.
-    value = in_windows(w.linear(tokens, value))
-    output_bias = module.proj.bias.double() + output @ value_bias
+        def in_heads(projected: str) -> str:
+            return w.reshape(projected, area, -1, module.heads, depth)
 
-    scores = w.op("FusedMatMul", query, key, domain=MICROSOFT, transB=1, transBatchA=1, transBatchB=1)
-    scores = w.op("Add", scores, w.weight("position_bias", module.relative_position_bias()))
-    if windows.mask is not None:
-        scores = w.op("Add", scores, windows.mask)
-    weights = w.op("Softmax", scores, axis=-1)
-    attended = w.op("FusedMatMul", weights, value, domain=MICROSOFT, transBatchB=1)
-    attended = w.reshape(w.transpose(attended, 0, 2, 1, 3), -1, channels)
-    return w.linear(w.op("Gather", attended, windows.back, axis=0), output, output_bias)
+        query = in_heads(w.linear(places, query_weight, query_bias * scale))
+        # A key's bias adds the same to all of a query's scores: softmax does not see it.
+        key, value = in_heads(w.linear(places, key_weight)), in_heads(w.linear(places, value_weight))
+        scores = w.op("FusedMatMul", query, key, domain=MICROSOFT, transB=1, transBatchA=1, transBatchB=1)
+        scores = w.op("Add", scores, position_bias)
+        if mask is not None:
+            scores = w.op("Add", scores, mask)
+        shares = w.op("Softmax", scores, axis=-1)
+        attended = w.op("FusedMatMul", shares, value, domain=MICROSOFT, transBatchB=1)
+        attended = w.reshape(w.transpose(attended, 0, 2, 1, 3), -1, channels)
+        return w.linear(attended, output_weight, output_bias)
+
+    sequences = [(windows.into, torch.int64)] + ([(windows.mask, w.dtype)] if windows.mask is not None else [])
+    attended = w.reshape(w.over_pieces(body, *sequences), -1, channels)
+    return w.op("Gather", attended, windows.back, axis=0)
 
 
 def _patch_merging(w: GraphWriter, module: PatchMerging, tokens: str, grid: Grid) -> tuple[str, Grid]:

@@ -20,6 +20,7 @@ OPSET = 22
 #: Operators of ONNX Runtime's own.
 MICROSOFT = "com.microsoft"
 _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+_ELEMENTS = {torch.float16: TensorProto.FLOAT16, torch.float32: TensorProto.FLOAT, torch.int64: TensorProto.INT64}
 
 
 class GraphWriter:
@@ -27,11 +28,14 @@ class GraphWriter:
 
     def __init__(self, name: str, dtype: torch.dtype = torch.float32, int8: bool = False):
         self.name = name
+        #: Whether large maps are worked on in pieces that fit a CPU's cache. A GPU, for which half is, wants them whole.
+        self.in_pieces = dtype != torch.float16
         #: Whether products with weights are computed in 8 bits.
         self.int8 = int8
         #: What the graph computes in; its edges are float32 whatever this is.
         self.dtype = dtype
         self._nodes: list[onnx.NodeProto] = []
+        self._domains: set[str] = set()
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
@@ -80,12 +84,33 @@ class GraphWriter:
 
     def _add(self, type: str, inputs: Sequence[str], outputs: list[str], name: str | None = None, **attributes) -> None:
         name = name or self._unique(type)
-        self._nodes.append(helper.make_node(type, list(inputs), outputs, name=name, **attributes))
+        node = helper.make_node(type, list(inputs), outputs, name=name, **attributes)
+        self._domains.add(node.domain)
+        self._nodes.append(node)
 
     def _unique(self, kind: str) -> str:
         path = "/".join([*self._scopes, kind])
         count = self._counts[path] = self._counts.get(path, 0) + 1
         return path if count == 1 else f"{path}_{count}"
+
+    def over_pieces(self, body: Callable[..., str], *sequences: tuple[str, torch.dtype]) -> str:
+        """Stacks what `body` gives for each piece (along the first axis) of all sequences, which go along in step.
+
+        The pieces are worked on one after the other, so that what is between a piece's nodes stays in the cache.
+        """
+        if not self.in_pieces:
+            whole = [self.op("Squeeze", sequence, self.ints(0)) for sequence, _ in sequences]
+            return self.op("Unsqueeze", body(*whole), self.ints(0))
+        outside, self._nodes = self._nodes, []
+        pieces = [self._unique("piece") for _ in sequences]
+        result = body(*pieces)
+        inside, self._nodes = self._nodes, outside
+        inputs = [
+            helper.make_tensor_value_info(piece, _ELEMENTS[dtype], None) for piece, (_, dtype) in zip(pieces, sequences)
+        ]
+        output = helper.make_tensor_value_info(result, _ELEMENTS[self.dtype], None)
+        graph = helper.make_graph(inside, self._unique("body"), inputs, [output])
+        return self.op("Scan", *(sequence for sequence, _ in sequences), body=graph, num_scan_inputs=len(sequences))
 
     # Constants
 
@@ -134,8 +159,7 @@ class GraphWriter:
 
     def cast(self, value: str, dtype: torch.dtype) -> str:
         """The value in another type; the caller knows that it is another."""
-        types = {torch.float16: TensorProto.FLOAT16, torch.float32: TensorProto.FLOAT, torch.int64: TensorProto.INT64}
-        return self.op("Cast", value, to=types[dtype])
+        return self.op("Cast", value, to=_ELEMENTS[dtype])
 
     def as_float(self, value: str) -> str:
         """A value of the graph's own type in float32."""
@@ -235,9 +259,7 @@ class GraphWriter:
         graph = helper.make_graph(
             self._nodes, self.name, self._inputs, self._outputs, list(self._initializers.values())
         )
-        domains = [helper.make_opsetid("", OPSET)]
-        if any(node.domain == MICROSOFT for node in self._nodes):
-            domains.append(helper.make_opsetid(MICROSOFT, 1))
+        domains = [helper.make_opsetid(domain, OPSET if domain == "" else 1) for domain in sorted(self._domains)]
         model = helper.make_model(graph, opset_imports=domains, ir_version=10, producer_name="glip_torch")
         model.doc_string = f"{self.name} of GLIP"
         onnx.checker.check_model(model)
