@@ -24,7 +24,6 @@ from ..image_encoder import (
 )
 from .writer import MICROSOFT, GraphWriter
 
-
 #: Numbers in the tokens of the windows that are worked on at a time: 0.6 MB, a part of what a core's cache holds.
 PIECE = 32 * 49 * 96
 
