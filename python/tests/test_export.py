@@ -77,6 +77,15 @@ def test_half_precisions_store_halves_and_keep_float32_edges(files, precision):
         assert [tensor.name for tensor in weights if tensor.data_type == onnx.TensorProto.FLOAT16]
 
 
+@pytest.mark.parametrize(
+    "options, pieces", [((), True), (("--device", "gpu"), False), (("--precision", "fp16"), False)]
+)
+def test_only_cpus_get_maps_in_pieces(files, options, pieces):
+    assert run(files, *options) == 0
+    graph = onnx.load(files / "bundle" / "image_encoder.onnx").graph
+    assert any(node.op_type == "Scan" for node in graph.node) == pieces
+
+
 def test_int8_stores_bytes_with_a_scale_for_each_output(files):
     assert run(files, "--precision", "int8") == 0
     for name in ("image_encoder", "text_encoder", "fusion"):

@@ -28,7 +28,7 @@ def export_bundle(
     with atomic_folder(target, overwrite) as folder, tqdm(total=2 * len(graphs), unit="step") as progress:
         for graph in graphs:
             progress.set_description(f"export {graph.name}")
-            exported = write_graph(graph, options.precision)
+            exported = write_graph(graph, options.precision, options.device)
             (folder / f"{graph.name}.onnx").write_bytes(exported.SerializeToString())
             progress.update()
             progress.set_description(f"check {graph.name}")
@@ -86,6 +86,9 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     text.add_argument("--tokenizer", default="bert-base-uncased", metavar="NAME_OR_DIR", help="default: %(default)s")
     parser.add_argument("--text-heads", type=int, help="BERT's attention heads (default: hidden size / 64)")
     parser.add_argument("--precision", choices=PRECISIONS, default=defaults.precision)
+    parser.add_argument(
+        "--device", choices=("cpu", "gpu"), help="what the graphs are laid out for (default: gpu for fp16, else cpu)"
+    )
     parser.add_argument("--name", help="the bundle's name (default: the folder's)")
     parser.add_argument("--short-side", type=int, default=defaults.short_side, help="of the resized image, %(default)s")
     parser.add_argument("--long-side", type=int, default=defaults.long_side, help="at most, %(default)s")
@@ -104,6 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = BundleOptions(
         name=args.name or args.out.name,
         precision=args.precision,
+        device=args.device,
         short_side=args.short_side,
         long_side=args.long_side,
         max_tokens=args.max_tokens,

@@ -28,6 +28,8 @@ class BundleOptions:
 
     name: str = "glip"
     precision: str = "fp32"
+    #: What the graphs are laid out for, `cpu` or `gpu`; they run on both. Of itself, what the precision is for.
+    device: str | None = None
     #: The image is resized to this short side, unless the long side would pass its limit.
     short_side: int = 800
     long_side: int = 1333

@@ -55,9 +55,14 @@ class Graph:
     #: Inputs of the given size.
     example: Callable[[InputSize], tuple[Tensor, ...]]
 
-    def to_onnx(self, dtype: torch.dtype = torch.float32, int8: bool = False) -> onnx.ModelProto:
-        """The graph with named, free dimensions, computing in `dtype`, or products with weights in 8 bits."""
-        writer = GraphWriter(self.name, dtype, int8)
+    def to_onnx(
+        self, dtype: torch.dtype = torch.float32, int8: bool = False, in_pieces: bool = True
+    ) -> onnx.ModelProto:
+        """The graph with named, free dimensions, computing in `dtype`, or products with weights in 8 bits.
+
+        `in_pieces` is for CPUs, whose caches large maps do not fit.
+        """
+        writer = GraphWriter(self.name, dtype, int8, in_pieces)
         inputs = [writer.input(port.name, port.type, port.shape) for port in self.inputs]
         with torch.no_grad():
             outputs = self.module.write(writer, *inputs)

@@ -28,11 +28,17 @@ PRECISIONS = ("fp32", "fp16", "fp16-weights", "int8")
 SMALLEST_WEIGHT = 256
 
 
-def write_graph(graph: Graph, precision: str) -> onnx.ModelProto:
-    """The graph in one of `PRECISIONS`."""
+def natural_device(precision: str) -> str:
+    """What bundles of this precision are for."""
+    return "gpu" if precision == "fp16" else "cpu"
+
+
+def write_graph(graph: Graph, precision: str, device: str | None = None) -> onnx.ModelProto:
+    """The graph in one of `PRECISIONS`, laid out for a `cpu` or a `gpu`."""
     # The head is next to nothing of the time, and its outputs are what people threshold.
     int8 = precision == "int8" and graph.name != "head"
-    model = graph.to_onnx(torch.float16 if precision == "fp16" else torch.float32, int8)
+    in_pieces = (device or natural_device(precision)) == "cpu"
+    model = graph.to_onnx(torch.float16 if precision == "fp16" else torch.float32, int8, in_pieces)
     if precision in ("fp16-weights", "int8"):
         store_weights_in_half(model)
     return model

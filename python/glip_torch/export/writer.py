@@ -26,10 +26,10 @@ _ELEMENTS = {torch.float16: TensorProto.FLOAT16, torch.float32: TensorProto.FLOA
 class GraphWriter:
     """One graph in the making. A value is its name, a `str`; a size is a value of shape `[1]`, or a number."""
 
-    def __init__(self, name: str, dtype: torch.dtype = torch.float32, int8: bool = False):
+    def __init__(self, name: str, dtype: torch.dtype = torch.float32, int8: bool = False, in_pieces: bool = True):
         self.name = name
-        #: Whether large maps are worked on in pieces that fit a CPU's cache. A GPU, for which half is, wants them whole.
-        self.in_pieces = dtype != torch.float16
+        #: Whether large maps are worked on in pieces that fit a CPU's cache. A GPU wants them whole.
+        self.in_pieces = in_pieces
         #: Whether products with weights are computed in 8 bits.
         self.int8 = int8
         #: What the graph computes in; its edges are float32 whatever this is.
