@@ -1,15 +1,22 @@
 //! What a GPU computes is what the CPU does, also from many threads and from recordings.
 //!
-//! Needs a GPU, and an ONNX Runtime that can use it: `benches/gpu.sh` runs it there. GLIP_DEVICE names
-//! another device than `cuda:0`; with `cpu`, the tests themselves can be tried anywhere.
+//! Needs a GPU, and an ONNX Runtime that can use it: `benches/gpu.sh` runs it there. GLIP_MODEL is a
+//! bundle of precision fp16 (those for CPUs work in pieces, which cannot be recorded). GLIP_DEVICE
+//! names another device than `cuda:0`; with `cpu`, the tests themselves can be tried anywhere.
 
-#![cfg(feature = "nano")]
-#![allow(clippy::unwrap_used, clippy::panic)] // Clippy does not see that helpers of tests are tests.
+#![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
 
 use std::{env, thread};
 
-use glip::{Bundle, CudaOptions, Detections, Detector, Device, ResizeRule};
+use glip::{
+    CudaOptions, Detector, Device, FeaturePyramid, HeadOutput, PixelBatch, Prompt, Query,
+    ResizeRule,
+};
 use image::{RgbImage, imageops};
+use ndarray::{ArrayView, Dimension};
+
+/// The largest difference, relative to the largest number: twice what rounding to half makes of it.
+const TOLERANCE: f32 = 0.02;
 
 const PROMPTS: [&str; 3] = [
     "red circle . blue square",
@@ -24,12 +31,12 @@ fn device() -> Device {
 
 fn detector(device: Device, options: CudaOptions) -> Detector {
     Detector::builder()
-        .bundle(Bundle::nano().unwrap())
+        .dir(env::var_os("GLIP_MODEL").unwrap())
         .device(device)
         .cuda(options)
         .resize(ResizeRule {
-            short_side: 256,
-            long_side: 416,
+            short_side: 192,
+            long_side: 320,
         })
         .build()
         .unwrap()
@@ -53,36 +60,78 @@ fn pictures() -> [RgbImage; 3] {
     [scene, mirrored, turned]
 }
 
-/// The same things in the same places, up to rounding.
-fn assert_same(found: &Detections, expected: &Detections) {
-    assert_eq!(found.len(), expected.len(), "{found:?}\n{expected:?}");
-    for expected in expected {
-        let same = found.iter().any(|found| {
-            found.phrase_index == expected.phrase_index
-                && (found.score - expected.score).abs() < 0.01
-                && found.bbox.iou(&expected.bbox) > 0.98
-        });
-        assert!(same, "{expected:?} is not in {found:?}");
-    }
+fn pixels(detector: &Detector, pictures: &[RgbImage]) -> PixelBatch {
+    detector.preprocessor().run_batch(pictures).unwrap()
+}
+
+fn encode(detector: &Detector, picture: &RgbImage) -> FeaturePyramid {
+    let pixels = pixels(detector, std::slice::from_ref(picture));
+    detector.image_encoder().run(&pixels).unwrap()
+}
+
+fn query(detector: &Detector, prompt: &str) -> Query {
+    detector.encode_prompt(&Prompt::from(prompt)).unwrap()
+}
+
+fn answer(detector: &Detector, pyramid: &FeaturePyramid, prompt: &str) -> HeadOutput {
+    let query = query(detector, prompt);
+    let fused = detector.fusion().run(pyramid, query.text()).unwrap();
+    detector.head().run(&fused).unwrap()
 }
 
 /// Every picture with every prompt, on the CPU.
-fn expected(pictures: &[RgbImage]) -> Vec<Vec<Detections>> {
+fn expected(pictures: &[RgbImage]) -> Vec<Vec<HeadOutput>> {
     let detector = detector(Device::Cpu, CudaOptions::default());
-    let all = |picture| PROMPTS.map(|prompt| detector.ground(picture, prompt).unwrap());
-    let expected: Vec<Vec<_>> = pictures.iter().map(|picture| all(picture).into()).collect();
-    assert!(!expected[0][0].is_empty());
+    let all = |picture| {
+        let pyramid = encode(&detector, picture);
+        let answers = PROMPTS.map(|prompt| answer(&detector, &pyramid, prompt));
+        Vec::from(answers)
+    };
+    let expected: Vec<Vec<_>> = pictures.iter().map(all).collect();
+    // Or else a picture in another's place would not be seen.
+    let [first, second] = [0, 1].map(|picture| expected[picture][0].deltas.view());
+    assert!(
+        difference(first, second) > 5.0 * TOLERANCE,
+        "{}",
+        difference(first, second)
+    );
     expected
 }
 
+fn assert_close(found: &HeadOutput, expected: &HeadOutput) {
+    assert_arrays_close("logits", found.logits.view(), expected.logits.view());
+    assert_arrays_close("deltas", found.deltas.view(), expected.deltas.view());
+    assert_arrays_close(
+        "centerness",
+        found.centerness.view(),
+        expected.centerness.view(),
+    );
+}
+
+fn assert_arrays_close<D: Dimension>(
+    name: &str,
+    found: ArrayView<'_, f32, D>,
+    expected: ArrayView<'_, f32, D>,
+) {
+    assert_eq!(found.shape(), expected.shape(), "{name}");
+    let worst = difference(found, expected);
+    assert!(worst < TOLERANCE, "{name} differs by {worst}");
+}
+
+/// The largest difference, relative to the largest number.
+fn difference<D: Dimension>(found: ArrayView<'_, f32, D>, expected: ArrayView<'_, f32, D>) -> f32 {
+    let largest = expected.fold(0.0_f32, |largest, x| largest.max(x.abs()));
+    let differences = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, f32::max) / largest
+}
+
 /// Twice in turn, so that a recording is replayed, and others between.
-fn check(detector: &Detector, pictures: &[RgbImage], expected: &[Vec<Detections>]) {
+fn check(detector: &Detector, pictures: &[RgbImage], expected: &[Vec<HeadOutput>]) {
     for _ in 0..2 {
         for (picture, expected) in pictures.iter().zip(expected) {
-            let scene = detector.encode_image(picture).unwrap();
+            let pyramid = encode(detector, picture);
             for (prompt, expected) in PROMPTS.iter().zip(expected) {
-                assert_same(&detector.ground(picture, *prompt).unwrap(), expected);
-                assert_same(&detector.ground(&scene, *prompt).unwrap(), expected);
+                assert_close(&answer(detector, &pyramid, prompt), expected);
             }
         }
     }
@@ -90,7 +139,7 @@ fn check(detector: &Detector, pictures: &[RgbImage], expected: &[Vec<Detections>
 
 #[test]
 #[ignore = "needs a GPU"]
-fn a_device_finds_what_the_cpu_finds() {
+fn a_device_computes_what_the_cpu_does() {
     let pictures = pictures();
     let detector = detector(device(), CudaOptions::default());
     assert_eq!(detector.device(), device());
@@ -100,29 +149,32 @@ fn a_device_finds_what_the_cpu_finds() {
 
 #[test]
 #[ignore = "needs a GPU"]
-fn a_batch_finds_what_its_pictures_find_alone() {
+fn a_picture_is_in_a_batch_what_it_is_alone() {
     let pictures = pictures();
-    let expected = expected(&pictures);
+    let of_one_size = &pictures[..2];
+    let expected = expected(of_one_size);
     let detector = detector(device(), CudaOptions::default());
+    let pixels = pixels(&detector, of_one_size);
+    let pyramid = detector.image_encoder().run(&pixels).unwrap();
 
-    for (index, prompt) in PROMPTS.iter().enumerate() {
-        let found = detector.ground_batch(&pictures, *prompt).unwrap();
-        for (found, expected) in found.iter().zip(&expected) {
-            assert_same(found, &expected[index]);
+    for (prompt, index) in PROMPTS.iter().zip(0..) {
+        let together = answer(&detector, &pyramid, prompt);
+        for (picture, expected) in expected.iter().enumerate() {
+            let alone = &expected[index];
+            let found = together.logits.index_axis(ndarray::Axis(0), picture);
+            let logits = alone.logits.index_axis(ndarray::Axis(0), 0);
+            assert_arrays_close("logits", found, logits);
         }
     }
 }
 
 #[test]
 #[ignore = "needs a GPU"]
-fn recorded_work_finds_what_the_cpu_finds() {
+fn a_recording_computes_what_the_cpu_does() {
     let pictures = pictures();
+    let detector = detector(device(), recording());
 
-    check(
-        &detector(device(), recording()),
-        &pictures,
-        &expected(&pictures),
-    );
+    check(&detector, &pictures, &expected(&pictures));
 }
 
 /// Features of one thread are read by others, and freed by whoever is last.
@@ -133,26 +185,21 @@ fn threads_share_a_detector_and_its_features() {
     let expected = expected(&pictures);
     for options in [CudaOptions::default(), recording()] {
         let detector = detector(device(), options);
-        let scenes = pictures
+        let pyramids = pictures
             .each_ref()
-            .map(|picture| detector.encode_image(picture).unwrap());
+            .map(|picture| encode(&detector, picture));
         thread::scope(|scope| {
             for start in 0..4 {
-                let (detector, scenes) = (detector.clone(), scenes.clone());
+                let (detector, pyramids) = (detector.clone(), pyramids.clone());
                 let (pictures, expected) = (&pictures, &expected);
                 scope.spawn(move || {
                     for round in start..start + 12 {
                         let (picture, prompt) = (round % 3, round / 3 % 3);
                         let expected = &expected[picture][prompt];
-                        let prompt = PROMPTS[prompt];
-                        assert_same(
-                            &detector.ground(&scenes[picture], prompt).unwrap(),
-                            expected,
-                        );
-                        assert_same(
-                            &detector.ground(&pictures[picture], prompt).unwrap(),
-                            expected,
-                        );
+                        let shared = answer(&detector, &pyramids[picture], PROMPTS[prompt]);
+                        assert_close(&shared, expected);
+                        let own = encode(&detector, &pictures[picture]);
+                        assert_close(&answer(&detector, &own, PROMPTS[prompt]), expected);
                     }
                 });
             }

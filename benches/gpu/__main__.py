@@ -58,13 +58,12 @@ def main(command_line: list[str] | None = None) -> int:
     arguments = arguments_of(command_line)
     try:
         check(arguments)
-        benchmark = Benchmark(arguments)
         compare_with_cpu(arguments.device)
-        rows = benchmark.rows()
+        rows = Benchmark(arguments).rows()
     except (BenchmarkError, OSError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    size = MODEL_SIZES["small" if arguments.small else "glip-t"]
+    size = MODEL_SIZES[size_of(arguments)]
     subject = (
         f"{size.config.variant}, {arguments.checkpoint or 'random weights'}, {size.height} x {size.width}, "
         f"{arguments.tokens} tokens, median of {arguments.runs} runs, no TF32, commit {commit()}"
@@ -74,6 +73,10 @@ def main(command_line: list[str] | None = None) -> int:
     arguments.out.write_text(text, encoding="utf-8")
     print(f"\n{text}\nwritten to {arguments.out}")
     return int(any(row.failed for row in rows))
+
+
+def size_of(arguments: argparse.Namespace) -> str:
+    return "small" if arguments.small else "glip-t"
 
 
 class BenchmarkError(RuntimeError):
@@ -93,44 +96,30 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def compare_with_cpu(device: str) -> None:
-    """That the crate finds the same on the device before anything is timed there."""
+    """That the crate computes the same on the device, on a small model, before anything is timed there."""
     print("testing the crate on the device", flush=True)
+    model = Model("small").bundle("fp16")
     command = ["cargo", "test", "--release", "--features", FEATURES, "--test", "gpu", "--", "--ignored"]
-    environment = os.environ | {"ORT_DYLIB_PATH": str(runtime_library()), "GLIP_DEVICE": device}
-    if subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode != 0:
+    environment = {"ORT_DYLIB_PATH": str(runtime_library()), "GLIP_DEVICE": device, "GLIP_MODEL": str(model)}
+    if subprocess.run(command, cwd=REPOSITORY, env=os.environ | environment, check=False).returncode != 0:
         print("warning: the crate's tests failed on the device, see above; times follow", file=sys.stderr)
 
 
-class Benchmark:
-    def __init__(self, arguments: argparse.Namespace):
-        self.arguments = arguments
-        self.size = MODEL_SIZES["small" if arguments.small else "glip-t"]
-        self.folder = REPOSITORY / "target/gpu" / ("small" if arguments.small else "glip-t")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.checkpoint = arguments.checkpoint or self._random_checkpoint()
-        self.bundles = {precision: self._bundle(precision) for precision in PRECISIONS}
-        self.program = build_program(FEATURES)
+class Model:
+    """A checkpoint and its bundles, made where they are missing."""
 
-    def rows(self) -> list[Row]:
-        # Official's padding of scores is beyond what half precision holds.
-        rows = [self._python("PyTorch eager, official form", "torch_contender", "fp32", official=True)]
-        rows += [self._python("PyTorch eager, our forms", "torch_contender", p) for p in PRECISIONS]
-        rows += [self._python("ONNX Runtime from Python", "onnx_contender", p) for p in PRECISIONS]
-        rows += [self._crate("this crate", p) for p in PRECISIONS]
-        if self.arguments.device != "cpu":
-            rows += [self._crate("this crate, CUDA graphs", p, "--cuda-graphs") for p in PRECISIONS]
-        if self.arguments.tensorrt:
-            cache = ["--tensorrt-cache", str(self.folder / "tensorrt")]
-            device = self.arguments.device.replace("cuda", "tensorrt")
-            rows += [self._crate("this crate, TensorRT", p, "--device", device, *cache) for p in PRECISIONS]
-        return rows
+    def __init__(self, size: str, checkpoint: Path | None = None):
+        self.size = MODEL_SIZES[size]
+        self.folder = REPOSITORY / "target/gpu" / size
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = checkpoint or self._random_checkpoint()
 
     def _random_checkpoint(self) -> Path:
         path = self.folder / "model.pth"
         make(path, [], lambda partial: random_checkpoint(self.size.config, partial))
         return path
 
-    def _bundle(self, precision: str) -> Path:
+    def bundle(self, precision: str) -> Path:
         config = self.size.config
         vocabulary = self.folder / "vocab.txt"
         make(vocabulary, [PROGRAM_WORDS], lambda partial: write_vocabulary(config.text.vocab_size, partial))
@@ -143,6 +132,30 @@ class Benchmark:
         )
         return bundle
 
+
+class Benchmark:
+    def __init__(self, arguments: argparse.Namespace):
+        self.arguments = arguments
+        self.model = Model(size_of(arguments), arguments.checkpoint)
+        self.size = self.model.size
+        self.bundles = {precision: self.model.bundle(precision) for precision in PRECISIONS}
+        self.program = build_program(FEATURES)
+
+    def rows(self) -> list[Row]:
+        # Official's padding of scores is beyond what half precision holds.
+        rows = [self._python("PyTorch eager, official form", "torch_contender", "fp32", official=True)]
+        rows += [self._python("PyTorch eager, our forms", "torch_contender", p) for p in PRECISIONS]
+        rows += [self._python("ONNX Runtime from Python", "onnx_contender", p) for p in PRECISIONS]
+        rows += [self._crate("this crate", p) for p in PRECISIONS]
+        if self.arguments.device != "cpu":
+            # Bundles of fp32 are for CPUs: they may work in pieces, one after the other, which cannot be recorded.
+            rows.append(self._crate("this crate, CUDA graphs", "fp16", "--cuda-graphs"))
+        if self.arguments.tensorrt:
+            cache = ["--tensorrt-cache", str(self.model.folder / "tensorrt")]
+            device = self.arguments.device.replace("cuda", "tensorrt")
+            rows += [self._crate("this crate, TensorRT", p, "--device", device, *cache) for p in PRECISIONS]
+        return rows
+
     def _python(self, name: str, module: str, precision: str, official: bool = False) -> Row:
         row = Row(name, precision)
         for batch in self.arguments.batches:
@@ -150,7 +163,7 @@ class Benchmark:
                 device=self.arguments.device,
                 precision=precision,
                 official=official,
-                checkpoint=self.checkpoint,
+                checkpoint=self.model.checkpoint,
                 text_heads=self.size.config.text.heads,
                 bundle=self.bundles[precision],
                 batch=batch,
