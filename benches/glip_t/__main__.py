@@ -59,7 +59,7 @@ def main(command_line: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     markdown = report.markdown()
-    write(arguments.out, markdown)
+    write(arguments.out, report.precision, markdown)
     print(f"\n{markdown}\nwritten to {arguments.out}")
     return 0
 
@@ -83,7 +83,7 @@ def benchmark(arguments: argparse.Namespace, size: ModelSize, subject: Subject, 
     judged = bars(rounds, tokens[0], flops[tokens[0]]["whole"], vocabulary, memory[CRATE][0], loads, whole_vocabulary)
     facts = run_facts(rounds, flops[tokens[0]]["whole"], tokens[0])
     facts += subject_facts(arguments, size, subject, described, vocabulary, errors)
-    return Report(title(subject, size), facts, judged, rounds, flops, memory)
+    return Report(title(subject, size), described["precision"], facts, judged, rounds, flops, memory)
 
 
 def start(arguments: argparse.Namespace, size: ModelSize, subject: Subject, stack: ExitStack) -> Contenders:

@@ -11,7 +11,6 @@ from . import machine
 from .bars import Bar
 from .rounds import CRATE, FORMS, OFFICIAL, ONNX, Round
 
-BEGIN, END = "<!-- bench-glip-t: begin -->", "<!-- bench-glip-t: end -->"
 CONTENDERS = {
     OFFICIAL: "official maths, PyTorch",
     FORMS: "our forms, PyTorch",
@@ -35,6 +34,7 @@ AROUND = ("preprocess", "tokenize", "postprocess")
 @dataclass(frozen=True)
 class Report:
     title: str
+    precision: str
     #: Facts about the run, a line each.
     facts: list[str]
     bars: list[Bar]
@@ -45,7 +45,10 @@ class Report:
     memory: dict[str, tuple[float, float]]
 
     def markdown(self) -> str:
-        parts = [f"## {self.title}, {date.today().isoformat()}", "\n".join(f"- {fact}" for fact in self.facts)]
+        parts = [
+            f"## {self.title}, {self.precision}, {date.today().isoformat()}",
+            "\n".join(f"- {fact}" for fact in self.facts),
+        ]
         parts.append(table(["ratio", "measured", "range", "bar", ""], [bar.row() for bar in self.bars]))
         parts.append(
             "Time as a multiple of the floor (the component's FLOPs in our forms, at the measured peak), "
@@ -106,13 +109,14 @@ def run_facts(rounds: list[Round], flops: int, tokens: int) -> list[str]:
     return [*machine.description(), f"commit {machine.commit()}", f"{peak}; {work}"]
 
 
-def write(path: Path, markdown: str) -> None:
-    """Puts the report between its markers, or with them at the end."""
-    block = f"{BEGIN}\n{markdown}{END}\n"
+def write(path: Path, precision: str, markdown: str) -> None:
+    """Puts the report between the markers of its precision, or with them at the end."""
+    begin, end = (f"<!-- bench-glip-t, {precision}: {edge} -->" for edge in ("begin", "end"))
+    block = f"{begin}\n{markdown}{end}\n"
     text = path.read_text(encoding="utf-8") if path.exists() else "# Results\n\n"
-    if BEGIN in text and END in text:
-        before, rest = text.split(BEGIN, 1)
-        after = rest.split(END, 1)[1].removeprefix("\n")
+    if begin in text and end in text:
+        before, rest = text.split(begin, 1)
+        after = rest.split(end, 1)[1].removeprefix("\n")
         text = before + block + after
     else:
         text = text.rstrip("\n") + "\n\n" + block
