@@ -196,7 +196,7 @@ pub enum Error {
     /// A graph's work on a GPU cannot be recorded.
     #[error(
         "graph {graph} cannot be recorded as a CUDA graph, its source says why: \
-         export the bundle with --precision fp16, or do without CudaOptions::graphs"
+         export the bundle with --device gpu, or do without CudaOptions::graphs"
     )]
     CudaGraph {
         /// The graph.

@@ -1,8 +1,8 @@
 //! What a GPU computes is what the CPU does, also from many threads and from recordings.
 //!
 //! Needs a GPU, and an ONNX Runtime that can use it: `benches/gpu.sh` runs it there. GLIP_MODEL is a
-//! bundle of precision fp16 (those for CPUs work in pieces, which cannot be recorded). GLIP_DEVICE
-//! names another device than `cuda:0`; with `cpu`, the tests themselves can be tried anywhere.
+//! bundle that was exported for a GPU (those for CPUs work in pieces, which cannot be recorded).
+//! GLIP_DEVICE names another device than `cuda:0`; with `cpu`, the tests themselves can be tried.
 
 #![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
 

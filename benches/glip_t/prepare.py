@@ -113,10 +113,10 @@ def write_vocabulary(size: int, path: Path) -> None:
 
 
 def export(
-    checkpoint: Path, config: GLIPConfig, vocabulary: Path, bundle: Path, done: Path, precision: str = "fp32"
+    checkpoint: Path, config: GLIPConfig, vocabulary: Path, bundle: Path, done: Path, choices: tuple[str, ...] = ()
 ) -> None:
     options = ["--vocab", vocabulary, "--text-heads", config.text.heads, "--source", f"random, seed {SEED}"]
-    options += ["--precision", precision]
+    options += choices
     command = [sys.executable, "-m", "glip_torch.export", checkpoint, bundle, "--overwrite", *options]
     subprocess.run(list(map(str, command)), check=True)
     done.touch()

@@ -125,10 +125,11 @@ class Model:
         make(vocabulary, [PROGRAM_WORDS], lambda partial: write_vocabulary(config.text.vocab_size, partial))
         bundle = self.folder / precision
         inputs = [self.checkpoint, vocabulary, *PACKAGE.glob("*.py"), *(PACKAGE / "export").glob("*.py")]
+        choices = ("--precision", precision, "--device", "gpu")
         make(
             self.folder / f"{precision}.exported",
             inputs,
-            lambda partial: export(self.checkpoint, config, vocabulary, bundle, partial, precision),
+            lambda partial: export(self.checkpoint, config, vocabulary, bundle, partial, choices),
         )
         return bundle
 
@@ -148,8 +149,7 @@ class Benchmark:
         rows += [self._python("ONNX Runtime from Python", "onnx_contender", p) for p in PRECISIONS]
         rows += [self._crate("this crate", p) for p in PRECISIONS]
         if self.arguments.device != "cpu":
-            # Bundles of fp32 are for CPUs: they may work in pieces, one after the other, which cannot be recorded.
-            rows.append(self._crate("this crate, CUDA graphs", "fp16", "--cuda-graphs"))
+            rows += [self._crate("this crate, CUDA graphs", p, "--cuda-graphs") for p in PRECISIONS]
         if self.arguments.tensorrt:
             cache = ["--tensorrt-cache", str(self.model.folder / "tensorrt")]
             device = self.arguments.device.replace("cuda", "tensorrt")

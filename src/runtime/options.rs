@@ -117,8 +117,8 @@ pub struct CudaOptions {
     ///
     /// Default: `false`. The first call of a size takes several times as long, on every thread that
     /// makes it, and its buffers are kept: right for a camera of one resolution and a handful of
-    /// prompt lengths, wrong for a folder of photographs. Only for [`Device::Cuda`] and bundles of
-    /// precision `fp16`, since those for CPUs may loop, which cannot be recorded. While a size is
+    /// prompt lengths, wrong for a folder of photographs. Only for [`Device::Cuda`] and bundles that
+    /// are exported for a GPU, since those for CPUs loop, which cannot be recorded. While a size is
     /// recorded, other calls on the GPU wait, and code of your own must not use CUDA.
     pub graphs: bool,
     /// Whether float32 products may be rounded to the 10 bits of TF32, which tensor cores multiply
