@@ -86,6 +86,39 @@ def test_only_cpus_get_maps_in_pieces(files, options, pieces):
     assert any(node.op_type == "Scan" for node in graph.node) == pieces
 
 
+#: Inputs that CUDA's kernels read on the host.
+HOST_INPUTS = {
+    "Range": {0, 1, 2},
+    "Reshape": {1},
+    "Expand": {1},
+    "Split": {1},
+    "Slice": {1, 2, 3, 4},
+    "Resize": {1, 2, 3},
+    "Squeeze": {1},
+    "Unsqueeze": {1},
+}
+
+
+def test_no_size_is_copied_to_a_gpu(files):
+    """ONNX Runtime works out sizes on the host. Where one met a tensor, it would copy it, and refuse CUDA graphs."""
+    assert run(files, "--precision", "fp16") == 0
+    for name in ("image_encoder", "text_encoder", "fusion", "head"):
+        graph = onnx.load(files / "bundle" / f"{name}.onnx").graph
+        constants = {"", *(tensor.name for tensor in graph.initializer)}
+        sizes = set()
+        for node in graph.node:
+            if constants.issuperset(node.input):
+                constants.update(node.output)
+                continue
+            known = HOST_INPUTS.get(node.op_type, set())
+            inputs = [value for place, value in enumerate(node.input) if place not in known and value not in constants]
+            if node.op_type == "Shape" or (inputs and sizes.issuperset(inputs)):
+                sizes.update(node.output)
+            else:
+                assert not sizes.intersection(inputs), f"{name}: {node.name} takes a size"
+        assert sizes or name == "text_encoder"
+
+
 def test_int8_stores_bytes_with_a_scale_for_each_output(files):
     assert run(files, "--precision", "int8") == 0
     for name in ("image_encoder", "text_encoder", "fusion"):

@@ -49,7 +49,7 @@ class Grid:
 
     def first_tokens(self, w: GraphWriter) -> str:
         """Where each image of the batch begins in the list of tokens, `[batch]`."""
-        return w.op("Mul", w.range(self.batch), self.tokens)
+        return w.op("Mul", w.range(self.batch), w.placed(self.tokens))
 
 
 def write_image_encoder(w: GraphWriter, swin: Swin, fpn: FeaturePyramidNetwork, pixels: str) -> list[str]:
@@ -105,29 +105,31 @@ def _windows(w: GraphWriter, grid: Grid, size: int, shift: int, channels: int) -
     rows, columns = counts
     windows = w.product(rows, columns)
 
+    tokens, all_tokens = w.placed(grid.tokens), w.placed(grid.all_tokens)
     # Along each axis: where each place of the padded, shifted image comes from, or past all tokens if it is padding.
     sources = []
-    for length, count, step in ((grid.height, rows, grid.width), (grid.width, columns, w.ints(1))):
+    for length, count, step in ((grid.height, rows, w.placed(grid.width)), (grid.width, columns, w.ints(1))):
         padded = w.op("Mul", count, side)
-        source = w.op("Mod", w.op("Add", w.range(padded), w.ints(shift)), padded)
-        real = w.op("Less", source, length)
-        source = w.op("Where", real, w.op("Mul", source, step), grid.tokens)
+        source = w.op("Mod", w.op("Add", w.range(padded), w.ints(shift)), w.placed(padded))
+        real = w.op("Less", source, w.placed(length))
+        source = w.op("Where", real, w.op("Mul", source, step), tokens)
         sources.append(w.transpose(w.reshape(source, -1, size), 1, 0))
     places = w.op("Add", w.reshape(sources[0], size, 1, 1, rows, 1), w.reshape(sources[1], 1, size, 1, 1, columns))
     first = w.reshape(grid.first_tokens(w), 1, 1, -1, 1, 1)
-    into = w.op("Where", w.op("Less", places, grid.tokens), w.op("Add", places, first), grid.all_tokens)
+    into = w.op("Where", w.op("Less", places, tokens), w.op("Add", places, first), all_tokens)
 
     # Along each axis: where each token's place is, the sum of its window's beginning and its place there.
     targets = []
     for length, count, window_step, place_step in (
-        (grid.height, rows, w.op("Mul", columns, w.ints(area)), w.ints(size)),
+        (grid.height, rows, w.placed(w.op("Mul", columns, w.ints(area))), w.ints(size)),
         (grid.width, columns, w.ints(area), w.ints(1)),
     ):
         padded = w.op("Mul", count, side)
-        place = w.op("Mod", w.op("Add", w.range(length), w.op("Sub", padded, w.ints(shift))), padded)
+        shifted = w.op("Add", w.range(length), w.placed(w.op("Sub", padded, w.ints(shift))))
+        place = w.op("Mod", shifted, w.placed(padded))
         window = w.op("Mul", w.op("Div", place, side), window_step)
         targets.append(w.op("Add", window, w.op("Mul", w.op("Mod", place, side), place_step)))
-    first = w.op("Mul", w.range(grid.batch), w.op("Mul", windows, w.ints(area)))
+    first = w.op("Mul", w.range(grid.batch), w.placed(w.op("Mul", windows, w.ints(area))))
     back = w.op(
         "Add",
         w.op("Add", w.reshape(targets[0], 1, -1, 1), w.reshape(targets[1], 1, 1, -1)),
@@ -156,8 +158,8 @@ def _shift_mask(w: GraphWriter, batch: str, counts: list[str], size: int, shift:
     for count in counts:
         padded = w.op("Mul", count, w.ints(size))
         place = w.range(padded)
-        last = w.op("GreaterOrEqual", place, w.op("Sub", padded, w.ints(size)))
-        wrapped = w.op("GreaterOrEqual", place, w.op("Sub", padded, w.ints(shift)))
+        last = w.op("GreaterOrEqual", place, w.placed(w.op("Sub", padded, w.ints(size))))
+        wrapped = w.op("GreaterOrEqual", place, w.placed(w.op("Sub", padded, w.ints(shift))))
         region = w.op("Add", w.cast(last, torch.int64), w.cast(wrapped, torch.int64))
         regions.append(region)
     rows, columns = counts
@@ -237,7 +239,7 @@ def _attention(w: GraphWriter, module: WindowAttention, tokens: str, windows: Wi
 
 def _patch_merging(w: GraphWriter, module: PatchMerging, tokens: str, grid: Grid) -> tuple[str, Grid]:
     merged = grid.halved(w)
-    two, width = w.ints(2), grid.width
+    two, width = w.ints(2), w.placed(grid.width)
     rows = w.op("Mul", w.op("Mul", w.range(merged.height), two), width)
     columns = w.op("Mul", w.range(merged.width), two)
     corner = w.op("Add", w.reshape(rows, 1, -1, 1, 1), w.reshape(columns, 1, 1, -1, 1))

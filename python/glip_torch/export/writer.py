@@ -40,6 +40,8 @@ class GraphWriter:
         self._outputs: list[onnx.ValueInfoProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._constants: dict[tuple, str] = {}
+        #: Sizes that are also where the data is.
+        self._placed: dict[str, str] = {}
         #: What parameters are called that are in the graph already; several nodes may use one.
         self._parameters: dict[tuple[int, torch.dtype], tuple[torch.Tensor, str]] = {}
         #: The scales of weights in 8 bits.
@@ -200,6 +202,19 @@ class GraphWriter:
         axis = self.ints(0)
         zero, one = (self.op("Squeeze", self.ints(number), axis) for number in (0, 1))
         return self.op("Range", zero, self.op("Squeeze", size, axis), one)
+
+    def placed(self, size: str) -> str:
+        """A size where the data is, for arithmetic with tensors.
+
+        On a GPU, sizes are computed by the processor, and ONNX Runtime would copy each over, which takes time and
+        rules out CUDA graphs. Range is an operator that reads numbers there and writes them here.
+        """
+        if self.in_pieces:
+            return size  # for a CPU
+        if size not in self._placed:
+            number, one = self.op("Squeeze", size, self.ints(0)), self.index(1)
+            self._placed[size] = self.op("Range", number, self.op("Add", number, one), one)
+        return self._placed[size]
 
     def split(self, value: str, sizes: Sequence[int | str], axis: int) -> list[str]:
         return self.ops("Split", value, self.shape(*sizes), outputs=len(sizes), axis=axis)
