@@ -194,6 +194,8 @@ fn commit(
     let builder = builder.with_intra_threads(options.threads);
     let builder = builder.map_err(|error| failed(error.into()))?;
     let builder = builder.with_config_entry(RECORD_ASSIGNMENT, "1");
+    let builder = builder.map_err(|error| failed(error.into()))?;
+    let builder = builder.with_config_entry(STOP_SPINNING, "1");
     let mut builder = builder.map_err(|error| failed(error.into()))?;
     for provider in options.execution_providers(graph)? {
         let refused = |source: ort::Error| Error::DeviceUnavailable {
@@ -218,6 +220,10 @@ fn commit(
         _ => failed(source),
     })
 }
+
+/// Stops a session's threads from waiting busily once its run is over: the next graph of the row
+/// has threads of its own, which need the cores.
+const STOP_SPINNING: &str = "session.force_spinning_stop";
 
 /// The session option that lets ONNX Runtime remember which nodes run where.
 const RECORD_ASSIGNMENT: &str = "session.record_ep_graph_assignment_info";
