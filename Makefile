@@ -56,6 +56,7 @@ bench: runtime
 # Full-size GLIP-T against PyTorch, ONNX Runtime and the machine's limit, into benches/RESULTS.md.
 # With options: make bench-glip-t ARGS="--runs 9"; ARGS=--help lists them.
 bench-glip-t: $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --editable "./python[bench]"
 	$(VENV)/bin/python -m benches.glip_t $(ARGS)
 
 # An environment for the Python side. PyTorch is a large download, so it is kept.
