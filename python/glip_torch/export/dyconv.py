@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..dyconv import OFFSETS, TAPS, DeformableBranch, DyConv
+from ..dyconv import OFFSETS, TAPS, DeformableBranch, DyConv, DyReLU
 from .writer import MICROSOFT, GraphWriter
 
 
@@ -111,10 +111,8 @@ def _picks(channels: int) -> torch.Tensor:
 def _int8_deform_conv(w: GraphWriter, module: DeformableBranch, source: str, offset: str, mask: str) -> str:
     """ONNX Runtime has no such operator in 8 bits; but one whose weights pick single samples, and the product."""
     channels, outputs = module.conv.in_channels, module.conv.out_channels
-    picks = torch.eye(TAPS).reshape(TAPS, 1, 3, 3).repeat(channels, 1, 1, 1)
-    samples = w.op(
-        "DeformConv", source, w.weight("picks", picks), offset, "", mask, group=channels, **_geometry(module)
-    )
+    picks = w.weight("picks", _picks(channels))
+    samples = w.op("DeformConv", source, picks, offset, "", mask, group=channels, **_geometry(module))
     levels, scale, zero = w.ops("DynamicQuantizeLinear", w.reshape(samples, 0, 0, -1), outputs=3)
     weight, weight_scale, weight_zero = w.int8_weight(module.conv.weight)
     bias = w.weight("bias", module.conv.bias)
@@ -162,30 +160,33 @@ def _coefficients(
     sum_over_branches = w.weight("membership", membership)
     offset, pooled = (w.op("MatMul", sum_over_branches, vector) for vector in (offset, pooled))
 
-    # DyReLU: the maximum of two lines of the mean.
-    activation = module.activation
-    inner = w.op("Relu", w.linear(pooled, activation.fc1.weight, activation.fc1.bias))
-    lines = w.linear(inner, activation.fc2.weight, activation.fc2.bias)
-    lines = w.op("HardSigmoid", lines, **HARD_SIGMOID)
-    slope1, offset1, slope2, offset2 = w.split(lines, (channels,) * 4, axis=2)
-    half, one = w.scalar(0.5), w.scalar(1.0)
-    slope1, slope2 = w.op("Add", slope1, slope1), w.op("Sub", w.op("Add", slope2, slope2), one)
-    offset1, offset2 = (
-        w.op("Add", w.op("Mul", offset, line_slope), w.op("Sub", line_offset, half))
-        for line_slope, line_offset in ((slope1, offset1), (slope2, offset2))
-    )
+    first, second = _dyrelu(w, module.activation, offset, pooled)
 
     def one_by_one(vectors: str, count: int) -> list[str]:
         maps = w.reshape(vectors, 0, count, channels, 1, 1)
         return [w.op("Gather", maps, w.index(number), axis=1) for number in range(count)]
 
-    first = zip(one_by_one(slope1, levels), one_by_one(offset1, levels))
-    second = zip(one_by_one(slope2, levels), one_by_one(offset2, levels))
-    return one_by_one(slope, len(branches)), [list(pair) for pair in zip(first, second)]
+    lines = [zip(one_by_one(slope, levels), one_by_one(offset, levels)) for slope, offset in (first, second)]
+    return one_by_one(slope, len(branches)), [list(pair) for pair in zip(*lines)]
 
 
 #: As torch's.
 HARD_SIGMOID = {"alpha": 1 / 6, "beta": 0.5}
+
+
+def _dyrelu(w: GraphWriter, module: DyReLU, offset: str, pooled: str) -> list[tuple[str, str]]:
+    """Slope and offset of two lines, whose maximum it is; `offset` is what its input lacks yet."""
+    channels = module.fc1.in_features
+    inner = w.op("Relu", w.linear(pooled, module.fc1.weight, module.fc1.bias))
+    lines = w.linear(inner, module.fc2.weight, module.fc2.bias)
+    lines = w.op("HardSigmoid", lines, **HARD_SIGMOID)
+    slope1, offset1, slope2, offset2 = w.split(lines, (channels,) * 4, axis=2)
+    half, one = w.scalar(0.5), w.scalar(1.0)
+    slope1, slope2 = w.op("Add", slope1, slope1), w.op("Sub", w.op("Add", slope2, slope2), one)
+    return [
+        (slope, w.op("Add", w.op("Mul", offset, slope), w.op("Sub", line_offset, half)))
+        for slope, line_offset in ((slope1, offset1), (slope2, offset2))
+    ]
 
 
 def _group_norm(w: GraphWriter, norms: list[torch.nn.GroupNorm], mean: str, square: str) -> tuple[str, str]:

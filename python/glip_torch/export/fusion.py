@@ -88,8 +88,7 @@ def _bi_attention(
 ) -> tuple[list[str], str]:
     weights, heads = _FoldedWeights.of(module), module.heads
     image_width = module.v_proj.in_features
-    flat = [w.reshape(level, 0, 0, -1) for level in levels]
-    image = w.transpose(w.op("Concat", *flat, axis=2), 0, 2, 1)
+    image, sizes = w.positions(levels)
     # Both residuals start from the normalised states, as the released models were trained.
     image, text = w.layer_norm(image, module.layer_norm_v), w.layer_norm(hidden, module.layer_norm_l)
 
@@ -118,7 +117,6 @@ def _bi_attention(
         seen = w.reshape(w.transpose(seen, 0, 2, 1, 3), 0, 0, heads * image_width)
         text_out = w.op("Add", text, w.linear(seen, weights.to_text, weights.to_text_bias))
 
-    sizes = [w.size(level, 2) for level in flat]
     pieces = w.split(image_out, sizes, axis=2)
     shapes = [w.op("Shape", level) for level in levels]
     return [w.op("Reshape", piece, shape) for piece, shape in zip(pieces, shapes)], text_out

@@ -10,8 +10,7 @@ from .writer import GraphWriter
 
 def write_head(w: GraphWriter, module: GroundingHead, levels: list[str], text: str) -> tuple[str, str, str]:
     """`levels`, five of `[batch, channels, h, w]`, and `text [batch, tokens, width]` to logits, deltas, centerness."""
-    flat = [w.reshape(level, 0, 0, -1) for level in levels]
-    anchors = w.transpose(w.op("Concat", *flat, axis=2), 0, 2, 1)
+    anchors, sizes = w.positions(levels)
     logits = _align(w, module, anchors, text)
     with w.scope("boxes"):
         # Box deltas and centerness are 1 x 1 convolutions: one product with every anchor.
@@ -19,8 +18,8 @@ def write_head(w: GraphWriter, module: GroundingHead, levels: list[str], text: s
         bias = torch.cat([module.bbox_pred.bias, module.centerness.bias])
         deltas, centerness = w.split(w.linear(anchors, weight, bias), (4, 1), axis=2)
         scales = [
-            w.op("Expand", w.weight("scale", scale.view(1, 1)), w.shape(w.size(level, 2), 1))
-            for scale, level in zip(module.scales, flat)
+            w.op("Expand", w.weight("scale", scale.view(1, 1)), w.shape(size, 1))
+            for scale, size in zip(module.scales, sizes)
         ]
         deltas = w.op("Mul", deltas, w.op("Concat", *scales, axis=0))
     return logits, deltas, w.op("Squeeze", centerness, w.ints(2))

@@ -100,49 +100,16 @@ class Windows:
 
 def _windows(w: GraphWriter, grid: Grid, size: int, shift: int, channels: int) -> Windows:
     """`shift` is that of the cyclic shift towards the top left."""
-    area, side = size * size, w.ints(size)
-    counts = [w.op("Div", w.op("Add", length, w.ints(size - 1)), side) for length in (grid.height, grid.width)]
-    rows, columns = counts
-    windows = w.product(rows, columns)
-
-    tokens, all_tokens = w.placed(grid.tokens), w.placed(grid.all_tokens)
-    # Along each axis: where each place of the padded, shifted image comes from, or past all tokens if it is padding.
-    sources = []
-    for length, count, step in ((grid.height, rows, w.placed(grid.width)), (grid.width, columns, w.ints(1))):
-        padded = w.op("Mul", count, side)
-        source = w.op("Mod", w.op("Add", w.range(padded), w.ints(shift)), w.placed(padded))
-        real = w.op("Less", source, w.placed(length))
-        source = w.op("Where", real, w.op("Mul", source, step), tokens)
-        sources.append(w.transpose(w.reshape(source, -1, size), 1, 0))
-    places = w.op("Add", w.reshape(sources[0], size, 1, 1, rows, 1), w.reshape(sources[1], 1, size, 1, 1, columns))
-    first = w.reshape(grid.first_tokens(w), 1, 1, -1, 1, 1)
-    into = w.op("Where", w.op("Less", places, tokens), w.op("Add", places, first), all_tokens)
-
-    # Along each axis: where each token's place is, the sum of its window's beginning and its place there.
-    targets = []
-    for length, count, window_step, place_step in (
-        (grid.height, rows, w.placed(w.op("Mul", columns, w.ints(area))), w.ints(size)),
-        (grid.width, columns, w.ints(area), w.ints(1)),
-    ):
-        padded = w.op("Mul", count, side)
-        shifted = w.op("Add", w.range(length), w.placed(w.op("Sub", padded, w.ints(shift))))
-        place = w.op("Mod", shifted, w.placed(padded))
-        window = w.op("Mul", w.op("Div", place, side), window_step)
-        targets.append(w.op("Add", window, w.op("Mul", w.op("Mod", place, side), place_step)))
-    first = w.op("Mul", w.range(grid.batch), w.placed(w.op("Mul", windows, w.ints(area))))
-    back = w.op(
-        "Add",
-        w.op("Add", w.reshape(targets[0], 1, -1, 1), w.reshape(targets[1], 1, 1, -1)),
-        w.reshape(first, -1, 1, 1),
-    )
-    into, back = w.reshape(into, area, -1), w.reshape(back, -1)
+    counts = [w.op("Div", w.op("Add", length, w.ints(size - 1)), w.ints(size)) for length in (grid.height, grid.width)]
+    into, back = _into_windows(w, grid, counts, size, shift), _back_from_windows(w, grid, counts, size, shift)
     mask = _shift_mask(w, grid.batch, counts, size, shift) if shift else None
     if not w.in_pieces:
         return Windows(w.reshape(into, 1, -1), back, mask and w.op("Unsqueeze", mask, w.ints(0)))
 
     # Windows of nothing but padding make the last piece as long as the others.
+    area = size * size
     length = max(1, PIECE // (area * channels))
-    missing = w.op("Mod", w.op("Neg", w.product(grid.batch, windows)), w.ints(length))
+    missing = w.op("Mod", w.op("Neg", w.product(grid.batch, *counts)), w.ints(length))
     padding = w.op("Expand", grid.all_tokens, w.shape(area, missing))
     into = w.reshape(w.op("Concat", into, padding, axis=1), area, -1, length)
     into = w.reshape(w.transpose(into, 1, 0, 2), -1, area * length)
@@ -150,6 +117,48 @@ def _windows(w: GraphWriter, grid: Grid, size: int, shift: int, channels: int) -
         padding = w.op("Expand", w.scalar(0.0), w.shape(missing, 1, area, area))
         mask = w.reshape(w.op("Concat", mask, padding, axis=0), -1, length, 1, area, area)
     return Windows(into, back, mask)
+
+
+def _into_windows(w: GraphWriter, grid: Grid, counts: list[str], size: int, shift: int) -> str:
+    """For each place in a window and each of the `counts` windows, its token, `[area, windows]`."""
+    tokens, all_tokens = w.placed(grid.tokens), w.placed(grid.all_tokens)
+    rows, columns = counts
+    # Along each axis: where each place of the padded, shifted image comes from, or past all tokens if it is padding.
+    sources = []
+    for length, count, step in ((grid.height, rows, w.placed(grid.width)), (grid.width, columns, w.ints(1))):
+        padded = w.op("Mul", count, w.ints(size))
+        source = w.op("Mod", w.op("Add", w.range(padded), w.ints(shift)), w.placed(padded))
+        real = w.op("Less", source, w.placed(length))
+        source = w.op("Where", real, w.op("Mul", source, step), tokens)
+        sources.append(w.transpose(w.reshape(source, -1, size), 1, 0))
+    places = w.op("Add", w.reshape(sources[0], size, 1, 1, rows, 1), w.reshape(sources[1], 1, size, 1, 1, columns))
+    first = w.reshape(grid.first_tokens(w), 1, 1, -1, 1, 1)
+    into = w.op("Where", w.op("Less", places, tokens), w.op("Add", places, first), all_tokens)
+    return w.reshape(into, size * size, -1)
+
+
+def _back_from_windows(w: GraphWriter, grid: Grid, counts: list[str], size: int, shift: int) -> str:
+    """For each token its place, window by window, `[all_tokens]`."""
+    area, side = w.ints(size * size), w.ints(size)
+    rows, columns = counts
+    # Along each axis: the sum of the beginning of a token's window and its place there.
+    targets = []
+    for length, count, window_step, place_step in (
+        (grid.height, rows, w.placed(w.op("Mul", columns, area)), side),
+        (grid.width, columns, area, w.ints(1)),
+    ):
+        padded = w.op("Mul", count, side)
+        shifted = w.op("Add", w.range(length), w.placed(w.op("Sub", padded, w.ints(shift))))
+        place = w.op("Mod", shifted, w.placed(padded))
+        window = w.op("Mul", w.op("Div", place, side), window_step)
+        targets.append(w.op("Add", window, w.op("Mul", w.op("Mod", place, side), place_step)))
+    first = w.op("Mul", w.range(grid.batch), w.placed(w.op("Mul", w.product(rows, columns), area)))
+    back = w.op(
+        "Add",
+        w.op("Add", w.reshape(targets[0], 1, -1, 1), w.reshape(targets[1], 1, 1, -1)),
+        w.reshape(first, -1, 1, 1),
+    )
+    return w.reshape(back, -1)
 
 
 def _shift_mask(w: GraphWriter, batch: str, counts: list[str], size: int, shift: int) -> str:

@@ -219,6 +219,14 @@ class GraphWriter:
     def split(self, value: str, sizes: Sequence[int | str], axis: int) -> list[str]:
         return self.ops("Split", value, self.shape(*sizes), outputs=len(sizes), axis=axis)
 
+    def positions(self, levels: Sequence[str]) -> tuple[str, list[str]]:
+        """Those of all levels `[batch, channels, h, w]`, row by row, as one `[batch, positions, channels]`.
+
+        And how many each level has.
+        """
+        flat = [self.reshape(level, 0, 0, -1) for level in levels]
+        return self.transpose(self.op("Concat", *flat, axis=2), 0, 2, 1), [self.size(level, 2) for level in flat]
+
     # Layers
 
     def linear(self, value: str, weight: torch.Tensor, bias: torch.Tensor | None = None) -> str:
