@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from glip_torch.export.check import relative_error
+
 from .rounds import Contenders
 
 #: Largest error allowed, relative to each tensor's largest magnitude.
@@ -45,5 +47,5 @@ def worst_error(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
     for name, value in expected.items():
         if found[name].shape != value.shape:
             raise DisagreementError(f"{name} has shape {found[name].shape}, not {value.shape}")
-        errors.append(float(np.abs(found[name] - value).max() / np.abs(value).max()))
+        errors.append(relative_error(found[name], value))
     return float(np.max(errors))

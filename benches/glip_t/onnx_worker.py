@@ -12,10 +12,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from .stopwatch import Stopwatch
+from .stopwatch import PEAK_SIZE, Stopwatch, matrix_product_peak
 from .worker import peak_memory, serve
-
-PEAK_SIZE, PEAK_REPEATS = 2048, 5
 
 
 class Contender:
@@ -89,17 +87,11 @@ class Contender:
         np.savez(path, **self.outputs)
         return {}
 
-    def matrix_product_peak(self) -> dict:
-        """Floating-point operations per second of a large matrix product: the best of several."""
+    def peak(self) -> dict:
         if self.peak_session is None:
             self.peak_session = self.open(_matrix_product().SerializeToString())
         a = np.random.default_rng(0).standard_normal((PEAK_SIZE, PEAK_SIZE), dtype=np.float32)
-        times = []
-        for _ in range(PEAK_REPEATS):
-            start = time.perf_counter()
-            self.peak_session.run(None, {"a": a})
-            times.append(time.perf_counter() - start)
-        return {"flops_per_second": 2 * PEAK_SIZE**3 / min(times)}
+        return matrix_product_peak(lambda: self.peak_session.run(None, {"a": a}))
 
 
 def _matrix_product() -> onnx.ModelProto:
@@ -131,7 +123,7 @@ def main() -> None:
         "image_encoder": contender.image_encoder,
         "straight_image_encoder": contender.straight_image_encoder,
         "save": contender.save,
-        "peak": contender.matrix_product_peak,
+        "peak": contender.peak,
         "memory": peak_memory,
     }
     serve({"load_seconds": time.perf_counter() - start}, handlers)

@@ -63,17 +63,9 @@ class Subject:
 def prepare(size: ModelSize, folder: Path, bundle: Path | None, checkpoint: Path | None) -> Subject:
     """Makes what is missing in `folder`; a bundle of one's own comes with the checkpoint that it was exported from."""
     folder.mkdir(parents=True, exist_ok=True)
-    sources = sorted(PACKAGE.glob("*.py"))
     config = size.config
-    if checkpoint is None:
-        checkpoint = folder / "model.pth"
-        make(checkpoint, [], lambda path: random_checkpoint(config, path))
-    if bundle is None:
-        vocabulary = folder / "vocab.txt"
-        make(vocabulary, [PROGRAM_WORDS], lambda path: write_vocabulary(config.text.vocab_size, path))
-        bundle = folder / "bundle"
-        inputs = [checkpoint, vocabulary, *sources, *(PACKAGE / "export").glob("*.py")]
-        make(folder / "bundle.exported", inputs, lambda path: export(checkpoint, config, vocabulary, bundle, path))
+    checkpoint = checkpoint or make_checkpoint(folder, config)
+    bundle = bundle or make_bundle(folder / "bundle", checkpoint, config)
     straight = folder / "image_encoder.straight.onnx"
     inputs = [checkpoint, PACKAGE / "image_encoder.py"]
     make(straight, inputs, lambda path: export_straight(load_checkpoint(checkpoint, config.text.heads), path))
@@ -93,8 +85,24 @@ def make(target: Path, inputs: list[Path], build: Callable[[Path], None]) -> Non
     partial.replace(target)
 
 
+def make_checkpoint(folder: Path, config: GLIPConfig) -> Path:
+    """With random weights: time does not depend on what they are."""
+    path = folder / "model.pth"
+    make(path, [], lambda partial: random_checkpoint(config, partial))
+    return path
+
+
+def make_bundle(bundle: Path, checkpoint: Path, config: GLIPConfig, *choices: str) -> Path:
+    """The checkpoint exported with these choices, and a vocabulary beside it."""
+    vocabulary = bundle.with_name("vocab.txt")
+    make(vocabulary, [PROGRAM_WORDS], lambda partial: write_vocabulary(config.text.vocab_size, partial))
+    inputs = [checkpoint, vocabulary, *PACKAGE.glob("*.py"), *(PACKAGE / "export").glob("*.py")]
+    done = bundle.with_name(f"{bundle.name}.exported")
+    make(done, inputs, lambda partial: export(checkpoint, config, vocabulary, bundle, partial, choices))
+    return bundle
+
+
 def random_checkpoint(config: GLIPConfig, path: Path) -> None:
-    """Time does not depend on what the weights are."""
     torch.manual_seed(SEED)
     save_checkpoint(GLIP(config), path)
 
@@ -113,7 +121,7 @@ def write_vocabulary(size: int, path: Path) -> None:
 
 
 def export(
-    checkpoint: Path, config: GLIPConfig, vocabulary: Path, bundle: Path, done: Path, choices: tuple[str, ...] = ()
+    checkpoint: Path, config: GLIPConfig, vocabulary: Path, bundle: Path, done: Path, choices: tuple[str, ...]
 ) -> None:
     options = ["--vocab", vocabulary, "--text-heads", config.text.heads, "--source", f"random, seed {SEED}"]
     options += choices

@@ -14,10 +14,8 @@ from glip_torch.checkpoint import load_checkpoint
 from glip_torch.head import HeadOutput
 
 from .official import make_official, pad_text
-from .stopwatch import Stopwatch
+from .stopwatch import PEAK_SIZE, Stopwatch, matrix_product_peak
 from .worker import peak_memory, serve
-
-PEAK_SIZE, PEAK_REPEATS = 2048, 5
 
 
 class Contender:
@@ -79,15 +77,9 @@ class Contender:
         return {}
 
 
-def matrix_product_peak() -> dict:
-    """Floating-point operations per second of a large matrix product: the best of several."""
+def peak() -> dict:
     a, b = torch.randn(PEAK_SIZE, PEAK_SIZE), torch.randn(PEAK_SIZE, PEAK_SIZE)
-    times = []
-    for _ in range(PEAK_REPEATS):
-        start = time.perf_counter()
-        torch.mm(a, b)
-        times.append(time.perf_counter() - start)
-    return {"flops_per_second": 2 * PEAK_SIZE**3 / min(times)}
+    return matrix_product_peak(lambda: torch.mm(a, b))
 
 
 def main() -> None:
@@ -107,7 +99,7 @@ def main() -> None:
         "ground": contender.ground,
         "prompt": contender.prompt,
         "save": contender.save,
-        "peak": matrix_product_peak,
+        "peak": peak,
         "memory": peak_memory,
     }
     with torch.inference_mode():

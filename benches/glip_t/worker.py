@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -69,9 +70,7 @@ class Worker:
 
 def serve(loaded: dict, handlers: dict[str, Callable[..., dict]]) -> None:
     """The far end, in a Python process: says what was loaded, then answers until stdin ends."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    # Whatever a library prints must not get between the answers.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    answers = take_stdout()
 
     def answer(content: dict) -> None:
         print(json.dumps(content), file=answers, flush=True)
@@ -83,6 +82,13 @@ def serve(loaded: dict, handlers: dict[str, Callable[..., dict]]) -> None:
             answer(handlers[request.pop("what")](**request))
         except Exception as error:  # noqa: BLE001, whatever it is, the near end reports it
             answer({"error": f"{type(error).__name__}: {error}"})
+
+
+def take_stdout() -> TextIO:
+    """The standard output for answers alone: whatever a library prints goes to the standard error from now on."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answers
 
 
 def peak_memory() -> dict:

@@ -19,17 +19,7 @@ import onnxruntime
 import torch
 
 from ..glip_t.machine import commit, description
-from ..glip_t.prepare import (
-    MODEL_SIZES,
-    PACKAGE,
-    PROGRAM_WORDS,
-    build_program,
-    export,
-    make,
-    random_checkpoint,
-    runtime_library,
-    write_vocabulary,
-)
+from ..glip_t.prepare import MODEL_SIZES, build_program, make_bundle, make_checkpoint, runtime_library
 from ..glip_t.worker import REPOSITORY
 from .contender import Task
 from .report import Row, markdown
@@ -112,26 +102,11 @@ class Model:
         self.size = MODEL_SIZES[size]
         self.folder = REPOSITORY / "target/gpu" / size
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.checkpoint = checkpoint or self._random_checkpoint()
-
-    def _random_checkpoint(self) -> Path:
-        path = self.folder / "model.pth"
-        make(path, [], lambda partial: random_checkpoint(self.size.config, partial))
-        return path
+        self.checkpoint = checkpoint or make_checkpoint(self.folder, self.size.config)
 
     def bundle(self, precision: str) -> Path:
-        config = self.size.config
-        vocabulary = self.folder / "vocab.txt"
-        make(vocabulary, [PROGRAM_WORDS], lambda partial: write_vocabulary(config.text.vocab_size, partial))
-        bundle = self.folder / precision
-        inputs = [self.checkpoint, vocabulary, *PACKAGE.glob("*.py"), *(PACKAGE / "export").glob("*.py")]
         choices = ("--precision", precision, "--device", "gpu")
-        make(
-            self.folder / f"{precision}.exported",
-            inputs,
-            lambda partial: export(self.checkpoint, config, vocabulary, bundle, partial, choices),
-        )
-        return bundle
+        return make_bundle(self.folder / precision, self.checkpoint, self.size.config, *choices)
 
 
 class Benchmark:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+
+from ..glip_t.worker import take_stdout
 
 #: Token ids of a prompt; which ones they are does not change the time.
 FIRST_ID = 5
@@ -35,13 +35,12 @@ class Task:
     warm_up: int
 
     def options(self) -> list[str]:
-        return [json.dumps({field.name: str(getattr(self, field.name)) for field in fields(self)})]
+        return [json.dumps(asdict(self), default=str)]
 
     @classmethod
     def parse(cls, text: str) -> Task:
         values = json.loads(text)
-        kinds = {"int": int, "bool": lambda value: value == "True", "Path": Path, "str": str}
-        return cls(**{field.name: kinds[field.type](values[field.name]) for field in fields(cls)})
+        return cls(**values | {name: Path(values[name]) for name in ("checkpoint", "bundle")})
 
     @property
     def device_index(self) -> int:
@@ -60,9 +59,7 @@ def main(prepare: Callable[[Task], Callable[[], None]]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", help="a Task as JSON")
     task = Task.parse(parser.parse_args().task)
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    # Whatever a library prints must not get into the answer.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    answers = take_stdout()
     run = prepare(task)
     for _ in range(task.warm_up):
         run()
