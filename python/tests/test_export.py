@@ -13,7 +13,7 @@ from test_checkpoint import TINY
 from glip_torch.checkpoint import save_checkpoint
 from glip_torch.config import GLIPConfig
 from glip_torch.export import __main__ as command
-from glip_torch.export import check
+from glip_torch.export import check, image_encoder
 from glip_torch.model import GLIP
 from glip_torch.tokenizer import SPECIAL_TOKENS
 
@@ -117,6 +117,16 @@ def test_no_size_is_copied_to_a_gpu(files):
             else:
                 assert not sizes.intersection(inputs), f"{name}: {node.name} takes a size"
         assert sizes or name == "text_encoder"
+
+
+@pytest.mark.parametrize("piece", [1, 5000])
+def test_many_small_pieces_give_the_same(monkeypatch, piece):
+    graph = next(graph for graph in command.build_graphs(GLIP(TINY).eval()) if graph.name == "image_encoder")
+    whole = graph.to_onnx().SerializeToString()
+    monkeypatch.setattr(image_encoder, "PIECE", piece)
+    exported = graph.to_onnx()
+    assert exported.SerializeToString() != whole
+    assert check.worst_error(exported, graph) < check.TOLERANCE["fp32"]
 
 
 def test_int8_stores_bytes_with_a_scale_for_each_output(files):

@@ -67,8 +67,7 @@ def _swin(w: GraphWriter, swin: Swin, pixels: str) -> list[tuple[str, Grid]]:
     outputs = []
     for index, stage in enumerate(swin.stages):
         with w.scope(f"stage_{index + 1}"):
-            # Sides are multiples of the last stage's stride, so a stage has 4, 16, ... times as many tokens.
-            tokens = _blocks(w, stage, tokens, grid, pieces=4 ** (len(swin.stages) - 1 - index))
+            tokens = _blocks(w, stage, tokens, grid, halvings=len(swin.stages) - 1 - index)
             if index > 0:
                 outputs.append((w.layer_norm(tokens, swin.norms[index - 1]), grid))
             if stage.downsample is not None:
@@ -106,16 +105,18 @@ def _windows(w: GraphWriter, grid: Grid, size: int, shift: int, channels: int) -
     if not w.in_pieces:
         return Windows(w.reshape(into, 1, -1), back, mask and w.op("Unsqueeze", mask, w.ints(0)))
 
-    # Windows of nothing but padding make the last piece as long as the others.
+    # As few pieces as can be, of one length: windows of nothing but padding are added for that.
     area = size * size
-    length = max(1, PIECE // (area * channels))
-    missing = w.op("Mod", w.op("Neg", w.product(grid.batch, *counts)), w.ints(length))
+    windows = w.product(grid.batch, *counts)
+    pieces = w.ratio(windows, w.ints(max(1, PIECE // (area * channels))))
+    length = w.ratio(windows, pieces)
+    missing = w.op("Sub", w.op("Mul", pieces, length), windows)
     padding = w.op("Expand", grid.all_tokens, w.shape(area, missing))
-    into = w.reshape(w.op("Concat", into, padding, axis=1), area, -1, length)
-    into = w.reshape(w.transpose(into, 1, 0, 2), -1, area * length)
+    into = w.reshape(w.op("Concat", into, padding, axis=1), area, pieces, length)
+    into = w.reshape(w.transpose(into, 1, 0, 2), pieces, -1)
     if mask is not None:
         padding = w.op("Expand", w.scalar(0.0), w.shape(missing, 1, area, area))
-        mask = w.reshape(w.op("Concat", mask, padding, axis=0), -1, length, 1, area, area)
+        mask = w.reshape(w.op("Concat", mask, padding, axis=0), pieces, length, 1, area, area)
     return Windows(into, back, mask)
 
 
@@ -183,11 +184,14 @@ def _shift_mask(w: GraphWriter, batch: str, counts: list[str], size: int, shift:
     return w.reshape(mask, -1, 1, size * size, size * size)
 
 
-def _blocks(w: GraphWriter, stage: SwinStage, tokens: str, grid: Grid, pieces: int) -> str:
+def _blocks(w: GraphWriter, stage: SwinStage, tokens: str, grid: Grid, halvings: int) -> str:
+    """`halvings` is how many times the sides will be halved yet."""
+    channels = stage.blocks[0].mlp.fc1.in_features
     windows = {}
     for shift in sorted({block.shift for block in stage.blocks}):
         with w.scope(f"windows_{shift}"):
-            windows[shift] = _windows(w, grid, stage.window, shift, stage.blocks[0].norm1.weight.numel())
+            windows[shift] = _windows(w, grid, stage.window, shift, channels)
+    pieces = _pieces_of_tokens(w, grid, channels, halvings)
     for index, block in enumerate(stage.blocks):
         with w.scope(f"block_{index + 1}"):
             with w.scope("attention"):
@@ -198,14 +202,23 @@ def _blocks(w: GraphWriter, stage: SwinStage, tokens: str, grid: Grid, pieces: i
     return tokens
 
 
-def _mlp(w: GraphWriter, block: SwinBlock, tokens: str, pieces: int) -> str:
+def _pieces_of_tokens(w: GraphWriter, grid: Grid, channels: int, halvings: int) -> str:
+    """Into how many pieces the tokens go: a power of 4, since sides that can be halved make it one that divides them."""
+    pieces = w.ints(1)
+    for halving in range(halvings if w.in_pieces else 0):
+        large = w.op("Greater", grid.all_tokens, w.ints(4**halving * PIECE // channels))
+        pieces = w.op("Where", large, w.ints(4 ** (halving + 1)), pieces)
+    return pieces
+
+
+def _mlp(w: GraphWriter, block: SwinBlock, tokens: str, pieces: str) -> str:
     def body(piece: str) -> str:
         inner = w.layer_norm(piece, block.norm2)
         inner = w.gelu(w.linear(inner, block.mlp.fc1.weight, block.mlp.fc1.bias))
         return w.op("Add", piece, w.linear(inner, block.mlp.fc2.weight, block.mlp.fc2.bias))
 
     channels = block.mlp.fc1.in_features
-    cut = w.reshape(tokens, pieces if w.in_pieces else 1, -1, channels)
+    cut = w.reshape(tokens, pieces, -1, channels)
     return w.reshape(w.over_pieces(body, (cut, w.dtype)), -1, channels)
 
 

@@ -184,6 +184,10 @@ class GraphWriter:
             product = self.op("Mul", product, size)
         return product
 
+    def ratio(self, size: str, divisor: str) -> str:
+        """How many of the divisor cover the size."""
+        return self.op("Div", self.op("Sub", self.op("Add", size, divisor), self.ints(1)), divisor)
+
     def shape(self, *sizes: int | str) -> str:
         """Numbers and sizes as one shape."""
         if all(isinstance(size, int) for size in sizes):
