@@ -4,6 +4,9 @@
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
+#[path = "common/picture.rs"]
+mod picture;
+
 use std::{hint::black_box, ops::Range};
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -12,8 +15,9 @@ use glip::{
     Result, TokenizedPhrase,
     postprocess::{AnchorOptions, BoxCoder, PostprocessOptions, Postprocessor},
 };
-use image::{DynamicImage, RgbImage};
+use image::DynamicImage;
 use ndarray::{Array2, Array3};
+use picture::picture;
 
 fn benchmarks(criterion: &mut Criterion) {
     for result in [preprocess(criterion), postprocess(criterion)] {
@@ -29,14 +33,14 @@ fn preprocess(criterion: &mut Criterion) -> Result<()> {
     let preprocessor = Preprocessor::new(PreprocessOptions::default())?;
     let mut group = criterion.benchmark_group("preprocess");
     group.sample_size(30);
-    let photo = DynamicImage::from(picture(4000, 3000));
+    let photo = DynamicImage::from(picture(4000, 3000, 0));
     let images = [
         ("12 MP, rgb8", photo.clone()),
         ("12 MP, rgba8", photo.to_rgba8().into()),
         ("12 MP, luma8", photo.to_luma8().into()),
         ("12 MP, rgb16", photo.to_rgb16().into()),
         ("12 MP, rgb32f", photo.to_rgb32f().into()),
-        ("0.3 MP, rgb8", picture(640, 480).into()),
+        ("0.3 MP, rgb8", picture(640, 480, 0).into()),
     ];
     for (name, image) in &images {
         group.bench_function(*name, |bencher| {
@@ -101,13 +105,6 @@ fn postprocess(criterion: &mut Criterion) -> Result<()> {
     }
     group.finish();
     Ok(())
-}
-
-/// A picture in which every pixel differs from its neighbours.
-fn picture(width: u32, height: u32) -> RgbImage {
-    RgbImage::from_fn(width, height, |x, y| {
-        image::Rgb([(x * 7) as u8, (y * 11) as u8, (x ^ y) as u8])
-    })
 }
 
 const TOKENS: usize = 256;

@@ -6,12 +6,14 @@
 
 #[path = "../examples/common/mod.rs"]
 mod common;
+#[path = "common/picture.rs"]
+mod picture;
 
 use std::{env, hint::black_box, path::Path};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use glip::{Detector, Prompt};
-use image::{Rgb, RgbImage};
+use picture::picture;
 
 fn benchmarks(criterion: &mut Criterion) {
     if let Err(error) = stages(criterion) {
@@ -26,7 +28,7 @@ fn stages(criterion: &mut Criterion) -> common::Result<()> {
     let mut group = criterion.benchmark_group(&model.manifest().name);
     group.sample_size(20);
     let detector = Detector::builder().bundle(model).build()?;
-    let picture = picture();
+    let picture = picture(640, 480, 0);
     let prompt = Prompt::from("red circle . blue square . green triangle");
 
     group.bench_function("preprocess", |bencher| {
@@ -73,13 +75,6 @@ fn stages(criterion: &mut Criterion) -> common::Result<()> {
     });
     group.finish();
     Ok(())
-}
-
-/// A picture of 640 x 480 pixels in which every one differs from its neighbours.
-fn picture() -> RgbImage {
-    RgbImage::from_fn(640, 480, |x, y| {
-        Rgb([(x * 7) as u8, (y * 11) as u8, (x ^ y) as u8])
-    })
 }
 
 criterion_group!(pipeline, benchmarks);

@@ -9,6 +9,8 @@ mod timed;
 
 #[path = "../../examples/common/mod.rs"]
 mod common;
+#[path = "../common/picture.rs"]
+mod picture;
 
 use std::{
     collections::HashSet,

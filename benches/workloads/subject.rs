@@ -1,9 +1,9 @@
 //! What the workloads run on: pictures of the network's own size, prompts of a given length.
 
-use glip::{Detector, Error, ImageSize, Prompt, Tokenizer};
-use image::{Rgb, RgbImage};
+use glip::{Detector, Error, Prompt, Tokenizer};
+use image::RgbImage;
 
-use crate::{arguments::Arguments, common::Result};
+use crate::{arguments::Arguments, common::Result, picture::picture};
 
 /// As many names as LVIS has.
 const VOCABULARY: usize = 1203;
@@ -44,7 +44,7 @@ impl Subject {
         let words = THINGS.into_iter().chain(QUALITIES);
         Ok(Self {
             pictures: (0..arguments.batch.max(1))
-                .map(|seed| picture(arguments.size, seed as u32))
+                .map(|seed| picture(padded.width, padded.height, seed as u32))
                 .collect(),
             prompt: prompt_of(arguments.tokens, words.clone(), tokenizer)?,
             second_prompt: prompt_of(arguments.tokens, words.rev(), tokenizer)?,
@@ -70,14 +70,6 @@ impl Subject {
         let chunks = Prompt::categories(&self.vocabulary).chunks(self.detector.tokenizer())?;
         Ok(chunks.into_iter().next().ok_or(Error::EmptyPrompt)?)
     }
-}
-
-/// A picture in which neighbours differ, and so do pictures.
-fn picture(size: ImageSize, seed: u32) -> RgbImage {
-    RgbImage::from_fn(size.width, size.height, |x, y| {
-        let (x, y) = (x + 37 * seed, y + 11 * seed);
-        Rgb([(x / 3) as u8, (y * 2) as u8, (x ^ y) as u8])
-    })
 }
 
 /// A list of phrases of exactly this many tokens, whatever the tokenizer makes of words.

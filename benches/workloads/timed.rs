@@ -96,8 +96,7 @@ fn components(subject: &Subject, times: &mut Times) -> Result<()> {
     times.time("postprocess", || {
         detector.postprocessor().run(&output, phrases, geometries)
     })?;
-    times.time("whole", || detector.ground_batch(pictures, prompt))?;
-    Ok(())
+    ground(subject, times)
 }
 
 fn ground(subject: &Subject, times: &mut Times) -> Result<()> {

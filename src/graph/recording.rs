@@ -144,7 +144,7 @@ impl Recording {
     }
 }
 
-/// An input at its fixed place, and on the host the place that it comes from.
+/// An input at its fixed place, and on the host the place that it comes from once it did.
 struct Buffer {
     bound: DynTensor,
     host: Option<DynTensor>,
@@ -152,17 +152,13 @@ struct Buffer {
 
 impl Buffer {
     fn new(input: &Input<'_>, allocator: &Allocator) -> ort::Result<Self> {
-        let empty = |allocator: &Allocator| match input {
+        let bound = match input {
             Input::Integers(_) => empty::<i64>(allocator, input.shape()),
             _ => empty::<f32>(allocator, input.shape()),
         };
-        let host = match input {
-            Input::Tensor(Tensor::Runtime(_)) => None,
-            _ => Some(empty(&Allocator::default())?),
-        };
         Ok(Self {
-            bound: empty(allocator)?,
-            host,
+            bound: bound?,
+            host: None,
         })
     }
 

@@ -56,26 +56,6 @@ impl OnnxGraph {
         })
     }
 
-    fn run_values(&self, inputs: &[Input<'_>]) -> Result<Vec<Tensor>> {
-        let mut locked = self.sessions.lock();
-        let OpenSession {
-            session,
-            recordings,
-        } = &mut *locked;
-        let outputs = match (&self.memory, recordings) {
-            (Some(memory), Some(recordings)) => {
-                let recording = self.runtime.recording();
-                return recordings.run(session, self.signature, inputs, memory, recording);
-            }
-            (Some(memory), None) => {
-                let _none_is_recorded = self.runtime.recording().read();
-                binding::run(session, self.signature, inputs, memory)
-            }
-            (None, _) => self.run_on_host(session, inputs),
-        };
-        outputs.map_err(|source| not_run(self.signature.graph, source))
-    }
-
     fn run_on_host(&self, session: &mut Session, inputs: &[Input<'_>]) -> ort::Result<Vec<Tensor>> {
         let named = self.signature.inputs.iter().zip(inputs);
         let inputs = named
@@ -120,7 +100,23 @@ impl Graph for OnnxGraph {
     }
 
     fn run(&self, inputs: &[Input<'_>]) -> Result<Vec<Tensor>> {
-        self.run_values(inputs)
+        let mut locked = self.sessions.lock();
+        let OpenSession {
+            session,
+            recordings,
+        } = &mut *locked;
+        let outputs = match (&self.memory, recordings) {
+            (Some(memory), Some(recordings)) => {
+                let recording = self.runtime.recording();
+                return recordings.run(session, self.signature, inputs, memory, recording);
+            }
+            (Some(memory), None) => {
+                let _none_is_recorded = self.runtime.recording().read();
+                binding::run(session, self.signature, inputs, memory)
+            }
+            (None, _) => self.run_on_host(session, inputs),
+        };
+        outputs.map_err(|source| not_run(self.signature.graph, source))
     }
 }
 

@@ -147,8 +147,9 @@ impl PreprocessOptions {
 /// Turns images into the network's input, as the official evaluation does.
 ///
 /// The image is resized (bilinear with antialiasing on 8-bit RGB, equal to Pillow's to the last
-/// bit), put into the model's channel order, normalised, and padded with zeros on the right and at
-/// the bottom. All of that happens a row at a time: beside the image and the input, a few rows are
+/// bit; but Pillow 13 takes the columns first if it reduces an image more than twice as tall as
+/// wide, and levels can differ by one there), put into the model's channel order, normalised, and
+/// padded with zeros on the right and at the bottom. All of that happens a row at a time: beside the image and the input, a few rows are
 /// held, whatever the image's size and pixel type.
 ///
 /// ```

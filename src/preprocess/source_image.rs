@@ -32,7 +32,7 @@ pub struct SourceImage<'a> {
 enum Pixels<'a> {
     /// Rows from the top, three bytes a pixel.
     Rgb(&'a [u8]),
-    /// Anything else.
+    /// Anything but 8-bit RGB.
     Other(&'a DynamicImage),
 }
 
@@ -95,7 +95,6 @@ fn read_row(image: &DynamicImage, y: usize, row: &mut [u8]) {
     match image {
         DynamicImage::ImageLuma8(image) => convert_row::<1, _>(image, y, row, |level| level),
         DynamicImage::ImageLumaA8(image) => convert_row::<2, _>(image, y, row, |level| level),
-        DynamicImage::ImageRgb8(image) => convert_row::<3, _>(image, y, row, |level| level),
         DynamicImage::ImageRgba8(image) => convert_row::<4, _>(image, y, row, |level| level),
         DynamicImage::ImageLuma16(image) => convert_row::<1, _>(image, y, row, from_16_bits),
         DynamicImage::ImageLumaA16(image) => convert_row::<2, _>(image, y, row, from_16_bits),

@@ -1,8 +1,9 @@
 //! The passes with AVX2.
 //!
-//! The row pass takes four pixels of a window at a time. The processor's fast product takes 16 bits: a level and half of a weight. Weights are split into
-//! their upper and lower 11 bits, multiplied and added apart, and put together at the end. No bit is
-//! lost on the way, so the result is that of [`add_pixels`](super::add_pixels).
+//! The row pass takes four pixels of a window at a time. The processor's fast product takes 16 bits:
+//! a level and half of a weight. Weights are split into their upper and lower 11 bits, multiplied and
+//! added apart, and put together at the end. No bit is lost on the way, so the result is that of
+//! [`add_pixels`](super::add_pixels).
 
 use std::arch::x86_64::{
     __m128i, __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_packs_epi32, _mm_packus_epi16,
