@@ -58,6 +58,9 @@ def parse_arguments() -> argparse.Namespace:
         "--processes", type=int, default=os.cpu_count(), help="data-parallel processes (default: CPU cores)"
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--no-fusion", action="store_true", help="words and image meet in the head only, as in GLIP-T (A)"
+    )
     parser.add_argument("--save-minutes", type=float, default=4.0, help="time between checkpoints")
     return parser.parse_args()
 
@@ -97,7 +100,13 @@ class Trainer:
         self.tokenizer = build_tokenizer(vocabulary)
         # Every process draws the same weights.
         torch.manual_seed(arguments.seed)
-        self.model = GLIP(replace(NANO, text=replace(NANO.text, vocab_size=len(vocabulary))))
+        self.model = GLIP(
+            replace(
+                NANO,
+                text=replace(NANO.text, vocab_size=len(vocabulary)),
+                fusion=None if arguments.no_fusion else NANO.fusion,
+            )
+        )
         initialise(self.model)
         self.model.train()
         self.probes = AttributeProbes(NANO.channels, stages=1 + NANO.tower_layers)
@@ -238,8 +247,9 @@ def initialise(model: GLIP) -> None:
     # listening: BERT's layers keep their small weights, word embeddings outweigh positions, what the image adds is faint.
     nn.init.normal_(model.text_encoder.bert.embeddings.word_embeddings.weight, std=0.05)
     for layer in model.tower.layers:
-        nn.init.constant_(layer.fusion.gamma_v, 0.1)
-        nn.init.constant_(layer.fusion.gamma_l, 0.1)
+        if layer.fusion is not None:
+            nn.init.constant_(layer.fusion.gamma_v, 0.1)
+            nn.init.constant_(layer.fusion.gamma_l, 0.1)
     # The tower has no residuals: it starts as nearly the identity (own cell, both signs), and so do the pyramid's outputs, or
     # a random network would forget the colours on the way.
     for layer in model.tower.layers:
