@@ -5,6 +5,7 @@ The architecture is not stored in a checkpoint; it is read off the tensors' name
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -89,6 +90,20 @@ def save_checkpoint(model: GLIP, path: str | os.PathLike) -> None:
     partial = path.with_name(path.name + ".partial")
     torch.save({"model": {f"module.{name}": tensor for name, tensor in state.items()}}, partial)
     partial.replace(path)
+
+
+def fingerprint(model: GLIP) -> str:
+    """What identifies a model's weights, whatever file they are in: a SHA-256 in hexadecimal.
+
+    Over all tensors by name: the name, the shape, and the values as float32. A learned prompt names its model by it, and so
+    does a bundle, which may store the weights in another precision.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().cpu().numpy().astype("<f4").tobytes())
+    return digest.hexdigest()
 
 
 def read_state(path: str | os.PathLike) -> dict[str, Tensor]:

@@ -43,6 +43,8 @@ class OnnxGLIP:
         return self._run("image_encoder", pixels)
 
     def text_encoder(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        if "text_encoder" not in self._sessions:
+            raise ValueError("the bundle has no text encoder: export it without --without-text-encoder to ask it words")
         hidden, embedded = self._run("text_encoder", input_ids, attention_mask)
         return hidden, embedded
 

@@ -1,9 +1,18 @@
+import hashlib
+import struct
 from pathlib import Path
 
 import pytest
 import torch
 
-from glip_torch.checkpoint import CheckpointError, infer_config, load_checkpoint, read_state, save_checkpoint
+from glip_torch.checkpoint import (
+    CheckpointError,
+    fingerprint,
+    infer_config,
+    load_checkpoint,
+    read_state,
+    save_checkpoint,
+)
 from glip_torch.config import GLIP_L, GLIP_T, GLIP_T_A, FusionConfig, GLIPConfig, SwinConfig, TextConfig
 from glip_torch.model import GLIP
 
@@ -39,6 +48,25 @@ def test_written_checkpoints_read_the_same(tmp_path):
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.pth"]
+
+
+def test_a_fingerprint_is_the_hash_of_names_shapes_and_values_by_name():
+    model = GLIP(TINY)
+    digest = hashlib.sha256()
+    for name in sorted(model.state_dict()):
+        values = model.state_dict()[name].flatten().tolist()
+        shape = ", ".join(str(side) for side in model.state_dict()[name].shape)
+        shape = f"({shape},)" if model.state_dict()[name].ndim == 1 else f"({shape})"
+        digest.update(f"{name}{shape}".encode() + struct.pack(f"<{len(values)}f", *values))
+    assert fingerprint(model) == digest.hexdigest()
+
+
+def test_a_fingerprint_tells_apart_weights_that_differ_in_one_value():
+    model = GLIP(TINY)
+    before = fingerprint(model)
+    with torch.no_grad():
+        model.head.bias_lang[3] += 1e-6
+    assert fingerprint(model) != before
 
 
 @pytest.mark.parametrize("config", [GLIP_T_A, GLIP_T, GLIP_L], ids=lambda config: config.variant)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_checkpoint import TINY
 
-from glip_torch.checkpoint import save_checkpoint
+from glip_torch.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from glip_torch.config import GLIPConfig
 from glip_torch.export import __main__ as command
 from glip_torch.export import check, image_encoder
@@ -51,7 +51,8 @@ def test_a_bundle_is_complete_and_says_what_it_is(files):
     assert manifest["image"]["resize"] == {"short_side": 64, "long_side": 96}
     assert manifest["postprocess"]["score_threshold"] == 0.4
     assert manifest["anchors"]["sizes"] == list(TINY.anchor_sizes)
-    assert manifest["source"] == {"weights": "tiny.pth", "licence": "MIT"}
+    weights = fingerprint(load_checkpoint(files / "tiny.pth"))
+    assert manifest["source"] == {"weights": "tiny.pth", "licence": "MIT", "fingerprint": weights}
     for entry in manifest["graphs"].values():
         model = onnx.load(bundle / entry["file"])
         assert [opset.version for opset in model.opset_import if opset.domain == ""] == [22]
@@ -151,6 +152,15 @@ def test_without_fusion_the_tower_moves_into_the_image_encoder(files):
     assert not (files / "bundle" / "fusion.onnx").exists()
     graph = onnx.load(files / "bundle" / "image_encoder.onnx").graph
     assert sum(node.op_type == "DeformConv" for node in graph.node) == 13 * TINY.tower_layers
+
+
+def test_the_text_encoder_can_be_left_out(files):
+    assert run(files, "--without-text-encoder") == 0
+    manifest = json.loads((files / "bundle" / "glip.json").read_text())
+    assert manifest["graphs"]["text_encoder"] is None
+    expected = ["fusion.onnx", "head.onnx", "image_encoder.onnx", "tokenizer.json"]
+    assert sorted(manifest["files"]) == expected
+    assert sorted(path.name for path in (files / "bundle").iterdir()) == sorted([*expected, "glip.json"])
 
 
 def test_a_failed_export_leaves_nothing(files, monkeypatch, capsys):

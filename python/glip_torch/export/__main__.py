@@ -23,7 +23,7 @@ def export_bundle(
 ) -> dict[str, float]:
     """Writes the bundle, or nothing. Returns each graph's worst error against PyTorch in float32."""
     check_options(model, tokenizer, options)
-    graphs = build_graphs(model)
+    graphs = [graph for graph in build_graphs(model) if options.text_encoder or graph.name != "text_encoder"]
     errors = {}
     with atomic_folder(target, overwrite) as folder, tqdm(total=2 * len(graphs), unit="step") as progress:
         for graph in graphs:
@@ -36,7 +36,7 @@ def export_bundle(
             progress.update()
         _judge(errors, options.precision)
         tokenizer.save(str(folder / "tokenizer.json"))
-        write_manifest(folder, manifest(model.config, options, graphs, folder))
+        write_manifest(folder, manifest(model, options, graphs, folder))
     return errors
 
 
@@ -98,6 +98,9 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--source", default=None, help="where the weights came from (default: the checkpoint's name)")
     parser.add_argument("--licence", default=defaults.licence, help="the weights' licence")
+    parser.add_argument(
+        "--without-text-encoder", action="store_true", help="leave it out: the bundle then takes learned prompts only"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     return parser.parse_args(arguments)
 
@@ -114,6 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
         score_threshold=args.score_threshold,
         weights=args.source or args.checkpoint.name,
         licence=args.licence,
+        text_encoder=not args.without_text_encoder,
     )
     try:
         model = load_checkpoint(args.checkpoint, args.text_heads)

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..config import STRIDES, GLIPConfig
+from ..checkpoint import fingerprint
+from ..config import STRIDES
+from ..model import GLIP
 from ..postprocess import CENTRE_WEIGHT, MAX_LOG_SCALE, SCALE_WEIGHT, PostprocessOptions
 from ..preprocess import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
 from .graphs import Graph
@@ -38,10 +40,13 @@ class BundleOptions:
     score_threshold: float = 0.5
     weights: str = "unknown"
     licence: str = "unknown"
+    #: Without it, the bundle takes learned prompts only.
+    text_encoder: bool = True
 
 
-def manifest(config: GLIPConfig, options: BundleOptions, graphs: list[Graph], folder: Path) -> dict:
+def manifest(model: GLIP, options: BundleOptions, graphs: list[Graph], folder: Path) -> dict:
     """The manifest of the files in `folder`."""
+    config = model.config
     entries = {graph.name: _graph_entry(graph) for graph in graphs}
     return {
         "format_version": FORMAT_VERSION,
@@ -68,7 +73,7 @@ def manifest(config: GLIPConfig, options: BundleOptions, graphs: list[Graph], fo
         "postprocess": asdict(PostprocessOptions()) | {"score_threshold": options.score_threshold},
         "graphs": {name: entries.get(name) for name in ("image_encoder", "text_encoder", "fusion", "head")},
         "files": {path.name: _file_entry(path) for path in sorted(folder.iterdir())},
-        "source": {"weights": options.weights, "licence": options.licence},
+        "source": {"weights": options.weights, "licence": options.licence, "fingerprint": fingerprint(model)},
     }
 
 
