@@ -29,7 +29,7 @@ def small_scenes(monkeypatch):
 
 def trainer(out, steps):
     out.mkdir(exist_ok=True)
-    options = {"steps": steps, "minutes": None, "processes": 1, "seed": 3, "save_minutes": 60}
+    options = {"steps": steps, "minutes": None, "processes": 1, "seed": 3, "no_fusion": False, "save_minutes": 60}
     return train.Trainer(argparse.Namespace(out=out, **options), rank=0)
 
 
