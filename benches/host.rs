@@ -116,11 +116,11 @@ fn phrases(count: usize) -> Vec<TokenizedPhrase> {
     };
     let phrase = |index| TokenizedPhrase {
         phrase: Phrase {
-            text: format!("phrase {index}"),
+            label: format!("phrase {index}"),
             index,
-            span: 0..1,
+            spans: vec![0..1],
         },
-        tokens: slot(index),
+        tokens: slot(index).collect(),
     };
     (0..count).map(phrase).collect()
 }
@@ -144,9 +144,10 @@ fn head_output(background: f32, places: usize) -> HeadOutput {
     for level in &output.level_sizes {
         for place in 0..places {
             let anchor = begin + place * 7919 % level.cells();
-            let tokens = phrases[place * 31 % phrases.len()].tokens.clone();
-            let mut logits = output.logits.slice_mut(ndarray::s![0, anchor, tokens]);
-            logits.fill(noise() - 1.0);
+            let logit = noise() - 1.0;
+            for &token in &phrases[place * 31 % phrases.len()].tokens {
+                output.logits[[0, anchor, token]] = logit;
+            }
         }
         begin += level.cells();
     }

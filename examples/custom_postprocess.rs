@@ -31,11 +31,12 @@ fn run() -> Result<()> {
     let query = detector.encode_prompt(&Prompt::categories([phrase]))?;
 
     // Up to here the detector's own way; from here on ours.
-    let fused = detector.fusion().run(scene.pyramid(), query.text())?;
+    let prompt = &query.prompts()[0];
+    let fused = detector.fusion().run(scene.pyramid(), prompt.text())?;
     let raw = detector.head().run(&fused)?;
     let anchors = Anchors::new(&detector.manifest().anchors, &raw.level_sizes)?;
     let geometry = scene.geometry();
-    let map = score_map(&raw, &query.tokens().phrases()[0], &anchors, &geometry)?;
+    let map = score_map(&raw, &prompt.phrases()[0], &anchors, &geometry)?;
     let best = map.iter().copied().fold(0.0, f32::max);
     println!("the best score for {phrase:?} is {best:.2}");
 

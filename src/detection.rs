@@ -122,12 +122,16 @@ impl TryFrom<[f32; 4]> for BBox {
 /// A phrase found in an image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
-    /// The phrase, as it stands in the prompt's text.
+    /// What it is called: the category's label as it was given, or the phrase as it stands in a
+    /// caption.
     pub phrase: String,
-    /// Its place among the phrases that were asked for.
+    /// Its place among the phrases or categories that were asked for.
     pub phrase_index: usize,
     /// How sure the model is, from 0 to 1: the square root of phrase score times centerness.
     pub score: f32,
+    /// How well the phrase fits, before the box's centerness comes in, from 0 to 1. The centerness is
+    /// `score * score / phrase_score`.
+    pub phrase_score: f32,
     /// Where it is, in pixels of the original image.
     pub bbox: BBox,
 }
@@ -140,8 +144,14 @@ pub struct Detection {
 /// use glip::{BBox, Detection, Detections};
 ///
 /// let bbox = BBox::new(1.0, 2.0, 3.0, 4.0)?;
-/// let cat = Detection { phrase: "a cat".into(), phrase_index: 0, score: 0.75, bbox };
-/// let dog = Detection { phrase: "a dog".into(), phrase_index: 1, score: 0.5, bbox };
+/// let cat = Detection {
+///     phrase: "a cat".into(),
+///     phrase_index: 0,
+///     score: 0.75,
+///     phrase_score: 0.875,
+///     bbox,
+/// };
+/// let dog = Detection { phrase: "a dog".into(), phrase_index: 1, score: 0.5, ..cat.clone() };
 /// let found = Detections::from_iter([dog, cat]);
 ///
 /// for detection in &found {
@@ -150,7 +160,7 @@ pub struct Detection {
 /// let sure = found.with_min_score(0.6);
 /// assert_eq!(
 ///     serde_json::to_string(&sure)?,
-///     r#"[{"phrase":"a cat","phrase_index":0,"score":0.75,"bbox":[1.0,2.0,3.0,4.0]}]"#
+///     r#"[{"phrase":"a cat","phrase_index":0,"score":0.75,"phrase_score":0.875,"bbox":[1.0,2.0,3.0,4.0]}]"#
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -260,6 +270,7 @@ mod tests {
             phrase: format!("phrase {phrase_index}"),
             phrase_index,
             score,
+            phrase_score: score,
             bbox,
         }
     }

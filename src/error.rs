@@ -287,6 +287,82 @@ pub enum Error {
         /// The phrase's index in the prompt.
         index: usize,
     },
+    /// A synonym of a category is empty, or nothing is left of it after cleaning.
+    #[error("synonym {synonym} of category {label:?} is empty: remove it or put words into it")]
+    EmptySynonym {
+        /// The category's label.
+        label: String,
+        /// The synonym's place among its synonyms.
+        synonym: usize,
+    },
+    /// Two categories have the same label, so that their detections could not be told apart.
+    #[error(
+        "categories {first} and {second} are both labelled {label:?}: \
+         remove one, or give it another label with Category::labelled"
+    )]
+    DuplicateLabel {
+        /// The label.
+        label: String,
+        /// The index of the first category with it.
+        first: usize,
+        /// The index of the second.
+        second: usize,
+    },
+    /// A category's context and its name are not different words.
+    #[error(
+        "the context of category {label:?} runs into its name, which reads {words:?}: \
+         end a prefix and begin a suffix with a space"
+    )]
+    ContextOverlap {
+        /// The category's label.
+        label: String,
+        /// The words that context and name make together.
+        words: String,
+    },
+    /// A file of categories cannot be read, or is not of the form it should have.
+    #[error(
+        "cannot read categories from {path}: {reason}; expected a list of names, or of objects with \
+         `name` and, as far as wanted, `prefix`, `suffix`, `label` and `synonyms`"
+    )]
+    PromptFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and in which entry.
+        reason: String,
+    },
+    /// A file is not a usable learned prompt.
+    #[error(
+        "{path} is not a usable learned prompt: {reason}; \
+         write it again with python -m glip_torch.tune --method prompt"
+    )]
+    LearnedPrompt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A learned prompt belongs to another model.
+    #[error(
+        "the learned prompt {text:?} belongs to the model with fingerprint {expected}, \
+         this is {model} with {}: learn it again for this model, or use the bundle it was made for",
+        found.as_deref().unwrap_or("none (export the bundle again to give it one)")
+    )]
+    LearnedPromptModel {
+        /// The prompt's text.
+        text: String,
+        /// The fingerprint of its model.
+        expected: String,
+        /// The name of the model in use.
+        model: String,
+        /// The fingerprint of the model in use, if its bundle has one.
+        found: Option<String>,
+    },
+    /// A text cannot be encoded by a model that was exported without its text encoder.
+    #[error(
+        "this bundle has no text encoder and takes learned prompts alone (Prompt::learned): \
+         export it without --without-text-encoder to ground words"
+    )]
+    NoTextEncoder,
     /// A phrase does not occur in its caption, or less often than it was given.
     #[error(
         "phrase {phrase:?} stands {occurrences} times as whole words in the caption {caption:?}, \
@@ -302,14 +378,16 @@ pub enum Error {
     },
     /// A span does not lie within its caption.
     #[error(
-        "span {span:?} is not within the caption's {length} bytes: \
-         spans are byte ranges, begin before end"
+        "span {span:?} is not within the caption's {length} {unit}: \
+         spans are ranges of {unit}, begin before end"
     )]
     SpanOutOfRange {
-        /// The span, in bytes.
+        /// The span.
         span: Range<usize>,
-        /// The caption's length in bytes.
+        /// The caption's length.
         length: usize,
+        /// What both count: `bytes` or `characters`.
+        unit: &'static str,
     },
     /// A span begins or ends inside a character.
     #[error(
@@ -333,7 +411,7 @@ pub enum Error {
     /// The prompt is longer than the model takes.
     #[error(
         "prompt has {tokens} tokens, the model takes {limit}: \
-         split it with Prompt::chunks, or shorten it if it is a caption"
+         make a list of names a Vocabulary, shorten a caption"
     )]
     PromptTooLong {
         /// The prompt's tokens, the special ones included.
@@ -375,12 +453,12 @@ pub enum Error {
     },
     /// A phrase's tokens are not tokens of the logits.
     #[error(
-        "a phrase has tokens {range:?}, the logits have {tokens}: \
+        "a phrase has tokens {found:?}, the logits have {tokens}: \
          use the phrases of the prompt that the graphs were run with"
     )]
     TokenRange {
         /// The phrase's tokens.
-        range: Range<usize>,
+        found: Vec<usize>,
         /// The tokens of the logits.
         tokens: usize,
     },
@@ -394,6 +472,16 @@ pub enum Error {
         index: usize,
         /// How many phrases there are.
         phrases: usize,
+    },
+
+    // ---- Calls ----
+    /// The callback of a call asked it to stop.
+    #[error("cancelled after {done} of {total} prompts")]
+    Cancelled {
+        /// The prompts that were done.
+        done: usize,
+        /// The prompts of the call.
+        total: usize,
     },
 
     // ---- Options ----

@@ -47,8 +47,11 @@
 //! # Prompts
 //!
 //! A string is a list of phrases between dots. [`Prompt::categories`] takes names as data sets spell
-//! them, [`Prompt::caption`] a sentence and the phrases in it. A detection's
-//! [`phrase_index`](Detection::phrase_index) is the place of its phrase in what was given.
+//! them, with synonyms and context; [`Vocabulary`] any number of them; [`Prompt::caption`] a sentence
+//! and the phrases in it; [`Prompt::learned`] what tuning on examples found. A detection's
+//! [`phrase`](Detection::phrase) is what was given, and its
+//! [`phrase_index`](Detection::phrase_index) the place in it. [`prompting`] says what works and what
+//! does not.
 //!
 //! # The parts
 //!
@@ -74,14 +77,15 @@
 //! - `load-dynamic` (default): loads ONNX Runtime when the program runs.
 //! - `nano` (default): embeds the small model.
 //! - `draw`: `draw_detections`, labelled boxes on an image.
+//! - `yaml`: categories from YAML files.
 //! - `download-binaries`: links a prebuilt ONNX Runtime that is fetched while building; turn
 //!   `load-dynamic` off with it.
 //! - `cuda`, `tensorrt`, `coreml`, `directml`, `openvino`: devices.
 //!
 //! # Limits
 //!
-//! A prompt has at most as many tokens as the model takes, 256 in every GLIP; [`Prompt::chunks`]
-//! splits a longer list. Padding is not masked, as in official GLIP, so images of different padded
+//! A prompt has at most as many tokens as the model takes, 256 in every GLIP; a longer list is a
+//! [`Vocabulary`]. Padding is not masked, as in official GLIP, so images of different padded
 //! sizes never share a batch.
 
 #[cfg(all(doctest, feature = "nano"))]
@@ -104,7 +108,10 @@ pub use bundle::{
     Bundle, FileSpec, GraphSpec, GraphSpecs, Manifest, SourceSpec, TensorSpec, TextSpec,
 };
 pub use detection::{BBox, Detection, Detections};
-pub use detector::{Detector, DetectorBuilder, ImageInput, PromptInput, Query, Scene};
+pub use detector::{
+    Detector, DetectorBuilder, EncodedPrompt, GroundOptions, ImageInput, Progress,
+    ProgressCallback, PromptInput, Query, Scene,
+};
 #[cfg(feature = "draw")]
 pub use draw::draw_detections;
 pub use error::{Error, Result};
@@ -117,7 +124,10 @@ pub use preprocess::{
     ChannelOrder, ImageGeometry, ImageSize, PixelBatch, PreprocessOptions, Preprocessor,
     ResizeRule, SourceImage,
 };
-pub use prompt::{Phrase, Prompt, TokenizedPhrase, TokenizedPrompt, Tokenizer};
+pub use prompt::{
+    Category, LearnedPrompt, Phrase, PhraseSpans, Prompt, TokenizedPhrase, TokenizedPrompt,
+    Tokenizer, Vocabulary, Wording,
+};
 pub use runtime::{
     ConvolutionSearch, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions,
 };

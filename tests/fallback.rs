@@ -73,7 +73,7 @@ fn with_the_cpu_allowed_one_warning_says_why_and_results_are_those_of_the_cpu() 
 
     let detector = result.unwrap();
     assert_eq!(detector.device(), Device::Cpu);
-    assert_eq!(detector.text_encoder().device(), Device::Cpu);
+    assert_eq!(detector.text_encoder().device(), Some(Device::Cpu));
     assert_eq!(detector.fusion().device(), Some(Device::Cpu));
     assert_eq!(detector.head().device(), Device::Cpu);
     let [(level, line)] = &lines[..] else {

@@ -51,8 +51,8 @@ fn token_ids_and_phrase_tokens_are_those_of_official() {
         assert_eq!(ids, expected.to_vec(), "{}", case.caption);
         assert_eq!(tokens.phrases().len(), case.positive_map.len());
         for found in tokens.phrases() {
-            let found_tokens: Vec<usize> = found.tokens.clone().collect();
-            assert_eq!(found_tokens, case.positive_map[&(found.phrase.index + 1)]);
+            let expected = &case.positive_map[&(found.phrase.index + 1)];
+            assert_eq!(&found.tokens, expected);
         }
     }
 }

@@ -75,7 +75,10 @@ fn query(detector: &Detector, prompt: &str) -> Query {
 
 fn answer(detector: &Detector, pyramid: &FeaturePyramid, prompt: &str) -> HeadOutput {
     let query = query(detector, prompt);
-    let fused = detector.fusion().run(pyramid, query.text()).unwrap();
+    let fused = detector
+        .fusion()
+        .run(pyramid, query.prompts()[0].text())
+        .unwrap();
     detector.head().run(&fused).unwrap()
 }
 

@@ -327,7 +327,9 @@ fn load_graph(graph: &str, bundle: &Bundle, options: &SessionOptions) -> Result<
     let runtime = Runtime::load()?;
     Ok(match graph {
         "image_encoder" => ImageEncoder::load(&runtime, bundle, options)?.device(),
-        "text_encoder" => TextEncoder::load(&runtime, bundle, options)?.device(),
+        "text_encoder" => TextEncoder::load(&runtime, bundle, options)?
+            .device()
+            .unwrap(),
         "fusion" => Fusion::load(&runtime, bundle, options)?.device().unwrap(),
         "head" => GroundingHead::load(&runtime, bundle, options)?.device(),
         _ => unreachable!("{graph}"),

@@ -110,15 +110,15 @@ fn head_output(side: usize) -> HeadOutput {
 
 #[test]
 fn post_processing_allocates_nothing_for_an_anchor() {
-    let phrase = |text: &str, index, tokens| TokenizedPhrase {
+    let phrase = |label: &str, index, tokens: &[usize]| TokenizedPhrase {
         phrase: Phrase {
-            text: text.to_owned(),
+            label: label.to_owned(),
             index,
-            span: 0..1,
+            spans: vec![0..1],
         },
-        tokens,
+        tokens: tokens.to_vec(),
     };
-    let phrases = [phrase("dog", 0, 1..4), phrase("cat", 1, 9..11)];
+    let phrases = [phrase("dog", 0, &[1, 2, 3]), phrase("cat", 1, &[9, 10])];
     let size = ImageSize {
         width: 800,
         height: 800,

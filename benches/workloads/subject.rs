@@ -1,6 +1,6 @@
 //! What the workloads run on: pictures of the network's own size, prompts of a given length.
 
-use glip::{Detector, Error, Prompt, Tokenizer};
+use glip::{Category, Detector, Error, Prompt, Tokenizer, Vocabulary};
 use image::RgbImage;
 
 use crate::{arguments::Arguments, common::Result, picture::picture};
@@ -67,8 +67,8 @@ impl Subject {
 
     /// As many names of the vocabulary as fit the model at once.
     pub(crate) fn full_prompt(&self) -> Result<Prompt> {
-        let chunks = Prompt::categories(&self.vocabulary).chunks(self.detector.tokenizer())?;
-        Ok(chunks.into_iter().next().ok_or(Error::EmptyPrompt)?)
+        let prompts = Vocabulary::new(&self.vocabulary).prompts(self.detector.tokenizer())?;
+        Ok(prompts.into_iter().next().ok_or(Error::EmptyPrompt)?)
     }
 }
 
@@ -89,7 +89,7 @@ fn prompt_of<'w>(
         }
         for longer in [as_phrase, as_word] {
             match length(&longer, tokenizer)? {
-                length if length == tokens => return Ok(Prompt::categories(longer)),
+                length if length == tokens => return Ok(list(&longer)),
                 length if length < tokens => {
                     names = longer;
                     break;
@@ -101,9 +101,15 @@ fn prompt_of<'w>(
     Err(format!("--tokens {tokens}: no prompt of that many tokens was found").into())
 }
 
+/// The names with numbers for labels, because long prompts repeat names.
+fn list(names: &[String]) -> Prompt {
+    let numbered = names.iter().enumerate();
+    Prompt::categories(numbered.map(|(number, name)| Category::labelled(number.to_string(), name)))
+}
+
 /// Tokens of a prompt, also of one that is too long for the model.
 fn length(names: &[String], tokenizer: &Tokenizer) -> Result<usize> {
-    match tokenizer.tokenize(&Prompt::categories(names)) {
+    match tokenizer.tokenize(&list(names)) {
         Ok(prompt) => Ok(prompt.ids().len()),
         Err(Error::PromptTooLong { tokens, .. }) => Ok(tokens),
         Err(Error::EmptyPrompt) => Ok(0),

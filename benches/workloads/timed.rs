@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, result, thread, time::Instant};
 
-use glip::Prompt;
+use glip::{Prompt, Vocabulary};
 
 use crate::{common::Result, subject::Subject};
 
@@ -137,16 +137,13 @@ fn vocabulary(subject: &Subject, times: &mut Times) -> Result<()> {
         ..
     } = subject;
     times.time("one_encoding", || -> Result<()> {
-        let scene = detector.encode_image(&pictures[0])?;
-        for chunk in Prompt::categories(vocabulary).chunks(detector.tokenizer())? {
-            detector.ground(&scene, &chunk)?;
-        }
+        detector.ground(&pictures[0], Vocabulary::new(vocabulary))?;
         Ok(())
     })?;
     times.time("separate_calls", || -> Result<()> {
         for names in vocabulary.chunks(NAMES_PER_CALL) {
             // One prompt, unless the model's tokenizer cuts these words into many pieces.
-            for prompt in Prompt::categories(names).chunks(detector.tokenizer())? {
+            for prompt in Vocabulary::new(names).prompts(detector.tokenizer())? {
                 detector.ground(&pictures[0], &prompt)?;
             }
         }

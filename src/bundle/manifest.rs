@@ -67,8 +67,8 @@ pub struct TextSpec {
 pub struct GraphSpecs {
     /// From pixels to the feature pyramid.
     pub image_encoder: GraphSpec,
-    /// From tokens to text states.
-    pub text_encoder: GraphSpec,
+    /// From tokens to text states; `None` in bundles for learned prompts alone.
+    pub text_encoder: Option<GraphSpec>,
     /// The fusion tower; `None` in variants without.
     pub fusion: Option<GraphSpec>,
     /// From fused features to logits, boxes and centerness.
@@ -119,6 +119,9 @@ pub struct SourceSpec {
     pub weights: String,
     /// Their licence.
     pub licence: String,
+    /// SHA-256 of the weights, hexadecimal, which does not depend on how they are stored: what
+    /// [learned prompts](crate::LearnedPrompt) are tied to. Bundles of older exporters have none.
+    pub fingerprint: Option<String>,
 }
 
 impl Manifest {
@@ -213,7 +216,10 @@ impl Check<'_> {
                 "graphs.image_encoder.file",
                 Some(&graphs.image_encoder.file),
             ),
-            ("graphs.text_encoder.file", Some(&graphs.text_encoder.file)),
+            (
+                "graphs.text_encoder.file",
+                graphs.text_encoder.as_ref().map(|graph| &graph.file),
+            ),
             (
                 "graphs.fusion.file",
                 graphs.fusion.as_ref().map(|graph| &graph.file),

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use image::{DynamicImage, RgbImage};
 
-use crate::{FeaturePyramid, ImageGeometry, Prompt, SourceImage, TextFeatures, TokenizedPrompt};
+use crate::{
+    FeaturePyramid, ImageGeometry, LearnedPrompt, Prompt, SourceImage, TextFeatures,
+    TokenizedPhrase, Vocabulary,
+};
 
 /// An encoded image: what [`Detector::encode_image`](crate::Detector::encode_image) makes, to be
 /// asked about any number of prompts. Clones share the features.
@@ -26,21 +29,34 @@ impl Scene {
     }
 }
 
-/// An encoded prompt: what [`Detector::encode_prompt`](crate::Detector::encode_prompt) makes, to be
+/// Encoded words: what [`Detector::encode_prompt`](crate::Detector::encode_prompt) makes, to be
 /// looked for in any number of images.
 #[derive(Debug, Clone)]
 pub struct Query {
-    pub(super) tokens: TokenizedPrompt,
-    pub(super) text: TextFeatures,
+    pub(super) prompts: Vec<EncodedPrompt>,
 }
 
 impl Query {
-    /// The prompt's tokens and where its phrases are among them.
-    pub fn tokens(&self) -> &TokenizedPrompt {
-        &self.tokens
+    /// The prompts: one, or as many as a vocabulary was packed into.
+    pub fn prompts(&self) -> &[EncodedPrompt] {
+        &self.prompts
+    }
+}
+
+/// One prompt of a [`Query`].
+#[derive(Debug, Clone)]
+pub struct EncodedPrompt {
+    pub(super) phrases: Vec<TokenizedPhrase>,
+    pub(super) text: TextFeatures,
+}
+
+impl EncodedPrompt {
+    /// Its phrases and their tokens.
+    pub fn phrases(&self) -> &[TokenizedPhrase] {
+        &self.phrases
     }
 
-    /// What the text encoder makes of them, with batch 1.
+    /// What the text encoder makes of it, or what was learned, with batch 1.
     pub fn text(&self) -> &TextFeatures {
         &self.text
     }
@@ -86,25 +102,28 @@ impl<'a> From<&'a Scene> for ImageInput<'a> {
     }
 }
 
-/// What to look for: made from a [`Prompt`], a string of phrases separated by dots, or a [`Query`].
+/// What to look for: made from a string of phrases separated by dots, a [`Prompt`], a [`Vocabulary`], a
+/// [`LearnedPrompt`], or a [`Query`].
 #[derive(Debug, Clone)]
-pub struct PromptInput<'a>(pub(super) Text<'a>);
+pub struct PromptInput<'a>(pub(super) Words<'a>);
 
 #[derive(Debug, Clone)]
-pub(super) enum Text<'a> {
+pub(super) enum Words<'a> {
     Prompt(Cow<'a, Prompt>),
+    Vocabulary(Cow<'a, Vocabulary>),
+    Learned(&'a LearnedPrompt),
     Query(&'a Query),
 }
 
 impl From<Prompt> for PromptInput<'_> {
     fn from(prompt: Prompt) -> Self {
-        Self(Text::Prompt(Cow::Owned(prompt)))
+        Self(Words::Prompt(Cow::Owned(prompt)))
     }
 }
 
 impl<'a> From<&'a Prompt> for PromptInput<'a> {
     fn from(prompt: &'a Prompt) -> Self {
-        Self(Text::Prompt(Cow::Borrowed(prompt)))
+        Self(Words::Prompt(Cow::Borrowed(prompt)))
     }
 }
 
@@ -120,8 +139,26 @@ impl From<&String> for PromptInput<'_> {
     }
 }
 
+impl From<Vocabulary> for PromptInput<'_> {
+    fn from(vocabulary: Vocabulary) -> Self {
+        Self(Words::Vocabulary(Cow::Owned(vocabulary)))
+    }
+}
+
+impl<'a> From<&'a Vocabulary> for PromptInput<'a> {
+    fn from(vocabulary: &'a Vocabulary) -> Self {
+        Self(Words::Vocabulary(Cow::Borrowed(vocabulary)))
+    }
+}
+
+impl<'a> From<&'a LearnedPrompt> for PromptInput<'a> {
+    fn from(prompt: &'a LearnedPrompt) -> Self {
+        Self(Words::Learned(prompt))
+    }
+}
+
 impl<'a> From<&'a Query> for PromptInput<'a> {
     fn from(query: &'a Query) -> Self {
-        Self(Text::Query(query))
+        Self(Words::Query(query))
     }
 }

@@ -2,19 +2,22 @@
 
 mod builder;
 mod inputs;
+mod options;
 #[cfg(test)]
 mod tests;
+mod words;
 
-use std::{borrow::Cow, fmt, path::Path, sync::Arc};
+use std::{borrow::Cow, fmt, ops::ControlFlow, path::Path, sync::Arc};
 
 pub use builder::DetectorBuilder;
-use inputs::{Image, Text};
-pub use inputs::{ImageInput, PromptInput, Query, Scene};
+use inputs::Image;
+pub use inputs::{EncodedPrompt, ImageInput, PromptInput, Query, Scene};
+pub use options::{GroundOptions, Progress, ProgressCallback};
 
 use crate::{
-    Detections, Device, FeaturePyramid, Fusion, GroundingHead, ImageEncoder, ImageGeometry,
-    ImageSize, Manifest, Postprocessor, Preprocessor, Prompt, Result, SourceImage, TextEncoder,
-    Tokenizer,
+    Detections, Device, Error, FeaturePyramid, Fusion, GroundingHead, ImageEncoder, ImageGeometry,
+    ImageSize, Manifest, Postprocessor, Preprocessor, Result, SourceImage, TextEncoder, Tokenizer,
+    postprocess::{Candidate, HeadView},
 };
 
 /// Finds in an image what a prompt names.
@@ -87,9 +90,10 @@ impl Detector {
 
     /// Finds the prompt's phrases in the image.
     ///
-    /// The image is a picture or a [`Scene`] encoded before; the prompt is a [`Prompt`], a string
-    /// of phrases separated by dots, or a [`Query`] encoded before. What is found is best first,
-    /// and empty if nothing is.
+    /// The image is a picture or a [`Scene`] encoded before; the prompt is a string of phrases
+    /// separated by dots, a [`Prompt`](crate::Prompt), a [`Vocabulary`](crate::Vocabulary), a
+    /// [`LearnedPrompt`](crate::LearnedPrompt), or a [`Query`] encoded before. What is found is best
+    /// first, and empty if nothing is.
     ///
     /// # Errors
     /// As [`encode_image`](Self::encode_image), [`encode_prompt`](Self::encode_prompt) and the
@@ -99,9 +103,39 @@ impl Detector {
         image: impl Into<ImageInput<'a>>,
         prompt: impl Into<PromptInput<'a>>,
     ) -> Result<Detections> {
-        let query = self.query(prompt.into())?;
+        self.ground_with(image, prompt, GroundOptions::default())
+    }
+
+    /// As [`ground`](Self::ground), with options for this call alone: thresholds, limits and
+    /// aggregation, progress and cancellation.
+    ///
+    /// # Errors
+    /// - As [`ground`](Self::ground).
+    /// - [`Error::InvalidOption`]: an option is outside its range.
+    /// - [`Error::Cancelled`]: the progress callback said so.
+    pub fn ground_with<'a>(
+        &self,
+        image: impl Into<ImageInput<'a>>,
+        prompt: impl Into<PromptInput<'a>>,
+        options: GroundOptions<'_>,
+    ) -> Result<Detections> {
+        let postprocessor = match options.postprocess {
+            Some(options) => Cow::Owned(self.postprocessor().with_options(options)?),
+            None => Cow::Borrowed(self.postprocessor()),
+        };
+        let prompts = self.prompts(prompt.into())?;
         let scene = self.scene(image.into())?;
-        self.find_in_scene(&scene, &query)
+        let mut steps = Steps {
+            total: prompts.len(),
+            callback: options.progress,
+        };
+        let prompts = prompts.into_iter().enumerate().map(|(done, prompt)| {
+            steps.before(done)?;
+            self.encoded(prompt)
+        });
+        let found = self.find(&scene.pyramid, &[scene.geometry], prompts, &postprocessor)?;
+        steps.finished();
+        Ok(found.into_iter().next().unwrap_or_default())
     }
 
     /// Finds the prompt's phrases in several images: one result per image, in their order.
@@ -121,13 +155,13 @@ impl Detector {
         I: IntoIterator,
         I::Item: Into<ImageInput<'a>>,
     {
-        let query = self.query(prompt.into())?;
+        let query = self.encode_prompt(prompt)?;
         let images: Vec<_> = images.into_iter().map(Into::into).collect();
         let mut results = vec![Detections::default(); images.len()];
         let mut pictures = Vec::new();
         for (index, image) in images.iter().enumerate() {
             match &image.0 {
-                Image::Scene(scene) => results[index] = self.find_in_scene(scene, &query)?,
+                Image::Scene(scene) => results[index] = self.ground(*scene, &query)?,
                 Image::Picture(picture) => pictures.push((index, picture)),
             }
         }
@@ -135,7 +169,11 @@ impl Detector {
             let (indices, pictures): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             let pixels = self.preprocessor().run_batch(pictures)?;
             let pyramid = self.image_encoder().run(&pixels)?;
-            let found = self.find(&pyramid, pixels.geometries(), &query)?;
+            let prompts = query
+                .prompts()
+                .iter()
+                .map(|prompt| Ok(Cow::Borrowed(prompt)));
+            let found = self.find(&pyramid, pixels.geometries(), prompts, self.postprocessor())?;
             for (index, detections) in indices.into_iter().zip(found) {
                 results[index] = detections;
             }
@@ -161,11 +199,15 @@ impl Detector {
     ///
     /// # Errors
     /// - As [`Tokenizer::tokenize`]: the prompt is empty, too long, or has phrases that cannot be found.
+    /// - As [`Vocabulary::prompts`](crate::Vocabulary::prompts).
+    /// - [`Error::LearnedPromptModel`]: a learned prompt belongs to another model.
     /// - As [`TextEncoder::run`].
-    pub fn encode_prompt(&self, prompt: &Prompt) -> Result<Query> {
-        let tokens = self.tokenizer().tokenize(prompt)?;
-        let text = self.text_encoder().run(&tokens)?;
-        Ok(Query { tokens, text })
+    pub fn encode_prompt<'a>(&self, prompt: impl Into<PromptInput<'a>>) -> Result<Query> {
+        let prompts = self.prompts(prompt.into())?.into_iter();
+        let encoded = prompts.map(|prompt| self.encoded(prompt).map(Cow::into_owned));
+        Ok(Query {
+            prompts: encoded.collect::<Result<_>>()?,
+        })
     }
 
     /// The device that the graphs run on.
@@ -213,35 +255,46 @@ impl Detector {
         &self.0.postprocessor
     }
 
-    /// The right half of the picture, from where image and prompt meet.
-    fn find(
+    /// The right half of the picture, from where image and prompt meet. What several prompts find
+    /// is merged before boxes suppress one another.
+    fn find<'p>(
         &self,
         pyramid: &FeaturePyramid,
         geometries: &[ImageGeometry],
-        query: &Query,
+        prompts: impl IntoIterator<Item = Result<Cow<'p, EncodedPrompt>>>,
+        postprocessor: &Postprocessor,
     ) -> Result<Vec<Detections>> {
-        let features = self.fusion().run(pyramid, &query.text)?;
-        let output = self.head().run(&features)?;
-        self.postprocessor()
-            .run(&output, query.tokens.phrases(), geometries)
-    }
-
-    fn find_in_scene(&self, scene: &Scene, query: &Query) -> Result<Detections> {
-        let found = self.find(&scene.pyramid, &[scene.geometry], query)?;
-        Ok(found.into_iter().next().unwrap_or_default())
+        let mut candidates = vec![Vec::new(); geometries.len()];
+        let mut phrases = Vec::new();
+        for prompt in prompts {
+            let prompt = prompt?;
+            let features = self.fusion().run(pyramid, prompt.text())?;
+            let output = self.head().run(&features)?;
+            let first = phrases.len();
+            for (image, geometry) in geometries.iter().enumerate() {
+                let head = HeadView::new(&output, image)?;
+                let found = postprocessor.candidates(head, prompt.phrases(), geometry.resized)?;
+                candidates[image].extend(found.into_iter().map(|candidate| Candidate {
+                    phrase: first + candidate.phrase,
+                    ..candidate
+                }));
+            }
+            phrases.extend_from_slice(prompt.phrases());
+        }
+        let detections = |(candidates, geometry)| {
+            postprocessor.detections(&postprocessor.suppress(candidates), &phrases, geometry)
+        };
+        candidates
+            .into_iter()
+            .zip(geometries)
+            .map(detections)
+            .collect()
     }
 
     fn scene<'a>(&self, image: ImageInput<'a>) -> Result<Cow<'a, Scene>> {
         match image.0 {
             Image::Scene(scene) => Ok(Cow::Borrowed(scene)),
             Image::Picture(picture) => self.encode_image(picture).map(Cow::Owned),
-        }
-    }
-
-    fn query<'a>(&self, prompt: PromptInput<'a>) -> Result<Cow<'a, Query>> {
-        match prompt.0 {
-            Text::Query(query) => Ok(Cow::Borrowed(query)),
-            Text::Prompt(prompt) => self.encode_prompt(&prompt).map(Cow::Owned),
         }
     }
 
@@ -263,6 +316,31 @@ impl Detector {
             .iter()
             .flat_map(|(_, pictures)| pictures.chunks(limit));
         Ok(chunks.map(<[_]>::to_vec).collect())
+    }
+}
+
+/// The prompts of a call, as steps that are reported.
+struct Steps<'a> {
+    total: usize,
+    callback: Option<ProgressCallback<'a>>,
+}
+
+impl Steps<'_> {
+    /// Reports that so many are done, and asks whether to go on.
+    fn before(&mut self, done: usize) -> Result<()> {
+        let total = self.total;
+        let Some(callback) = &mut self.callback else {
+            return Ok(());
+        };
+        match callback(Progress { done, total }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Cancelled { done, total }),
+        }
+    }
+
+    fn finished(mut self) {
+        // There is nothing left to cancel.
+        let _ = self.before(self.total);
     }
 }
 

@@ -128,6 +128,7 @@ mod tests {
             phrase: phrase.to_owned(),
             phrase_index: 0,
             score: 0.876,
+            phrase_score: 0.9,
             bbox,
         }
     }

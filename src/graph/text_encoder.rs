@@ -7,7 +7,7 @@ use super::{
     signature::{Signature, TensorSpec},
     tensor::{Input, Tensor},
 };
-use crate::{Bundle, Device, Result, Runtime, SessionOptions, TokenizedPrompt};
+use crate::{Bundle, Device, Error, Result, Runtime, SessionOptions, TokenizedPrompt};
 
 pub(super) static SIGNATURE: Signature = Signature {
     graph: "text_encoder",
@@ -26,41 +26,55 @@ pub(super) static SIGNATURE: Signature = Signature {
 /// A prompt is encoded at its true length. Official GLIP pads it to 256 tokens and masks the
 /// padding everywhere, which gives the same numbers for the real tokens.
 ///
+/// A bundle that was exported for [learned prompts](crate::LearnedPrompt) alone has no such graph;
+/// encoding a text is then an error.
+///
 /// Calls queue, unless [`SessionOptions::sessions`] is more than 1. Clones share the sessions.
 #[derive(Clone)]
-pub struct TextEncoder(CheckedGraph);
+pub struct TextEncoder(Option<CheckedGraph>);
 
 impl TextEncoder {
-    /// Loads the graph `text_encoder` of a bundle.
+    /// Loads the graph `text_encoder` of a bundle, if it has one.
     ///
     /// # Errors
-    /// - [`Error::GraphLoad`](crate::Error::GraphLoad): ONNX Runtime cannot load the file.
-    /// - [`Error::GraphSignature`](crate::Error::GraphSignature): it is another graph.
-    /// - [`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable): the device cannot be used.
+    /// - [`Error::GraphLoad`]: ONNX Runtime cannot load the file.
+    /// - [`Error::GraphSignature`]: it is another graph.
+    /// - [`Error::DeviceUnavailable`]: the device cannot be used.
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
-        let file = bundle.file(&bundle.manifest().graphs.text_encoder.file)?;
-        CheckedGraph::load(runtime, &file, &SIGNATURE, options).map(Self)
+        let Some(spec) = &bundle.manifest().graphs.text_encoder else {
+            return Ok(Self(None));
+        };
+        let file = bundle.file(&spec.file)?;
+        let graph = CheckedGraph::load(runtime, &file, &SIGNATURE, options)?;
+        Ok(Self(Some(graph)))
     }
 
     #[cfg(test)]
     pub(crate) fn from_graph(graph: std::sync::Arc<dyn super::Graph>) -> Self {
-        Self(CheckedGraph::new(&SIGNATURE, graph))
+        Self(Some(CheckedGraph::new(&SIGNATURE, graph)))
     }
 
-    /// The device the graph runs on.
-    pub fn device(&self) -> Device {
-        self.0.device()
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
+    /// The device the graph runs on; `None` if the bundle has no text encoder.
+    pub fn device(&self) -> Option<Device> {
+        self.0.as_ref().map(CheckedGraph::device)
     }
 
     /// Encodes a prompt.
     ///
     /// # Errors
-    /// - [`Error::GraphRun`](crate::Error::GraphRun): ONNX Runtime fails.
-    /// - [`Error::NonFinite`](crate::Error::NonFinite): a state is NaN or infinite.
+    /// - [`Error::NoTextEncoder`]: the bundle has none.
+    /// - [`Error::GraphRun`]: ONNX Runtime fails.
+    /// - [`Error::NonFinite`]: a state is NaN or infinite.
     pub fn run(&self, prompt: &TokenizedPrompt) -> Result<TextFeatures> {
+        let graph = self.0.as_ref().ok_or(Error::NoTextEncoder)?;
         let input_ids = as_row(prompt.ids());
         let attention_mask = as_row(prompt.attention_mask());
-        let [hidden, embedded] = self.0.run(&[
+        let [hidden, embedded] = graph.run(&[
             Input::Integers(input_ids.view().into_dyn()),
             Input::Integers(attention_mask.view().into_dyn()),
         ])?;

@@ -21,9 +21,7 @@ mod nms;
 mod options;
 mod phrase_scores;
 
-use std::ops::Range;
-
-use self::candidates::PhraseTokens;
+use self::candidates::PhraseLookup;
 pub use self::{
     anchors::{AnchorLevel, AnchorOptions, Anchors},
     box_coder::BoxCoder,
@@ -50,7 +48,8 @@ pub type Corners = [f32; 4];
 ///    anchor and phrase over the candidate threshold are candidates; of each level the best 1000 by
 ///    phrase score x centerness stay.
 /// 2. Their boxes are decoded and clipped to the image without its padding.
-/// 3. Per phrase, boxes that overlap a better one are suppressed; the best 100 of all stay.
+/// 3. Per phrase (with its synonyms), boxes that overlap a better one are suppressed; the best 100 of
+///    all stay.
 /// 4. Boxes are scaled to the original image.
 ///
 /// ```
@@ -67,8 +66,8 @@ pub type Corners = [f32; 4];
 /// };
 /// output.logits[[0, 27, 1]] = 5.0;
 /// output.logits[[0, 27, 2]] = 5.0;
-/// let phrase = Phrase { text: "cat".to_owned(), index: 0, span: 0..3 };
-/// let cat = TokenizedPhrase { phrase, tokens: 1..3 };
+/// let phrase = Phrase { label: "cat".to_owned(), index: 0, spans: vec![0..3] };
+/// let cat = TokenizedPhrase { phrase, tokens: vec![1, 2] };
 ///
 /// let anchors = AnchorOptions { strides: vec![8], sizes: vec![16] };
 /// let postprocessor =
@@ -89,6 +88,14 @@ pub struct Postprocessor {
 }
 
 impl Postprocessor {
+    /// The same for the same head, with other options.
+    ///
+    /// # Errors
+    /// - [`Error::InvalidOption`]: a value is outside its range.
+    pub fn with_options(&self, options: PostprocessOptions) -> Result<Self> {
+        Self::new(options, self.anchors.clone(), self.box_coder)
+    }
+
     /// A post-processor with these options, for a head with these anchors and this coder.
     ///
     /// # Errors
@@ -158,17 +165,15 @@ impl Postprocessor {
         resized: ImageSize,
     ) -> Result<Vec<Candidate>> {
         let anchors = Anchors::new(&self.anchors, head.level_sizes())?;
-        let tokens: Vec<Range<usize>> =
-            phrases.iter().map(|phrase| phrase.tokens.clone()).collect();
-        tokens
+        phrases
             .iter()
-            .try_for_each(|range| phrase_scores::check_tokens(range, head.tokens()))?;
-        let tokens = PhraseTokens::new(tokens, head.tokens());
+            .try_for_each(|phrase| phrase_scores::check_tokens(&phrase.tokens, head.tokens()))?;
+        let lookup = PhraseLookup::new(phrases, head.tokens(), &self.options);
         let mut found = Vec::new();
         for level in anchors.levels() {
             found.extend(candidates::best_of_level(
                 &head,
-                &tokens,
+                &lookup,
                 level,
                 &self.options,
             ));
@@ -183,11 +188,7 @@ impl Postprocessor {
 
     /// Step 3: the candidates that are left after suppression, best first.
     pub fn suppress(&self, candidates: Vec<Candidate>) -> Vec<Candidate> {
-        nms(
-            candidates,
-            self.options.nms_iou_threshold,
-            self.options.max_detections,
-        )
+        nms(candidates, &self.options)
     }
 
     /// Step 4: candidates as detections in the original image.
@@ -215,9 +216,10 @@ impl Postprocessor {
             let phrase = &phrases.get(candidate.phrase).ok_or(missing)?.phrase;
             let [x1, y1, x2, y2] = candidate.corners;
             Ok(Detection {
-                phrase: phrase.text.clone(),
+                phrase: phrase.label.clone(),
                 phrase_index: phrase.index,
                 score: candidate.score,
+                phrase_score: candidate.phrase_score,
                 bbox: BBox::new(x1 * x, y1 * y, x2 * x, y2 * y)?,
             })
         };
@@ -278,16 +280,16 @@ mod tests {
     }
 
     fn phrases() -> Vec<TokenizedPhrase> {
-        let phrase = |text: &str, index, tokens| TokenizedPhrase {
+        let phrase = |label: &str, index, token| TokenizedPhrase {
             phrase: Phrase {
-                text: text.to_owned(),
+                label: label.to_owned(),
                 index,
-                span: 0..1,
+                spans: vec![0..1],
             },
-            tokens,
+            tokens: vec![token],
         };
-        // Indices as in a later chunk of a long list.
-        vec![phrase("cat", 40, 1..2), phrase("dog", 41, 3..4)]
+        // Indices as in one of a vocabulary's prompts.
+        vec![phrase("cat", 40, 1), phrase("dog", 41, 3)]
     }
 
     fn output(images: usize) -> HeadOutput {
@@ -323,6 +325,45 @@ mod tests {
     }
 
     #[test]
+    fn synonyms_are_one_thing() {
+        let mut phrases = phrases();
+        phrases[0].phrase.label = "dog".to_owned();
+        phrases[0].phrase.index = 41;
+        let mut output = output(1);
+        // The same object by both words, and another by one of them.
+        output.logits[[0, 27, 1]] = 4.0;
+        output.logits[[0, 27, 3]] = 3.0;
+        output.logits[[0, 60, 3]] = 2.0;
+        let found = postprocessor().run(&output, &phrases, &[GEOMETRY]).unwrap();
+        let summary: Vec<_> = found[0]
+            .iter()
+            .map(|d| (d.phrase.as_str(), d.phrase_index))
+            .collect();
+        assert_eq!(summary, [("dog", 41), ("dog", 41)]);
+        let best = &found[0].as_slice()[0];
+        assert_eq!(best.phrase_score, sigmoid(4.0));
+        assert_eq!(best.score, (sigmoid(4.0) * sigmoid(9.0)).sqrt());
+    }
+
+    #[test]
+    fn phrases_have_thresholds_of_their_own() {
+        let mut output = output(1);
+        output.logits[[0, 9, 1]] = 1.0;
+        output.logits[[0, 60, 3]] = 1.0;
+        let find = |options| {
+            let postprocessor = postprocessor().with_options(options).unwrap();
+            let found = postprocessor.run(&output, &phrases(), &[GEOMETRY]).unwrap();
+            let indices = found[0].iter().map(|d| d.phrase_index);
+            indices.collect::<Vec<usize>>()
+        };
+        let strict = PostprocessOptions::default().with_score_threshold(0.9);
+        assert!(find(strict.clone()).is_empty());
+        assert_eq!(find(strict.with_phrase_threshold(41, 0.5)), [41]);
+        let lenient = PostprocessOptions::default();
+        assert_eq!(find(lenient.with_phrase_threshold(41, 0.9)), [40]);
+    }
+
+    #[test]
     fn boxes_end_with_the_image_not_its_padding() {
         let mut output = output(1);
         output.logits[[0, 63, 1]] = 4.0;
@@ -350,7 +391,7 @@ mod tests {
             .unwrap_err();
         assert!(matches!(too_few, Error::Shape { .. }));
         let mut beyond = phrases();
-        beyond[1].tokens = 4..6;
+        beyond[1].tokens = vec![4, 5];
         let beyond = postprocessor
             .run(&output(1), &beyond, &[GEOMETRY])
             .unwrap_err();
@@ -370,6 +411,8 @@ mod tests {
         let candidate = Candidate {
             anchor: 0,
             phrase: 2,
+            label: 2,
+            phrase_score: 0.9,
             score: 0.9,
             corners: [0.0; 4],
         };

@@ -1,6 +1,8 @@
 //! Suppression of boxes that show what a better one shows already.
 
-use super::{Candidate, Corners};
+use std::collections::HashMap;
+
+use super::{Candidate, Corners, PostprocessOptions};
 
 /// Intersection over union with both edges counted as pixels of a box, so that a side is
 /// `x2 - x1 + 1`: what GLIP suppresses by. Boxes less than a pixel apart overlap.
@@ -30,35 +32,50 @@ pub fn iou(a: Corners, b: Corners) -> f32 {
     }
 }
 
-/// Keeps the best candidates of every phrase that overlap no better one of the same phrase by more
-/// than `iou_threshold`, at most `max_kept` over all phrases; candidates as good as the last of them
-/// are kept too. Best first.
+/// Keeps the best candidates of every label that overlap no better one of the same label by more than
+/// [`nms_iou_threshold`](PostprocessOptions::nms_iou_threshold), at most
+/// [`max_detections`](PostprocessOptions::max_detections) over all labels; candidates as good as the
+/// last of them are kept too. Best first.
 ///
-/// Stopping at `max_kept` gives what official gets by suppressing everything and cutting then,
-/// because a candidate's fate depends on better ones only.
+/// Stopping there gives what official gets by suppressing everything and cutting then, because a
+/// candidate's fate depends on better ones only.
 ///
 /// ```
-/// use glip::postprocess::{Candidate, nms};
+/// use glip::postprocess::{Candidate, PostprocessOptions, nms};
 ///
-/// let corners = [0.0, 0.0, 9.0, 9.0];
-/// let cat = Candidate { anchor: 7, phrase: 0, score: 0.8, corners };
+/// let cat = Candidate {
+///     anchor: 7,
+///     phrase: 0,
+///     label: 0,
+///     phrase_score: 0.8,
+///     score: 0.8,
+///     corners: [0.0, 0.0, 9.0, 9.0],
+/// };
 /// let same_cat = Candidate { anchor: 8, score: 0.6, ..cat };
-/// let dog = Candidate { anchor: 8, phrase: 1, score: 0.7, corners };
-/// assert_eq!(nms(vec![same_cat, dog, cat], 0.6, 100), [cat, dog]);
+/// let dog = Candidate { anchor: 8, phrase: 1, label: 1, score: 0.7, ..cat };
+/// let options = PostprocessOptions::default();
+/// assert_eq!(nms(vec![same_cat, dog, cat], &options), [cat, dog]);
+/// assert_eq!(nms(vec![same_cat, dog, cat], &options.with_nms_across_labels(true)), [cat]);
 /// ```
-pub fn nms(mut candidates: Vec<Candidate>, iou_threshold: f32, max_kept: usize) -> Vec<Candidate> {
+pub fn nms(mut candidates: Vec<Candidate>, options: &PostprocessOptions) -> Vec<Candidate> {
     candidates.sort_unstable_by(Candidate::best_first);
     let mut kept: Vec<Candidate> = Vec::new();
+    let mut of_label: HashMap<usize, usize> = HashMap::new();
     for candidate in candidates {
-        let is_full = kept.len() >= max_kept;
+        let is_full = kept.len() >= options.max_detections;
         if is_full && kept.last().is_none_or(|last| candidate.score < last.score) {
             break;
         }
+        let of_label = of_label.entry(candidate.label).or_default();
+        if options.max_per_label.is_some_and(|most| *of_label >= most) {
+            continue;
+        }
         let hides = |better: &Candidate| {
-            better.phrase == candidate.phrase
-                && iou(better.corners, candidate.corners) > iou_threshold
+            (options.nms_across_labels || better.label == candidate.label)
+                && iou(better.corners, candidate.corners) > options.nms_iou_threshold
         };
         if !kept.iter().any(hides) {
+            *of_label += 1;
             kept.push(candidate);
         }
     }
@@ -71,13 +88,19 @@ mod tests {
 
     use super::*;
 
-    fn candidate(anchor: usize, phrase: usize, score: f32, corners: Corners) -> Candidate {
+    fn candidate(anchor: usize, label: usize, score: f32, corners: Corners) -> Candidate {
         Candidate {
             anchor,
-            phrase,
+            phrase: anchor,
+            label,
+            phrase_score: score,
             score,
             corners,
         }
+    }
+
+    fn at_most(max_detections: usize) -> PostprocessOptions {
+        PostprocessOptions::default().with_max_detections(max_detections)
     }
 
     fn anchors(kept: &[Candidate]) -> Vec<usize> {
@@ -85,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_phrase_is_suppressed() {
+    fn only_the_same_label_is_suppressed() {
         let corners = [0.0, 0.0, 10.0, 10.0];
         let candidates = vec![
             candidate(0, 0, 0.5, corners),
             candidate(1, 0, 0.9, corners),
             candidate(2, 1, 0.4, corners),
         ];
-        assert_eq!(anchors(&nms(candidates, 0.6, 100)), [1, 2]);
+        assert_eq!(anchors(&nms(candidates, &at_most(100))), [1, 2]);
     }
 
     #[test]
@@ -104,10 +127,27 @@ mod tests {
             .enumerate()
             .map(|(i, s)| apart(i, s))
             .collect();
-        assert_eq!(anchors(&nms(candidates.clone(), 0.6, 2)), [0, 1, 2, 3]);
-        assert_eq!(anchors(&nms(candidates.clone(), 0.6, 4)), [0, 1, 2, 3]);
-        assert_eq!(anchors(&nms(candidates.clone(), 0.6, 1)), [0]);
-        assert!(nms(candidates, 0.6, 0).is_empty());
+        assert_eq!(anchors(&nms(candidates.clone(), &at_most(2))), [0, 1, 2, 3]);
+        assert_eq!(anchors(&nms(candidates.clone(), &at_most(4))), [0, 1, 2, 3]);
+        assert_eq!(anchors(&nms(candidates.clone(), &at_most(1))), [0]);
+        assert!(nms(candidates, &at_most(0)).is_empty());
+    }
+
+    #[test]
+    fn at_most_so_many_of_a_label_are_kept() {
+        let far_apart = |anchor: usize, label, score| {
+            let at = 20.0 * anchor as f32;
+            candidate(anchor, label, score, [at, at, at + 10.0, at + 10.0])
+        };
+        let candidates = vec![
+            far_apart(0, 0, 0.6),
+            far_apart(1, 0, 0.9),
+            far_apart(2, 1, 0.3),
+            far_apart(3, 0, 0.8),
+        ];
+        let top = |most| PostprocessOptions::default().with_max_per_label(most);
+        assert_eq!(anchors(&nms(candidates.clone(), &top(1))), [1, 2]);
+        assert_eq!(anchors(&nms(candidates, &top(2))), [1, 3, 2]);
     }
 
     #[test]
@@ -115,7 +155,7 @@ mod tests {
         let candidates = (0..20)
             .map(|i| candidate(i, 0, if i % 3 == 0 { f32::NAN } else { 0.5 }, [f32::NAN; 4]))
             .collect();
-        nms(candidates, 0.6, 5);
+        nms(candidates, &at_most(5));
     }
 
     /// The definition, step by step: suppress everything, then cut.
@@ -126,7 +166,7 @@ mod tests {
         while !order.is_empty() {
             let best = order.remove(0);
             order.retain(|other| {
-                other.phrase != best.phrase || iou(best.corners, other.corners) <= iou_threshold
+                other.label != best.label || iou(best.corners, other.corners) <= iou_threshold
             });
             kept.push(best);
         }
@@ -142,12 +182,12 @@ mod tests {
     prop_compose! {
         /// Coarse numbers, so that boxes coincide and scores tie.
         fn any_candidate()(
-            phrase in 0usize..3, score in 1u8..20,
+            label in 0usize..3, score in 1u8..20,
             x in 0u8..10, y in 0u8..10, width in 0u8..6, height in 0u8..6,
         ) -> Candidate {
             let (x, y) = (f32::from(x), f32::from(y));
             let corners = [x, y, x + f32::from(width), y + f32::from(height)];
-            candidate(0, phrase, f32::from(score) / 20.0, corners)
+            candidate(0, label, f32::from(score) / 20.0, corners)
         }
     }
 
@@ -161,7 +201,8 @@ mod tests {
                 candidate.anchor = anchor;
             }
             let expected = naive(&candidates, 0.3, max_kept);
-            prop_assert_eq!(anchors(&nms(candidates, 0.3, max_kept)), expected);
+            let options = at_most(max_kept).with_nms_iou_threshold(0.3);
+            prop_assert_eq!(anchors(&nms(candidates, &options)), expected);
         }
 
         #[test]

@@ -1,5 +1,7 @@
 //! What counts as a detection.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::Aggregation;
@@ -14,6 +16,8 @@ use crate::error::{Error, Result};
 ///
 /// // For computing average precision: everything, however unsure.
 /// let options = PostprocessOptions::default().with_score_threshold(0.0).with_max_detections(300);
+/// // For referring expressions: the best box of each phrase, however unsure.
+/// let options = PostprocessOptions::default().with_score_threshold(0.0).with_max_per_label(1);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -33,6 +37,18 @@ pub struct PostprocessOptions {
     /// How token scores become a phrase's score. Default: their mean.
     #[serde(default)]
     pub aggregation: Aggregation,
+    /// Score thresholds of single phrases, by [`Phrase::index`](crate::Phrase::index), in place of
+    /// [`score_threshold`](Self::score_threshold). Default: none.
+    #[serde(default)]
+    pub phrase_thresholds: BTreeMap<usize, f32>,
+    /// The most detections of one phrase or category; 1 for referring expressions, which mean one
+    /// thing each. Default: any number.
+    #[serde(default)]
+    pub max_per_label: Option<usize>,
+    /// Whether boxes also suppress those of other phrases, so that an object is reported once even if
+    /// two names fit it. Default: no, as official.
+    #[serde(default)]
+    pub nms_across_labels: bool,
 }
 
 impl Default for PostprocessOptions {
@@ -44,6 +60,9 @@ impl Default for PostprocessOptions {
             max_detections: 100,
             score_threshold: 0.5,
             aggregation: Aggregation::Mean,
+            phrase_thresholds: BTreeMap::new(),
+            max_per_label: None,
+            nms_across_labels: false,
         }
     }
 }
@@ -97,13 +116,43 @@ impl PostprocessOptions {
         }
     }
 
+    /// Sets the [threshold](Self::phrase_thresholds) of the phrase with this index.
+    pub fn with_phrase_threshold(mut self, index: usize, score_threshold: f32) -> Self {
+        self.phrase_thresholds.insert(index, score_threshold);
+        self
+    }
+
+    /// Sets [`max_per_label`](Self::max_per_label).
+    pub fn with_max_per_label(self, max_per_label: usize) -> Self {
+        Self {
+            max_per_label: Some(max_per_label),
+            ..self
+        }
+    }
+
+    /// Sets [`nms_across_labels`](Self::nms_across_labels).
+    pub fn with_nms_across_labels(self, nms_across_labels: bool) -> Self {
+        Self {
+            nms_across_labels,
+            ..self
+        }
+    }
+
+    /// The score that detections of the phrase with this index must be over.
+    pub(super) fn score_threshold_of(&self, index: usize) -> f32 {
+        let own = self.phrase_thresholds.get(&index);
+        own.copied().unwrap_or(self.score_threshold)
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
+        let of_phrases = self.phrase_thresholds.values();
+        let of_phrases = of_phrases.map(|&threshold| ("phrase_thresholds", threshold));
         let shares = [
             ("candidate_threshold", self.candidate_threshold),
             ("nms_iou_threshold", self.nms_iou_threshold),
             ("score_threshold", self.score_threshold),
         ];
-        for (option, value) in shares {
+        for (option, value) in shares.into_iter().chain(of_phrases) {
             if !(0.0..=1.0).contains(&value) {
                 let found = value.to_string();
                 return Err(Error::InvalidOption {
@@ -116,6 +165,7 @@ impl PostprocessOptions {
         let counts = [
             ("candidates_per_level", self.candidates_per_level),
             ("max_detections", self.max_detections),
+            ("max_per_label", self.max_per_label.unwrap_or(1)),
         ];
         for (option, value) in counts {
             if value == 0 {
@@ -151,6 +201,11 @@ mod tests {
                 defaults().with_candidates_per_level(0),
             ),
             ("max_detections", defaults().with_max_detections(0)),
+            ("max_per_label", defaults().with_max_per_label(0)),
+            (
+                "phrase_thresholds",
+                defaults().with_phrase_threshold(3, 1.5),
+            ),
         ];
         for (expected, options) in cases {
             let error = options.validate().unwrap_err();

@@ -1,7 +1,5 @@
 //! From how well an anchor matches tokens to how well it matches phrases.
 
-use std::ops::Range;
-
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +55,7 @@ pub fn sigmoid(x: f32) -> f32 {
 /// use ndarray::array;
 ///
 /// let logits = array![[9.0, 0.0, 0.0, 9.0]];
-/// let scores = phrase_scores(logits.view(), &[1..3, 3..4], Aggregation::Mean)?;
+/// let scores = phrase_scores(logits.view(), &[vec![1, 2], vec![3]], Aggregation::Mean)?;
 /// assert_eq!(scores[[0, 0]], 0.5);
 /// assert!(scores[[0, 1]] > 0.99);
 /// # Ok::<(), glip::Error>(())
@@ -65,30 +63,31 @@ pub fn sigmoid(x: f32) -> f32 {
 ///
 /// # Errors
 /// - [`Error::TokenRange`]: a phrase has no tokens, or some beyond those of the logits.
-pub fn phrase_scores(
+pub fn phrase_scores<P: AsRef<[usize]>>(
     logits: ArrayView2<'_, f32>,
-    phrases: &[Range<usize>],
+    phrases: &[P],
     aggregation: Aggregation,
 ) -> Result<Array2<f32>> {
     let (anchors, tokens) = logits.dim();
     phrases
         .iter()
-        .try_for_each(|phrase| check_tokens(phrase, tokens))?;
-    let logits = logits.as_standard_layout();
+        .try_for_each(|phrase| check_tokens(phrase.as_ref(), tokens))?;
+    let mut own = Vec::new();
     Ok(Array2::from_shape_fn(
         (anchors, phrases.len()),
         |(anchor, phrase)| {
             let row = logits.row(anchor);
-            let row = row.as_slice().unwrap_or_default();
-            aggregation.score(&row[phrases[phrase].clone()])
+            own.clear();
+            own.extend(phrases[phrase].as_ref().iter().map(|&token| row[token]));
+            aggregation.score(&own)
         },
     ))
 }
 
-pub(super) fn check_tokens(phrase: &Range<usize>, tokens: usize) -> Result<()> {
-    if phrase.is_empty() || phrase.end > tokens {
+pub(super) fn check_tokens(phrase: &[usize], tokens: usize) -> Result<()> {
+    if phrase.is_empty() || phrase.iter().any(|&token| token >= tokens) {
         return Err(Error::TokenRange {
-            range: phrase.clone(),
+            found: phrase.to_vec(),
             tokens,
         });
     }
@@ -128,7 +127,7 @@ mod tests {
         let mut columns_first = Array2::zeros((2, 3).f());
         columns_first.assign(&logits);
         let scores = |logits: &Array2<f32>| {
-            phrase_scores(logits.view(), &[0..2, 2..3], Aggregation::Mean).unwrap()
+            phrase_scores(logits.view(), &[vec![0, 2], vec![2]], Aggregation::Mean).unwrap()
         };
         assert_eq!(scores(&logits), scores(&columns_first));
     }
@@ -136,8 +135,8 @@ mod tests {
     #[test]
     fn tokens_out_of_range_are_an_error() {
         let logits = Array2::zeros((1, 3));
-        for range in [1..1, 2..4] {
-            let error = phrase_scores(logits.view(), &[range], Aggregation::Mean).unwrap_err();
+        for own in [vec![], vec![0, 3]] {
+            let error = phrase_scores(logits.view(), &[own], Aggregation::Mean).unwrap_err();
             assert!(matches!(error, Error::TokenRange { tokens: 3, .. }));
         }
     }

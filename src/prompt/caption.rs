@@ -5,12 +5,53 @@ use std::ops::Range;
 use super::Phrase;
 use crate::error::{Error, Result};
 
-/// The span itself, if it is a range of whole characters of the caption and not empty.
-pub(super) fn check_span(caption: &str, span: &Range<usize>) -> Result<Range<usize>> {
+/// The ranges of one phrase in a caption: usually one, several if other words stand in between.
+///
+/// Made from a range, or from a list of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhraseSpans(pub(super) Vec<Range<usize>>);
+
+impl From<Range<usize>> for PhraseSpans {
+    fn from(span: Range<usize>) -> Self {
+        Self(vec![span])
+    }
+}
+
+impl From<Vec<Range<usize>>> for PhraseSpans {
+    fn from(spans: Vec<Range<usize>>) -> Self {
+        Self(spans)
+    }
+}
+
+impl<const N: usize> From<[Range<usize>; N]> for PhraseSpans {
+    fn from(spans: [Range<usize>; N]) -> Self {
+        Self(spans.into())
+    }
+}
+
+/// The spans of a phrase in rising order, if each is a range of whole characters and not empty.
+pub(super) fn check_spans(
+    caption: &str,
+    spans: &[Range<usize>],
+    index: usize,
+) -> Result<Vec<Range<usize>>> {
+    if spans.is_empty() {
+        return Err(Error::EmptyPhrase { index });
+    }
+    spans
+        .iter()
+        .try_for_each(|span| check_span(caption, span))?;
+    let mut spans = spans.to_vec();
+    spans.sort_by_key(|span| (span.start, span.end));
+    Ok(spans)
+}
+
+fn check_span(caption: &str, span: &Range<usize>) -> Result<()> {
     if span.start >= span.end || span.end > caption.len() {
         return Err(Error::SpanOutOfRange {
             span: span.clone(),
             length: caption.len(),
+            unit: "bytes",
         });
     }
     if !caption.is_char_boundary(span.start) || !caption.is_char_boundary(span.end) {
@@ -19,14 +60,40 @@ pub(super) fn check_span(caption: &str, span: &Range<usize>) -> Result<Range<usi
             caption: caption.to_owned(),
         });
     }
-    Ok(span.clone())
+    Ok(())
+}
+
+/// Ranges of characters as ranges of bytes.
+pub(super) fn byte_spans(caption: &str, spans: &[Range<usize>]) -> Result<Vec<Range<usize>>> {
+    let begins: Vec<usize> = caption
+        .char_indices()
+        .map(|(at, _)| at)
+        .chain([caption.len()])
+        .collect();
+    let bytes = |span: &Range<usize>| match (begins.get(span.start), begins.get(span.end)) {
+        (Some(&begin), Some(&end)) if begin < end => Ok(begin..end),
+        _ => Err(Error::SpanOutOfRange {
+            span: span.clone(),
+            length: begins.len() - 1,
+            unit: "characters",
+        }),
+    };
+    spans.iter().map(bytes).collect()
+}
+
+/// The words of a phrase as they stand in the caption.
+pub(super) fn words(caption: &str, spans: &[Range<usize>]) -> String {
+    let words: Vec<_> = spans.iter().map(|span| &caption[span.clone()]).collect();
+    words.join(" ")
 }
 
 /// The phrase's first occurrence after the last of the phrases `before` it, else from the
 /// start; in either case one that is not taken.
 pub(super) fn find(caption: &str, phrase: &str, before: &[Phrase]) -> Result<Range<usize>> {
-    let is_free = |span: &Range<usize>| !before.iter().any(|earlier| earlier.span == *span);
-    let begin = before.last().map_or(0, |earlier| earlier.span.end);
+    let is_free =
+        |span: &Range<usize>| !before.iter().any(|earlier| earlier.spans == [span.clone()]);
+    let last = before.last().and_then(|earlier| earlier.spans.last());
+    let begin = last.map_or(0, |span| span.end);
     occurrences(caption, phrase)
         .filter(|span| span.start >= begin)
         .chain(occurrences(caption, phrase))
@@ -60,9 +127,20 @@ fn matching_start(text: &str, phrase: &str) -> Option<usize> {
 }
 
 /// Whether a letter or digit stands on both sides of this place.
-fn cuts_word(text: &str, place: usize) -> bool {
+pub(super) fn cuts_word(text: &str, place: usize) -> bool {
     let (before, after) = text.split_at(place);
     before.ends_with(char::is_alphanumeric) && after.starts_with(char::is_alphanumeric)
+}
+
+/// The span, extended to whole words.
+pub(super) fn whole_words<'a>(text: &'a str, span: &Range<usize>) -> &'a str {
+    let is_gap = |c: char| !c.is_alphanumeric();
+    let begin = text[..span.start].rfind(is_gap);
+    let begin = begin.map_or(0, |at| {
+        at + text[at..].chars().next().map_or(0, char::len_utf8)
+    });
+    let end = text[span.end..].find(is_gap);
+    &text[begin..end.map_or(text.len(), |at| span.end + at)]
 }
 
 #[cfg(test)]
@@ -83,7 +161,7 @@ mod tests {
         );
         located
             .into_iter()
-            .map(|phrase| phrase.span.start)
+            .map(|phrase| phrase.spans[0].start)
             .collect()
     }
 
@@ -136,6 +214,28 @@ mod tests {
                 }
                 other => panic!("{phrases:?}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn spans_of_characters_become_spans_of_bytes() {
+        let caption = Prompt::caption("👩‍🚀 süß");
+        let located = caption.clone().char_spans([4..7, 0..3]).locate().unwrap();
+        assert_eq!(located[0].label, "süß");
+        assert_eq!(located[1].label, "👩‍🚀");
+        for span in [4..8, 7..8, 4..4] {
+            let error = caption.clone().char_spans([span.clone()]).locate();
+            assert!(
+                matches!(
+                    error,
+                    Err(Error::SpanOutOfRange {
+                        length: 7,
+                        unit: "characters",
+                        ..
+                    })
+                ),
+                "{span:?}: {error:?}"
+            );
         }
     }
 

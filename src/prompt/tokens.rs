@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 /// let tokenizer = Tokenizer::from_file("tests/fixtures/tokenizer.json", 256)?;
 /// let tokens = tokenizer.tokenize(&Prompt::from("a red circle. cat"))?;
 /// assert_eq!(tokens.ids(), [101, 1037, 2417, 4418, 1012, 4937, 102]);
-/// assert_eq!(tokens.phrases()[0].tokens, 1..4);
-/// assert_eq!(tokens.phrases()[1].tokens, 5..6);
+/// assert_eq!(tokens.phrases()[0].tokens, [1, 2, 3]);
+/// assert_eq!(tokens.phrases()[1].tokens, [5]);
 /// # Ok::<(), glip::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -41,8 +41,9 @@ pub struct TokenizedPrompt {
 pub struct TokenizedPhrase {
     /// The phrase at its place in the text.
     pub phrase: Phrase,
-    /// Its tokens, as indices into [`TokenizedPrompt::ids`] and the token axis of the logits.
-    pub tokens: Range<usize>,
+    /// Its tokens in rising order, as indices into [`TokenizedPrompt::ids`] and the token axis of
+    /// the logits.
+    pub tokens: Vec<usize>,
 }
 
 impl Tokenizer {
@@ -106,12 +107,9 @@ impl Tokenizer {
             .collect();
         let phrases = phrases
             .into_iter()
-            .map(|phrase| match tokens_of(&phrase, prompt.text(), &offsets) {
-                Some(tokens) => Ok(TokenizedPhrase { phrase, tokens }),
-                None => Err(Error::SpanWithoutTokens {
-                    phrase: phrase.text,
-                    span: phrase.span,
-                }),
+            .map(|phrase| {
+                let tokens = tokens_of(&phrase, prompt.text(), &offsets)?;
+                Ok(TokenizedPhrase { phrase, tokens })
             })
             .collect::<Result<_>>()?;
         Ok(TokenizedPrompt {
@@ -121,6 +119,11 @@ impl Tokenizer {
             offsets,
             phrases,
         })
+    }
+
+    /// The tokens themselves, as the vocabulary spells them; `?` for an id that it lacks.
+    pub(super) fn spell(&self, id: u32) -> String {
+        self.inner.id_to_token(id).unwrap_or_else(|| "?".to_owned())
     }
 
     /// The number of tokens in a text, without the special ones.
@@ -168,19 +171,49 @@ impl TokenizedPrompt {
     pub fn phrases(&self) -> &[TokenizedPhrase] {
         &self.phrases
     }
+
+    pub(crate) fn into_phrases(self) -> Vec<TokenizedPhrase> {
+        self.phrases
+    }
 }
 
-/// The tokens of a phrase by official's rule: from the token of its first character to that of its
+/// The tokens of all spans of a phrase.
+fn tokens_of(phrase: &Phrase, text: &str, offsets: &[Range<usize>]) -> Result<Vec<usize>> {
+    let mut tokens = Vec::new();
+    for span in &phrase.spans {
+        let of_span =
+            tokens_of_span(span, text, offsets).ok_or_else(|| Error::SpanWithoutTokens {
+                phrase: text[span.clone()].to_owned(),
+                span: span.clone(),
+            })?;
+        tokens.extend(of_span);
+    }
+    tokens.sort_unstable();
+    tokens.dedup();
+    Ok(tokens)
+}
+
+/// The tokens of a span by official's rule: from the token of its first character to that of its
 /// last one. A character that belongs to no token (a space, say) is replaced by the next one inwards,
 /// at most twice.
-fn tokens_of(phrase: &Phrase, text: &str, offsets: &[Range<usize>]) -> Option<Range<usize>> {
+///
+/// Official takes the first token of the last character. This takes the last, which differs where one
+/// character is several tokens (as Korean syllables are), whose score would be of half a syllable.
+fn tokens_of_span(
+    span: &Range<usize>,
+    text: &str,
+    offsets: &[Range<usize>],
+) -> Option<Range<usize>> {
     const TRIES: usize = 3;
-    let token_at = |at: usize| offsets.iter().position(|offset| offset.contains(&at));
-    let Range { start, end } = phrase.span;
-    let from_start = text[start..].char_indices().map(|(at, _)| start + at);
-    let from_end = text[..end].char_indices().rev().map(|(at, _)| at);
-    let first = from_start.take(TRIES).find_map(token_at)?;
-    let last = from_end.take(TRIES).find_map(token_at)?;
+    let from_start = text[span.start..].char_indices();
+    let from_end = text[..span.end].char_indices().rev();
+    let first = from_start.take(TRIES).find_map(|(at, _)| {
+        let at = span.start + at;
+        offsets.iter().position(|offset| offset.contains(&at))
+    })?;
+    let last = from_end
+        .take(TRIES)
+        .find_map(|(at, _)| offsets.iter().rposition(|offset| offset.contains(&at)))?;
     // Past the other end of a short phrase both may leave it, and then they have crossed.
     (first <= last).then_some(first..last + 1)
 }
@@ -204,8 +237,11 @@ pub(super) mod tests {
 
     /// The text that a phrase's tokens cover.
     fn covered(tokens: &TokenizedPrompt, phrase: usize) -> &str {
-        let range = tokens.phrases()[phrase].tokens.clone();
-        let (first, last) = (range.start, range.end - 1);
+        let (first, last) = match tokens.phrases()[phrase].tokens.as_slice() {
+            &[first, .., last] => (first, last),
+            &[only] => (only, only),
+            [] => panic!("no tokens"),
+        };
         &tokens.text()[tokens.offsets()[first].start..tokens.offsets()[last].end]
     }
 
@@ -220,6 +256,21 @@ pub(super) mod tests {
         for (phrase, expected) in expected.into_iter().enumerate() {
             assert_eq!(covered(&tokens, phrase), expected);
         }
+    }
+
+    #[test]
+    fn several_spans_are_one_set_of_tokens() {
+        let prompt = Prompt::caption("a red cat circle").spans([vec![10..16, 0..1, 0..5]]);
+        let tokens = tokenize(&prompt).unwrap();
+        assert_eq!(tokens.phrases()[0].tokens, [1, 2, 4]);
+    }
+
+    #[test]
+    fn characters_of_several_tokens_have_them_all() {
+        // The tokenizer takes Hangul syllables apart, into tokens at one place of the text.
+        let tokens = tokenize(&Prompt::caption("한 cat").spans([0..3])).unwrap();
+        let same_place = tokens.offsets().iter().filter(|&offset| *offset == (0..3));
+        assert_eq!(tokens.phrases()[0].tokens.len(), same_place.count());
     }
 
     #[test]
@@ -302,11 +353,24 @@ pub(super) mod tests {
         assert!(matches!(error, Error::BundleFile { .. }));
     }
 
+    /// Every phrase has tokens, all of them the prompt's, and every token in one of its spans is
+    /// among them.
     fn check_tokens(tokens: &TokenizedPrompt) {
         let length = tokens.ids().len();
         assert_eq!(tokens.offsets().len(), length);
-        for found in tokens.phrases() {
-            assert!(found.tokens.start < found.tokens.end && found.tokens.end <= length);
+        for TokenizedPhrase {
+            phrase,
+            tokens: own,
+        } in tokens.phrases()
+        {
+            assert!(!own.is_empty() && own.is_sorted_by(|a, b| a < b));
+            assert!(own.iter().all(|&token| token < length));
+            for span in &phrase.spans {
+                let shared =
+                    |offset: &Range<usize>| offset.start.max(span.start) < offset.end.min(span.end);
+                let inside = (0..length).filter(|&token| shared(&tokens.offsets()[token]));
+                assert!(inside.into_iter().all(|token| own.contains(&token)));
+            }
         }
     }
 
@@ -314,17 +378,48 @@ pub(super) mod tests {
         #[test]
         fn any_text_and_spans_give_tokens_or_an_error(
             text in any::<String>(),
-            spans in prop::collection::vec((0usize..40, 0usize..40), 0..4),
+            spans in prop::collection::vec(
+                prop::collection::vec((0usize..40, 0usize..40), 0..4), 0..4,
+            ),
         ) {
-            let spans = spans.into_iter().map(|(begin, end)| begin..end);
-            if let Ok(tokens) = tokenize(&Prompt::caption(&text).spans(spans)) {
-                check_tokens(&tokens);
+            let range = |(begin, end): (usize, usize)| begin..end;
+            let spans: Vec<Vec<_>> = spans
+                .into_iter()
+                .map(|spans| spans.into_iter().map(range).collect())
+                .collect();
+            let caption = Prompt::caption(&text);
+            for prompt in [caption.clone().spans(spans.clone()), caption.char_spans(spans)] {
+                if let Ok(tokens) = tokenize(&prompt) {
+                    check_tokens(&tokens);
+                }
+            }
+        }
+
+        #[test]
+        fn spans_of_characters_are_never_cut(
+            text in "\\PC{1,12}",
+            ends in prop::collection::vec((0usize..12, 0usize..12), 1..4),
+        ) {
+            let count = text.chars().count();
+            for (begin, end) in ends {
+                let prompt = Prompt::caption(&text).char_spans([begin..end]);
+                match prompt.locate() {
+                    Ok(found) => {
+                        let expected: String = text.chars().skip(begin).take(end - begin).collect();
+                        prop_assert_eq!(&found[0].label, &expected);
+                    }
+                    Err(_) => prop_assert!(begin >= end || end > count),
+                }
             }
         }
 
         #[test]
         fn any_list_gives_tokens_or_an_error(list in any::<String>(), names: Vec<String>) {
-            for prompt in [Prompt::from(list), Prompt::categories(&names)] {
+            let in_context = names.iter().map(|name| {
+                crate::Category::new(name).with_prefix(&list).with_suffix(name).with_synonym(&list)
+            });
+            let in_context = Prompt::categories(in_context);
+            for prompt in [Prompt::from(&list), Prompt::categories(&names), in_context] {
                 if let Ok(tokens) = tokenize(&prompt) {
                     check_tokens(&tokens);
                 }

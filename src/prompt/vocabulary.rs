@@ -1,147 +1,202 @@
-//! Lists of phrases: cleaning names, joining them into a text, and grouping them to fit the model.
+//! Vocabularies: lists of categories of any length, packed into prompts that fit the model.
 
-use std::ops::Range;
-
-use super::{Phrase, Tokenizer};
+use super::{Category, Prompt, SEPARATOR, Tokenizer, Wanted};
 use crate::error::{Error, Result};
 
-/// What stands between the phrases of a list, in training and evaluation; none after the last.
-pub(super) const SEPARATOR: &str = ". ";
-
-/// A category name as official cleans it: without text in parentheses (from the first opening to
-/// the last closing one), spaces for underscores, and single spaces.
-pub(super) fn clean_name(name: &str) -> String {
-    let outside = match (name.find('('), name.rfind(')')) {
-        (Some(open), Some(close)) if open < close => [&name[..open], &name[close + 1..]].concat(),
-        _ => name.to_owned(),
-    };
-    let words = outside.split(|c: char| c == '_' || c.is_whitespace());
-    words
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+/// Any number of categories, to be looked for together.
+///
+/// A prompt has only so many tokens. A vocabulary is packed into few prompts, each filled as far as
+/// names go into it; they share one encoding of the image, and what they find is merged by label before
+/// overlapping boxes are suppressed and the best are kept.
+///
+/// How names are packed does not depend on the order in which they were given: the same names give
+/// the same detections, and [`Detection::phrase_index`](crate::Detection::phrase_index) is a name's
+/// place in the list.
+///
+/// ```
+/// use glip::{Detector, Vocabulary};
+///
+/// let image = image::open("examples/images/scene.png")?;
+/// let detector = Detector::nano()?;
+/// let vocabulary = Vocabulary::new(["blue square", "green ring", "red circle", "yellow circle"]);
+/// let found = detector.ground(&image, &vocabulary.with_names_per_prompt(2))?;
+/// assert!(found.iter().any(|detection| detection.phrase == "red circle"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vocabulary {
+    categories: Vec<Category>,
+    names_per_prompt: usize,
 }
 
-/// The phrases as one text, and the byte range of each in it.
-pub(super) fn join<S: AsRef<str>>(phrases: &[S]) -> (String, Vec<Range<usize>>) {
-    let mut text = String::new();
-    let mut spans = Vec::with_capacity(phrases.len());
-    for (position, phrase) in phrases.iter().enumerate() {
-        if position > 0 {
-            text.push_str(SEPARATOR);
+impl Vocabulary {
+    /// A vocabulary of these categories, with as many names in a prompt as fit.
+    pub fn new<I>(categories: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<Category>,
+    {
+        Self {
+            categories: categories.into_iter().map(Into::into).collect(),
+            names_per_prompt: usize::MAX,
         }
-        let begin = text.len();
-        text.push_str(phrase.as_ref());
-        spans.push(begin..text.len());
     }
-    (text, spans)
-}
 
-/// Ranges of neighbouring phrases that together, with their separators, fit the model. Each is as
-/// long as it can be.
-pub(super) fn group_to_fit(phrases: &[Phrase], tokenizer: &Tokenizer) -> Result<Vec<Range<usize>>> {
-    let limit = tokenizer.max_tokens();
-    let empty = tokenizer.special_tokens()?;
-    let separator = tokenizer.count(SEPARATOR)?;
-    let mut groups = Vec::new();
-    let mut begin = 0;
-    let mut used = empty;
-    for (position, phrase) in phrases.iter().enumerate() {
-        let tokens = tokenizer.count(&phrase.text)?;
-        if empty + tokens > limit {
-            let phrase = phrase.text.clone();
-            return Err(Error::PhraseTooLong {
-                phrase,
-                tokens: empty + tokens,
-                limit,
+    /// Sets the most names in a prompt, synonyms included. Official evaluates LVIS with 40; fewer
+    /// names share the model's attention, more take less time.
+    #[must_use]
+    pub fn with_names_per_prompt(self, names: usize) -> Self {
+        Self {
+            names_per_prompt: names,
+            ..self
+        }
+    }
+
+    /// The categories, in the order they were given.
+    pub fn categories(&self) -> &[Category] {
+        &self.categories
+    }
+
+    /// The prompts that hold the vocabulary, each within the tokens that the model takes.
+    ///
+    /// ```
+    /// use glip::{Tokenizer, Vocabulary};
+    ///
+    /// let tokenizer = Tokenizer::from_file("tests/fixtures/tokenizer.json", 7)?;
+    /// let prompts = Vocabulary::new(["red circle", "cat", "dog"]).prompts(&tokenizer)?;
+    /// let texts: Vec<_> = prompts.iter().map(|prompt| prompt.text()).collect();
+    /// assert_eq!(texts, ["cat. dog", "red circle"]);
+    /// assert_eq!(prompts[1].locate()?[0].index, 0);
+    /// # Ok::<(), glip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Error::PhraseTooLong`]: a single name has more tokens than the model takes.
+    /// - [`Error::InvalidOption`]: there may be no name in a prompt.
+    /// - Those of [`Prompt::locate`].
+    pub fn prompts(&self, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {
+        if self.names_per_prompt == 0 {
+            return Err(Error::InvalidOption {
+                option: "names_per_prompt",
+                found: "0".to_owned(),
+                expected: "at least 1",
             });
         }
-        if position > begin && used + separator + tokens > limit {
-            groups.push(begin..position);
-            begin = position;
-            used = empty;
-        }
-        used += tokens + if position > begin { separator } else { 0 };
+        // As one list, for everything that can be wrong with it whatever fits.
+        Prompt::categories(&self.categories).locate()?;
+        let mut wanted = Wanted::of(&self.categories);
+        wanted.sort_by_cached_key(|wanted| (wanted.wording.text(), wanted.index));
+        let packed = self.pack(wanted, tokenizer)?;
+        Ok(packed.into_iter().map(Prompt::list).collect())
     }
-    groups.push(begin..phrases.len());
-    Ok(groups)
+
+    /// Each into the first prompt that has room.
+    fn pack<'a>(
+        &self,
+        wanted: Vec<Wanted<'a>>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<Vec<Wanted<'a>>>> {
+        let limit = tokenizer.max_tokens();
+        let empty = tokenizer.special_tokens()?;
+        let separator = tokenizer.count(SEPARATOR)?;
+        let mut prompts: Vec<(usize, Vec<Wanted<'a>>)> = Vec::new();
+        for wanted in wanted {
+            let text = wanted.wording.text();
+            let tokens = tokenizer.count(&text)?;
+            if empty + tokens > limit {
+                return Err(Error::PhraseTooLong {
+                    phrase: text,
+                    tokens: empty + tokens,
+                    limit,
+                });
+            }
+            let has_room = |(used, names): &&mut (usize, Vec<_>)| {
+                used + separator + tokens <= limit && names.len() < self.names_per_prompt
+            };
+            match prompts.iter_mut().find(has_room) {
+                Some((used, names)) => {
+                    *used += separator + tokens;
+                    names.push(wanted);
+                }
+                None => prompts.push((empty + tokens, vec![wanted])),
+            }
+        }
+        Ok(prompts.into_iter().map(|(_, names)| names).collect())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Prompt, prompt::tokens::tests::tokenizer};
+    use crate::prompt::tokens::tests::tokenizer;
 
-    #[test]
-    fn names_are_cleaned_as_official_does() {
-        let cases = [
-            ("traffic_light", "traffic light"),
-            ("flip-flop_(sandal)", "flip-flop"),
-            ("bow_(decorative_ribbons)", "bow"),
-            ("a (b) c (d) e", "a e"),
-            ("dining  table", "dining table"),
-            ("odd) name (", "odd) name ("),
-            ("(all)", ""),
-        ];
-        for (name, cleaned) in cases {
-            assert_eq!(clean_name(name), cleaned, "{name}");
-        }
+    /// The number of names in each prompt.
+    fn sizes(prompts: &[Prompt]) -> Vec<usize> {
+        prompts
+            .iter()
+            .map(|prompt| prompt.locate().unwrap().len())
+            .collect()
     }
 
     #[test]
-    fn spans_are_those_of_the_phrases() {
-        let (text, spans) = join(&["a cat", "日本", "dog"]);
-        assert_eq!(text, "a cat. 日本. dog");
-        let parts: Vec<_> = spans.into_iter().map(|span| &text[span]).collect();
-        assert_eq!(parts, ["a cat", "日本", "dog"]);
-    }
-
-    #[test]
-    fn chunks_fill_the_model_and_keep_indices() {
-        // "a red circle" takes 3 tokens, a separator 1, [CLS] and [SEP] 2: three phrases take 13.
-        let names = ["a red circle"; 7];
-        for (limit, sizes) in [(12, vec![2, 2, 2, 1]), (13, vec![3, 3, 1]), (100, vec![7])] {
+    fn prompts_are_filled_and_keep_indices() {
+        // "red circle" takes 2 tokens, a separator 1, [CLS] and [SEP] 2: three names take 10.
+        let labels: Vec<_> = (0..7).map(|index| format!("label {index}")).collect();
+        let categories = labels
+            .iter()
+            .map(|label| Category::labelled(label, "red circle"));
+        let vocabulary = Vocabulary::new(categories);
+        for (limit, expected) in [(9, vec![2, 2, 2, 1]), (10, vec![3, 3, 1]), (99, vec![7])] {
             let tokenizer = tokenizer(limit);
-            let chunks = Prompt::categories(names).chunks(&tokenizer).unwrap();
+            let prompts = vocabulary.prompts(&tokenizer).unwrap();
+            assert_eq!(sizes(&prompts), expected);
             let mut indices = Vec::new();
-            for (chunk, size) in chunks.iter().zip(&sizes) {
-                let tokens = tokenizer.tokenize(chunk).unwrap();
-                assert_eq!(tokens.phrases().len(), *size);
+            for prompt in &prompts {
+                let tokens = tokenizer.tokenize(prompt).unwrap();
                 indices.extend(tokens.phrases().iter().map(|found| found.phrase.index));
             }
-            assert_eq!(chunks.len(), sizes.len());
             assert_eq!(indices, [0, 1, 2, 3, 4, 5, 6]);
         }
+        let few = vocabulary.with_names_per_prompt(4);
+        assert_eq!(sizes(&few.prompts(&tokenizer(99)).unwrap()), [4, 3]);
     }
 
     #[test]
-    fn what_cannot_be_split_is_an_error() {
+    fn gaps_are_filled_by_what_fits() {
+        // 5, 3, 5 and 3 tokens with the special ones: in order, no two neighbours fit into 7.
+        let vocabulary = Vocabulary::new(["a red circle", "cat", "a cat circle", "dog"]);
+        let prompts = vocabulary.prompts(&tokenizer(7)).unwrap();
+        assert_eq!(sizes(&prompts), [2, 2]);
+    }
+
+    #[test]
+    fn the_order_of_names_does_not_matter() {
+        let names = ["dog", "a red circle", "cat", "red square"];
+        let mut turned = names;
+        turned.rotate_left(2);
+        let texts = |names: &[&str]| -> Vec<String> {
+            let prompts = Vocabulary::new(names).prompts(&tokenizer(8)).unwrap();
+            prompts.iter().map(|p| p.text().to_owned()).collect()
+        };
+        assert_eq!(texts(&names), texts(&turned));
+    }
+
+    #[test]
+    fn what_cannot_be_packed_is_an_error() {
         let tokenizer = tokenizer(4);
-        let error = Prompt::categories(["cat", "a red circle"])
-            .chunks(&tokenizer)
+        let error = Vocabulary::new(["cat", "a red circle"])
+            .prompts(&tokenizer)
             .unwrap_err();
         assert!(
-            matches!(
-                error,
-                Error::PhraseTooLong {
-                    tokens: 5,
-                    limit: 4,
-                    ..
-                }
-            ),
+            matches!(&error, Error::PhraseTooLong { phrase, tokens: 5, limit: 4 } if phrase == "a red circle"),
             "{error}"
         );
-        let caption = Prompt::caption("a red circle").phrases(["circle"]);
-        let error = caption.chunks(&tokenizer).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::PromptTooLong {
-                    tokens: 5,
-                    limit: 4
-                }
-            ),
-            "{error}"
-        );
+        let none = Vocabulary::new(["cat"]).with_names_per_prompt(0);
+        let error = none.prompts(&tokenizer).unwrap_err();
+        assert!(matches!(error, Error::InvalidOption { .. }), "{error}");
+        let empty = Vocabulary::new([""; 0]).prompts(&tokenizer).unwrap_err();
+        assert!(matches!(empty, Error::EmptyPrompt), "{empty}");
+        let twice = Vocabulary::new(["cat", "cat"]).prompts(&tokenizer);
+        assert!(matches!(twice, Err(Error::DuplicateLabel { .. })));
     }
 }
