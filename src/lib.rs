@@ -102,6 +102,9 @@ mod graph;
 pub mod postprocess;
 mod preprocess;
 mod prompt;
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/prompting.md")]
+pub mod prompting {}
 mod runtime;
 
 pub use bundle::{

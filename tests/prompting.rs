@@ -1,0 +1,231 @@
+//! What users of open-vocabulary detectors suffer from, and that it cannot happen here.
+#![cfg(feature = "nano")]
+#![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
+
+use std::sync::LazyLock;
+
+use glip::{
+    BBox, Category, Detections, Detector, Error, GroundOptions, PostprocessOptions, Prompt, Scene,
+    Vocabulary,
+};
+use image::RgbImage;
+
+static NANO: LazyLock<Detector> = LazyLock::new(|| Detector::nano().unwrap());
+/// The picture of the demo: a red and a yellow circle, a blue square, an orange star, a purple and a
+/// pink triangle.
+static SCENE: LazyLock<Scene> = LazyLock::new(|| {
+    let image = image::open("examples/images/scene.png").unwrap();
+    NANO.encode_image(&image).unwrap()
+});
+
+/// Everything however unsure, so that a wrong label has every chance to show.
+fn everything() -> GroundOptions<'static> {
+    let options = NANO.postprocessor().options().clone();
+    GroundOptions::default().with_postprocess(options.with_score_threshold(0.0))
+}
+
+/// Labels and boxes, to compare whatever the index.
+fn labelled(found: &Detections) -> Vec<(String, BBox)> {
+    found.iter().map(|d| (d.phrase.clone(), d.bbox)).collect()
+}
+
+/// "car . taxi" that comes back as "car taxi", "tri" or "##van".
+#[test]
+fn labels_are_not_merged_cut_or_mangled() {
+    let names = [
+        "red_circle",
+        "plus sign (thick)",
+        "bluish-green ring",
+        "flügelrad",
+        "U.S. star",
+        "yellow circle",
+        "crescent moon",
+        "xyzzy",
+    ];
+    for prompt in [
+        Prompt::categories(names),
+        Prompt::from(names.join(" . ").as_str()),
+    ] {
+        let phrases = prompt.locate().unwrap();
+        let found = NANO.ground_with(&*SCENE, &prompt, everything()).unwrap();
+        assert!(found.len() > 50);
+        for detection in &found {
+            let given = phrases
+                .iter()
+                .find(|p| p.index == detection.phrase_index)
+                .unwrap();
+            assert_eq!(detection.phrase, given.label);
+        }
+    }
+    let found = NANO
+        .ground_with(&*SCENE, Prompt::categories(names), everything())
+        .unwrap();
+    assert!(found.iter().all(|d| d.phrase == names[d.phrase_index]));
+}
+
+/// Class ids that come back empty: the phrase does not map back to a class.
+#[test]
+fn every_detection_has_the_index_of_its_category() {
+    let categories = ["circle", "square", "triangle"].map(|name| {
+        Category::labelled(
+            format!("class {name}"),
+            format!("A {}", name.to_uppercase()).as_str(),
+        )
+        .with_synonym(name)
+    });
+    let found = NANO
+        .ground(&*SCENE, Prompt::categories(&categories))
+        .unwrap();
+    let mut seen = [0; 3];
+    for detection in &found {
+        assert_eq!(detection.phrase, categories[detection.phrase_index].label());
+        seen[detection.phrase_index] += 1;
+    }
+    assert_eq!(seen, [2, 1, 2], "{found:?}");
+}
+
+/// One class more, and every label is off by one.
+#[test]
+fn another_name_does_not_shift_labels() {
+    let names = ["red circle", "blue square", "orange star"];
+    let expected = NANO.ground(&*SCENE, Prompt::categories(names)).unwrap();
+    assert_eq!(expected.len(), 3);
+    for place in 0..=names.len() {
+        let mut more = names.to_vec();
+        more.insert(place, "green heart");
+        let found = NANO.ground(&*SCENE, Prompt::categories(&more)).unwrap();
+        for detection in &expected {
+            let same = found
+                .iter()
+                .find(|d| d.bbox.iou(&detection.bbox) > 0.8)
+                .unwrap();
+            assert_eq!(same.phrase, detection.phrase);
+            assert_eq!(more[same.phrase_index], detection.phrase);
+        }
+    }
+}
+
+/// Phrases that stand in other words, or twice, whose labels shift (official's `run_ner`).
+#[test]
+fn phrases_inside_other_words_are_not_taken() {
+    let prompt = Prompt::caption("encircled things: a circle, and a square circle-free square")
+        .phrases(["circle", "square", "square"]);
+    let spans: Vec<_> = prompt
+        .locate()
+        .unwrap()
+        .into_iter()
+        .map(|p| p.spans)
+        .collect();
+    assert_eq!(spans, [[20..26], [34..40], [53..59]]);
+}
+
+/// More than 256 tokens: NaN, no boxes, or classes that are lost without a word.
+#[test]
+fn long_lists_are_an_error_or_a_vocabulary_that_loses_nothing() {
+    let there = [
+        "red circle",
+        "blue square",
+        "orange star",
+        "purple triangle",
+    ];
+    // Numbers are spelled, so that these are some 1300 tokens.
+    let mut names: Vec<_> = (0..200).map(|number| format!("widget {number}")).collect();
+    for (place, name) in there.iter().enumerate() {
+        names.insert(50 * place + 7, (*name).to_owned());
+    }
+    let error = NANO
+        .ground(&*SCENE, Prompt::categories(&names))
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::PromptTooLong { limit: 256, .. }),
+        "{error}"
+    );
+
+    let vocabulary = Vocabulary::new(&names).with_names_per_prompt(40);
+    let prompts = vocabulary.prompts(NANO.tokenizer()).unwrap();
+    let packed: usize = prompts.iter().map(|p| p.locate().unwrap().len()).sum();
+    assert_eq!(packed, names.len());
+    // Among so many words a thing that is there scores a little less.
+    let options = NANO
+        .postprocessor()
+        .options()
+        .clone()
+        .with_score_threshold(0.5);
+    let options = GroundOptions::default().with_postprocess(options);
+    let found = NANO.ground_with(&*SCENE, &vocabulary, options).unwrap();
+    assert!(found.iter().all(|d| names[d.phrase_index] == d.phrase));
+    for name in there {
+        assert!(found.iter().any(|d| d.phrase == name), "{name}: {found:?}");
+    }
+}
+
+/// An object that comes out once for every prompt of a long list.
+#[test]
+fn prompts_of_a_vocabulary_do_not_report_an_object_twice() {
+    let circle = Category::new("circle")
+        .with_synonym("disc")
+        .with_synonym("disk");
+    let square = Category::new("square").with_synonym("box");
+    let apart = Vocabulary::new([circle, square]).with_names_per_prompt(1);
+    assert_eq!(apart.prompts(NANO.tokenizer()).unwrap().len(), 5);
+    let found = NANO.ground(&*SCENE, &apart).unwrap();
+    assert_eq!(found.of_phrase(0).count(), 2, "{found:?}");
+    assert_eq!(found.of_phrase(1).count(), 1, "{found:?}");
+
+    // Labels that mean the same are the caller's to keep; the best of each object on request.
+    let both = Vocabulary::new(["circle", "red circle"]).with_names_per_prompt(1);
+    assert_eq!(NANO.ground(&*SCENE, &both).unwrap().len(), 3);
+    let options: PostprocessOptions = NANO.postprocessor().options().clone();
+    let best = GroundOptions::default().with_postprocess(options.with_nms_across_labels(true));
+    assert_eq!(NANO.ground_with(&*SCENE, &both, best).unwrap().len(), 2);
+}
+
+/// Results that depend on the order of a list, or on what was asked before.
+#[test]
+fn a_vocabulary_is_deterministic_whatever_its_order() {
+    let names: Vec<_> = ["red", "yellow", "blue", "orange", "purple", "pink"]
+        .iter()
+        .flat_map(|colour| ["circle", "star", "square"].map(|shape| format!("{colour} {shape}")))
+        .collect();
+    let expected = labelled(&NANO.ground(&*SCENE, Vocabulary::new(&names)).unwrap());
+    assert!(expected.len() >= 4);
+    for turn in [1, 7, 13] {
+        let mut turned = names.clone();
+        turned.rotate_left(turn);
+        turned.reverse();
+        let found = NANO.ground(&*SCENE, Vocabulary::new(&turned)).unwrap();
+        assert!(found.iter().all(|d| turned[d.phrase_index] == d.phrase));
+        assert_eq!(labelled(&found), expected);
+    }
+}
+
+/// Detections on a blank image.
+#[test]
+fn a_blank_image_shows_nothing() {
+    let names = ["red circle", "blue square", "green ring", "thing"];
+    for grey in [0, 90, 128, 200, 255] {
+        let blank = RgbImage::from_pixel(320, 256, image::Rgb([grey; 3]));
+        let found = NANO.ground(&blank, Prompt::categories(names)).unwrap();
+        assert!(found.is_empty(), "{grey}: {found:?}");
+    }
+}
+
+/// The mean, the highest and the geometric mean are in that order, and chosen by the call.
+#[test]
+fn aggregation_is_chosen_by_the_call() {
+    use glip::postprocess::Aggregation;
+    let score = |aggregation| {
+        let options = NANO.postprocessor().options().clone();
+        let options = options.with_aggregation(aggregation).with_max_per_label(1);
+        let options = GroundOptions::default().with_postprocess(options);
+        let found = NANO.ground_with(&*SCENE, "yellow circle", options).unwrap();
+        assert_eq!(found.len(), 1);
+        let best = &found.as_slice()[0];
+        // Before and after centerness.
+        assert!(best.score * best.score < best.phrase_score);
+        best.phrase_score
+    };
+    let (mean, max) = (score(Aggregation::Mean), score(Aggregation::Max));
+    let geometric = score(Aggregation::GeometricMean);
+    assert!(geometric < mean && mean < max, "{geometric} {mean} {max}");
+}
