@@ -28,7 +28,7 @@ fn run() -> Result<()> {
     let detector = Detector::builder().bundle(common::model(folder)?).build()?;
     let picture = common::read_picture(Path::new(image))?;
     let scene = detector.encode_image(&picture)?;
-    let query = detector.encode_prompt(&Prompt::categories([phrase]))?;
+    let query = detector.encode_prompt(Prompt::categories([phrase]))?;
 
     // Up to here the detector's own way; from here on ours.
     let prompt = &query.prompts()[0];

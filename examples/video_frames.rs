@@ -18,7 +18,7 @@ use std::{
 };
 
 use common::Result;
-use glip::{Detector, Prompt};
+use glip::Detector;
 use image::{DynamicImage, ImageFormat};
 
 /// Frames that are read ahead: more would only take memory.
@@ -36,7 +36,7 @@ fn run() -> Result<()> {
         _ => return Err("usage: video_frames FOLDER PROMPT [MODEL_FOLDER]".into()),
     };
     let detector = Detector::builder().bundle(common::model(folder)?).build()?;
-    let query = detector.encode_prompt(&Prompt::from(prompt.as_str()))?;
+    let query = detector.encode_prompt(prompt.as_str())?;
     let frames = pictures_in(Path::new(frames))?;
 
     let start = Instant::now();

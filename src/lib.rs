@@ -39,7 +39,7 @@
 //!     let found = detector.ground(&scene, &format!("{colour} circle . {colour} square"))?;
 //!     println!("{} {colour} things", found.len());
 //! }
-//! let query = detector.encode_prompt(&Prompt::categories(["red circle", "blue_square"]))?;
+//! let query = detector.encode_prompt(Prompt::categories(["red circle", "blue_square"]))?;
 //! let found = detector.ground(&scene, &query)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -6,7 +6,7 @@ mod common;
 
 use std::thread;
 
-use common::fixture;
+use common::{copy_of, edit_manifest, fixture};
 use glip::{BBox, Detection, Detector, Device, Error, ImageInput, Prompt, ResizeRule};
 use image::{Rgb, RgbImage, imageops};
 
@@ -97,7 +97,7 @@ fn neighbours_in_a_batch_do_not_change_an_image() {
 fn a_prompt_is_encoded_once_for_many_images() {
     let detector = Detector::from_dir(fixture("colour")).unwrap();
     let query = detector
-        .encode_prompt(&Prompt::categories(["blue", "red"]))
+        .encode_prompt(Prompt::categories(["blue", "red"]))
         .unwrap();
 
     for (x, y) in [(32, 40), (80, 56)] {
@@ -132,6 +132,26 @@ fn one_detector_serves_many_threads() {
             });
         }
     });
+}
+
+#[test]
+fn a_bundle_without_a_text_encoder_takes_no_words() {
+    let folder = copy_of("colour");
+    edit_manifest(folder.path(), |manifest| {
+        manifest["graphs"]["text_encoder"] = serde_json::Value::Null;
+        manifest["files"]
+            .as_object_mut()
+            .unwrap()
+            .remove("text_encoder.onnx");
+    });
+    std::fs::remove_file(folder.path().join("text_encoder.onnx")).unwrap();
+    let detector = Detector::from_dir(folder.path()).unwrap();
+    let picture = picture(160, 128, &[(RED, 48, 32)]);
+
+    let error = detector.ground(&picture, "red").unwrap_err();
+
+    assert!(matches!(error, Error::NoTextEncoder), "{error}");
+    assert_eq!(detector.text_encoder().device(), None);
 }
 
 #[test]

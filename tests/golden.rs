@@ -51,7 +51,7 @@ fn batches_and_prepared_inputs_find_the_same() {
         let mut other = picture.clone();
         image::imageops::invert(&mut other);
         let scene = detector.encode_image(&picture).unwrap();
-        let query = detector.encode_prompt(&case.prompt()).unwrap();
+        let query = detector.encode_prompt(case.prompt()).unwrap();
 
         let prepared = detector.ground(&scene, &query).unwrap();
         let batch = detector

@@ -9,8 +9,7 @@
 use std::{env, thread};
 
 use glip::{
-    CudaOptions, Detector, Device, FeaturePyramid, HeadOutput, PixelBatch, Prompt, Query,
-    ResizeRule,
+    CudaOptions, Detector, Device, FeaturePyramid, HeadOutput, PixelBatch, Query, ResizeRule,
 };
 use image::{RgbImage, imageops};
 use ndarray::{ArrayView, Dimension};
@@ -70,7 +69,7 @@ fn encode(detector: &Detector, picture: &RgbImage) -> FeaturePyramid {
 }
 
 fn query(detector: &Detector, prompt: &str) -> Query {
-    detector.encode_prompt(&Prompt::from(prompt)).unwrap()
+    detector.encode_prompt(prompt).unwrap()
 }
 
 fn answer(detector: &Detector, pyramid: &FeaturePyramid, prompt: &str) -> HeadOutput {

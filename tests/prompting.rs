@@ -176,7 +176,7 @@ fn prompts_of_a_vocabulary_do_not_report_an_object_twice() {
     let both = Vocabulary::new(["circle", "red circle"]).with_names_per_prompt(1);
     assert_eq!(NANO.ground(&*SCENE, &both).unwrap().len(), 3);
     let options: PostprocessOptions = NANO.postprocessor().options().clone();
-    let best = GroundOptions::default().with_postprocess(options.with_nms_across_labels(true));
+    let best = GroundOptions::default().with_postprocess(options.with_nms_across_phrases(true));
     assert_eq!(NANO.ground_with(&*SCENE, &both, best).unwrap().len(), 2);
 }
 
@@ -216,7 +216,7 @@ fn aggregation_is_chosen_by_the_call() {
     use glip::postprocess::Aggregation;
     let score = |aggregation| {
         let options = NANO.postprocessor().options().clone();
-        let options = options.with_aggregation(aggregation).with_max_per_label(1);
+        let options = options.with_aggregation(aggregation).with_max_per_phrase(1);
         let options = GroundOptions::default().with_postprocess(options);
         let found = NANO.ground_with(&*SCENE, "yellow circle", options).unwrap();
         assert_eq!(found.len(), 1);

@@ -17,7 +17,7 @@ use crate::PostprocessOptions;
 ///
 /// let postprocess = detector.postprocessor().options().clone();
 /// let options = GroundOptions::default()
-///     .with_postprocess(postprocess.with_aggregation(Aggregation::Max).with_max_per_label(1))
+///     .with_postprocess(postprocess.with_aggregation(Aggregation::Max).with_max_per_phrase(1))
 ///     .with_progress(|progress| {
 ///         println!("{} of {} prompts", progress.done, progress.total);
 ///         ControlFlow::Continue(()) // or Break(()), to cancel

@@ -168,7 +168,7 @@ fn the_four_kinds_of_input_find_the_same() {
     assert_eq!(found.as_slice()[0].phrase, "red");
 
     let scene = detector.encode_image(&picture).unwrap();
-    let query = detector.encode_prompt(&Prompt::from("red")).unwrap();
+    let query = detector.encode_prompt("red").unwrap();
     assert_eq!(detector.ground(&scene, "red").unwrap(), found);
     assert_eq!(detector.ground(&scene, &query).unwrap(), found);
     assert_eq!(detector.ground(&picture, &query).unwrap(), found);
@@ -198,7 +198,7 @@ fn a_second_prompt_does_not_touch_the_image_encoder() {
 #[test]
 fn a_next_frame_does_not_touch_the_text_encoder() {
     let (detector, seen) = detector(4);
-    let query = detector.encode_prompt(&Prompt::from("red")).unwrap();
+    let query = detector.encode_prompt("red").unwrap();
     let texts = seen.texts();
 
     for cell in [(9, 5), (3, 3)] {

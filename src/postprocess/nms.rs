@@ -55,7 +55,7 @@ pub fn iou(a: Corners, b: Corners) -> f32 {
 /// let dog = Candidate { anchor: 8, phrase: 1, label: 1, score: 0.7, ..cat };
 /// let options = PostprocessOptions::default();
 /// assert_eq!(nms(vec![same_cat, dog, cat], &options), [cat, dog]);
-/// assert_eq!(nms(vec![same_cat, dog, cat], &options.with_nms_across_labels(true)), [cat]);
+/// assert_eq!(nms(vec![same_cat, dog, cat], &options.with_nms_across_phrases(true)), [cat]);
 /// ```
 pub fn nms(mut candidates: Vec<Candidate>, options: &PostprocessOptions) -> Vec<Candidate> {
     candidates.sort_unstable_by(Candidate::best_first);
@@ -67,11 +67,11 @@ pub fn nms(mut candidates: Vec<Candidate>, options: &PostprocessOptions) -> Vec<
             break;
         }
         let of_label = of_label.entry(candidate.label).or_default();
-        if options.max_per_label.is_some_and(|most| *of_label >= most) {
+        if options.max_per_phrase.is_some_and(|most| *of_label >= most) {
             continue;
         }
         let hides = |better: &Candidate| {
-            (options.nms_across_labels || better.label == candidate.label)
+            (options.nms_across_phrases || better.label == candidate.label)
                 && iou(better.corners, candidate.corners) > options.nms_iou_threshold
         };
         if !kept.iter().any(hides) {
@@ -145,7 +145,7 @@ mod tests {
             far_apart(2, 1, 0.3),
             far_apart(3, 0, 0.8),
         ];
-        let top = |most| PostprocessOptions::default().with_max_per_label(most);
+        let top = |most| PostprocessOptions::default().with_max_per_phrase(most);
         assert_eq!(anchors(&nms(candidates.clone(), &top(1))), [1, 2]);
         assert_eq!(anchors(&nms(candidates, &top(2))), [1, 3, 2]);
     }

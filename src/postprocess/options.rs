@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// // For computing average precision: everything, however unsure.
 /// let options = PostprocessOptions::default().with_score_threshold(0.0).with_max_detections(300);
 /// // For referring expressions: the best box of each phrase, however unsure.
-/// let options = PostprocessOptions::default().with_score_threshold(0.0).with_max_per_label(1);
+/// let options = PostprocessOptions::default().with_score_threshold(0.0).with_max_per_phrase(1);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -44,11 +44,11 @@ pub struct PostprocessOptions {
     /// The most detections of one phrase or category; 1 for referring expressions, which mean one
     /// thing each. Default: any number.
     #[serde(default)]
-    pub max_per_label: Option<usize>,
+    pub max_per_phrase: Option<usize>,
     /// Whether boxes also suppress those of other phrases, so that an object is reported once even if
     /// two names fit it. Default: no, as official.
     #[serde(default)]
-    pub nms_across_labels: bool,
+    pub nms_across_phrases: bool,
 }
 
 impl Default for PostprocessOptions {
@@ -61,8 +61,8 @@ impl Default for PostprocessOptions {
             score_threshold: 0.5,
             aggregation: Aggregation::Mean,
             phrase_thresholds: BTreeMap::new(),
-            max_per_label: None,
-            nms_across_labels: false,
+            max_per_phrase: None,
+            nms_across_phrases: false,
         }
     }
 }
@@ -122,18 +122,18 @@ impl PostprocessOptions {
         self
     }
 
-    /// Sets [`max_per_label`](Self::max_per_label).
-    pub fn with_max_per_label(self, max_per_label: usize) -> Self {
+    /// Sets [`max_per_phrase`](Self::max_per_phrase).
+    pub fn with_max_per_phrase(self, max_per_phrase: usize) -> Self {
         Self {
-            max_per_label: Some(max_per_label),
+            max_per_phrase: Some(max_per_phrase),
             ..self
         }
     }
 
-    /// Sets [`nms_across_labels`](Self::nms_across_labels).
-    pub fn with_nms_across_labels(self, nms_across_labels: bool) -> Self {
+    /// Sets [`nms_across_phrases`](Self::nms_across_phrases).
+    pub fn with_nms_across_phrases(self, nms_across_phrases: bool) -> Self {
         Self {
-            nms_across_labels,
+            nms_across_phrases,
             ..self
         }
     }
@@ -165,7 +165,7 @@ impl PostprocessOptions {
         let counts = [
             ("candidates_per_level", self.candidates_per_level),
             ("max_detections", self.max_detections),
-            ("max_per_label", self.max_per_label.unwrap_or(1)),
+            ("max_per_phrase", self.max_per_phrase.unwrap_or(1)),
         ];
         for (option, value) in counts {
             if value == 0 {
@@ -201,7 +201,7 @@ mod tests {
                 defaults().with_candidates_per_level(0),
             ),
             ("max_detections", defaults().with_max_detections(0)),
-            ("max_per_label", defaults().with_max_per_label(0)),
+            ("max_per_phrase", defaults().with_max_per_phrase(0)),
             (
                 "phrase_thresholds",
                 defaults().with_phrase_threshold(3, 1.5),

@@ -351,12 +351,13 @@ pub(crate) mod tests {
 
     #[test]
     fn wrong_tensors_are_errors() {
-        let damaged = |damage: fn(&mut File)| {
+        type Damage = fn(&mut File);
+        let damaged = |damage: Damage| {
             let mut file = file();
             damage(&mut file);
             reason(&file.bytes())
         };
-        let cases: [(fn(&mut File), &str); 6] = [
+        let cases: [(Damage, &str); 6] = [
             (|f| f.tensors[0].0 = "hiden", "lacks the tensor `hidden`"),
             (|f| f.tensors[0].1 = Dtype::I32, "hidden has element type"),
             (|f| f.tensors[1].2 = vec![8], "embedded has shape [8]"),
