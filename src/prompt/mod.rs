@@ -2,6 +2,7 @@
 
 mod caption;
 mod category;
+mod category_file;
 mod describe;
 mod learned;
 mod tokens;
