@@ -10,19 +10,16 @@ The threshold is chosen on the validation scenes; the numbers are from the test 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm import tqdm
 
+from .average_precision import coco_precision, mean_precision, xywh
 from .checkpoint import load_checkpoint
 from .config import NANO
 from .data.prompts import category_prompt
@@ -86,22 +83,12 @@ class Evaluator:
 
     def average_precision(self) -> dict[str, float]:
         """AP and AP50 over the seen and over the held-out combinations."""
-        truth, detections = _coco_ground_truth(self.truth), _coco_detections(self.found)
-        with contextlib.redirect_stdout(io.StringIO()):
-            coco = COCO()
-            coco.dataset = truth
-            coco.createIndex()
-            evaluation = COCOeval(coco, coco.loadRes(detections), "bbox")
-            evaluation.evaluate()
-            evaluation.accumulate()
-        # Precision [IoU threshold, recall, category] over all areas, 100 detections; -1 where a category never occurs.
-        precision = evaluation.eval["precision"][:, :, :, 0, 2]
+        precision = coco_precision(_coco_ground_truth(self.truth), _coco_detections(self.found))
         held_out = np.array([pair in HELD_OUT for pair in CATEGORIES])
         results = {}
-        for name, rows in (("seen", ~held_out), ("unseen", held_out)):
-            chosen = precision[:, :, rows]
-            results[f"{name}_AP"] = float(chosen[chosen > -1].mean())
-            results[f"{name}_AP50"] = float(chosen[0][chosen[0] > -1].mean())
+        for name, columns in (("seen", ~held_out), ("unseen", held_out)):
+            for measure, value in mean_precision(precision[:, :, columns]).items():
+                results[f"{name}_{measure}"] = value
         return results
 
     def false_alarms(self, threshold: float) -> dict[str, float]:
@@ -170,7 +157,7 @@ def _coco_ground_truth(scenes: list[Scene]) -> dict:
         {
             "image_id": n,
             "category_id": CATEGORIES.index((thing.colour, thing.shape)),
-            "bbox": _xywh(thing.box),
+            "bbox": xywh(thing.box),
             "iscrowd": 0,
         }
         for n, scene in enumerate(scenes, 1)
@@ -187,15 +174,10 @@ def _coco_ground_truth(scenes: list[Scene]) -> dict:
 
 def _coco_detections(found: list[Detections]) -> list[dict]:
     return [
-        {"image_id": n, "category_id": int(category), "bbox": _xywh(box), "score": float(score)}
+        {"image_id": n, "category_id": int(category), "bbox": xywh(box), "score": float(score)}
         for n, detections in enumerate(found, 1)
         for box, score, category in zip(detections.boxes.tolist(), detections.scores, detections.labels)
     ]
-
-
-def _xywh(box) -> list[float]:
-    x1, y1, x2, y2 = box
-    return [x1, y1, x2 - x1 + 1, y2 - y1 + 1]
 
 
 def main() -> None:

@@ -44,12 +44,15 @@ class Swin(nn.Module):
         self.apply(_init_transformer)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        x = self.patch_embed(pixels)
+        _, x = self.stages[0](self.patch_embed(pixels))
+        return self.later_stages(x)
+
+    def later_stages(self, x: Tensor) -> list[Tensor]:
+        """The outputs, from what stage 1 hands on."""
         outputs = []
-        for index, stage in enumerate(self.stages):
+        for stage, norm in zip(self.stages[1:], self.norms):
             features, x = stage(x)
-            if index > 0:
-                outputs.append(self.norms[index - 1](features).permute(0, 3, 1, 2))
+            outputs.append(norm(features).permute(0, 3, 1, 2))
         return outputs
 
 

@@ -1,0 +1,45 @@
+"""COCO's average precision, by pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+
+def coco_precision(truth: dict, detections: list[dict]) -> np.ndarray:
+    """Precision `[IoU threshold, recall, category]` over all areas, 100 detections; -1 where a category never occurs.
+
+    `truth` is a COCO data set; a detection has `image_id`, `category_id`, `bbox` (x, y, width, height) and `score`.
+    """
+    found = [
+        {**detection, "id": number, "area": detection["bbox"][2] * detection["bbox"][3], "iscrowd": 0}
+        for number, detection in enumerate(detections, 1)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(_coco(truth), _coco({**truth, "annotations": found}), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation.eval["precision"][:, :, :, 0, 2]
+
+
+def _coco(dataset: dict) -> COCO:
+    coco = COCO()
+    coco.dataset = dataset
+    coco.createIndex()
+    return coco
+
+
+def mean_precision(precision: np.ndarray) -> dict[str, float]:
+    """AP (mean over IoU 0.50 to 0.95) and AP50, over the categories that occur."""
+    occurs = precision > -1
+    return {"AP": float(precision[occurs].mean()), "AP50": float(precision[0][occurs[0]].mean())}
+
+
+def xywh(box) -> list[float]:
+    """COCO's box of a box x1 y1 x2 y2 that includes its last row and column."""
+    x1, y1, x2, y2 = box
+    return [x1, y1, x2 - x1 + 1, y2 - y1 + 1]

@@ -1,0 +1,144 @@
+"""Tunes a GLIP on data of your own: `python -m glip_torch.tune CHECKPOINT OUT --method prompt --train train.json ...`.
+
+Data are COCO-format files. Three methods, with the sets of parameters and the rates of official GLIP:
+
+prompt   one offset for each token of the prompt; writes OUT/prompt.safetensors, which replaces the text encoder
+linear   the head's last layers; writes OUT/model.pth
+full     everything but the bottom of the image encoder; writes OUT/model.pth
+
+The model of the epoch with the best AP on the validation set is the one that is tested and kept. OUT/result.json has AP
+before and after on both sets, the settings, and every epoch. A run that was stopped goes on if it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from .checkpoint import CheckpointError, load_checkpoint
+from .tokenizer import build_tokenizer
+from .tuning import TuningError
+from .tuning.coco import check_same_categories, read_coco
+from .tuning.loop import Splits, Tuner
+from .tuning.methods import METHODS
+from .tuning.phrases import build_prompt, read_categories
+from .tuning.settings import Settings
+from .tuning.shots import draw_shots, first_images
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m glip_torch.tune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    defaults = Settings()
+    parser.add_argument("checkpoint", type=Path, help="official-format checkpoint (.pth)")
+    parser.add_argument("out", type=Path, help="folder of the run; one that was stopped is gone on with")
+    parser.add_argument("--method", required=True, help=", ".join(METHODS))
+    parser.add_argument("--overwrite", action="store_true", help="tune again where OUT has a result already")
+
+    data = parser.add_argument_group("data")
+    for split in ("train", "val", "test"):
+        data.add_argument(f"--{split}", type=Path, required=True, metavar="JSON", help="COCO file")
+    data.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the images of all three")
+    data.add_argument(
+        "--shots", default="all", help="boxes of every category at least: 1, 3, 5, 10 ..., or %(default)s"
+    )
+    data.add_argument("--seed", type=int, default=defaults.seed, help="of the shots and of the order of images")
+    data.add_argument("--validation-images", type=int, metavar="N", help="at most so many, to save time (default: all)")
+
+    text = parser.add_argument_group("prompt")
+    text.add_argument(
+        "--prompts", type=Path, help="JSON or YAML list of {name, prefix, suffix}, by ascending category id"
+    )
+    text.add_argument("--vocab", type=Path, help="vocab.txt of the model (default: beside the checkpoint)")
+    text.add_argument("--text-heads", type=int, help="BERT's attention heads (default: hidden size / 64)")
+    text.add_argument("--max-tokens", type=int, default=defaults.max_tokens, help="of the prompt, %(default)s")
+
+    image = parser.add_argument_group("image size")
+    image.add_argument("--short-side", type=int, default=defaults.short_side, help="of the resized image, %(default)s")
+    image.add_argument("--long-side", type=int, default=defaults.long_side, help="at most, %(default)s")
+
+    learning = parser.add_argument_group("learning", "defaults are official GLIP's")
+    learning.add_argument("--learning-rate", type=float, help="default: 0.05 for prompt, else 1e-4")
+    learning.add_argument("--language-rate", type=float, help="of the text encoder (full), default: 1e-5")
+    learning.add_argument("--weight-decay", type=float, help="default: 0.25 for prompt, else 0.05")
+    learning.add_argument("--batch", type=int, default=defaults.batch, help="images, %(default)s")
+    learning.add_argument("--epochs", type=int, default=defaults.epochs, help="at most, %(default)s")
+    learning.add_argument(
+        "--copies", type=int, help="of the set in an epoch, default: 8, 4, 2 for 1, 3, 5 shots, else 1"
+    )
+    learning.add_argument(
+        "--step-patience", type=int, help="epochs without improvement until the rate falls: 3, all: 2"
+    )
+    learning.add_argument("--stop-patience", type=int, help="worse epochs in a row that end the run: 8, all: 4")
+    learning.add_argument("--rate-factor", type=float, default=defaults.rate_factor, help="%(default)s")
+    learning.add_argument("--least-rate", type=float, default=defaults.least_rate, help="%(default)s")
+    learning.add_argument("--gradient-clip", type=float, default=defaults.gradient_clip, help="norm, %(default)s")
+    learning.add_argument(
+        "--token-target",
+        choices=("shared", "one"),
+        default="shared",
+        help="what a phrase's tokens are trained towards: a share of 1 as official GLIP, or 1 each as glip-nano",
+    )
+    learning.add_argument("--device", default="cpu", help="PyTorch's, %(default)s")
+    return parser.parse_args(arguments)
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Raises `TuningError` for settings that cannot be."""
+    own = {name: value for name, value in vars(arguments).items() if name in Settings.__dataclass_fields__}
+    own |= {"shots": parse_shots(arguments.shots), "shared_target": arguments.token_target == "shared"}
+    return Settings(**own).resolved()
+
+
+def parse_shots(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdigit() or int(text) == 0:
+        raise TuningError(f"--shots {text}: give a number of boxes, such as 1, 3, 5 or 10, or all")
+    return int(text)
+
+
+def read_splits(arguments: argparse.Namespace, settings: Settings) -> Splits:
+    data = {name: read_coco(getattr(arguments, name), arguments.images) for name in ("train", "val", "test")}
+    check_same_categories(data)
+    return Splits(
+        train=draw_shots(data["train"], settings.shots, settings.seed),
+        val=first_images(data["val"], settings.validation_images),
+        test=data["test"],
+    )
+
+
+def tune(arguments: argparse.Namespace) -> dict:
+    settings = settings_of(arguments)
+    if (arguments.out / "result.json").exists() and not arguments.overwrite:
+        raise TuningError(f"{arguments.out} has a result already: choose another folder, or give --overwrite")
+    splits = read_splits(arguments, settings)
+    model = load_checkpoint(arguments.checkpoint, arguments.text_heads)
+    tokenizer = build_tokenizer(arguments.vocab or arguments.checkpoint.with_name("vocab.txt"))
+    labels = splits.train.categories
+    max_tokens = min(settings.max_tokens, model.config.text.max_positions)
+    prompt = build_prompt(labels, read_categories(arguments.prompts, labels), tokenizer, max_tokens)
+    return Tuner(model, prompt, splits, settings, arguments.out, device=arguments.device).run()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        result = tune(parse_arguments(arguments))
+    except (TuningError, CheckpointError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    before, after = result["before"], result["after"]
+    for split in ("val", "test"):
+        print(f"{split}: AP {before[split]['AP']:.3f} -> {after[split]['AP']:.3f}, epoch {result['best_epoch']}")
+    return 0
+
+
+if __name__ == "__main__":
+    # Layers this small are faster on one core each; several runs side by side use several cores.
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    sys.exit(main())
