@@ -72,8 +72,8 @@ def render_scene(seed: int, index: int, width: int = 256, height: int = 256, hel
     """
     rng = np.random.default_rng([seed, index])
     scale = min(width, height) / REFERENCE_SHORT_SIDE
-    canvas = _background(rng, width, height)
-    canvas = _clutter(rng, canvas, scale)
+    canvas = draw_background(rng, width, height)
+    canvas = draw_clutter(rng, canvas, scale)
     objects: list[SceneObject] = []
     # Which object owns a pixel, counted from 1: how much of each object is in view.
     owner = np.zeros((height, width), np.int16)
@@ -82,7 +82,7 @@ def render_scene(seed: int, index: int, width: int = 256, height: int = 256, hel
         placed = _place_object(rng, canvas, owner, areas, scale, held_out_share)
         if placed is not None:
             objects.append(placed)
-    return Scene(_photograph(rng, canvas, scale), tuple(objects))
+    return Scene(photograph(rng, canvas, scale), tuple(objects))
 
 
 # --- background -----------------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def _dull_colour(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(rgb, np.float32) * 255
 
 
-def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+def draw_background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """float32 [height, width, 3]: flat, a gradient, or cloudy or grainy texture between two dull colours."""
     first = _dull_colour(rng)
     kind = rng.integers(4)
@@ -117,7 +117,7 @@ def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray
     return first * (1 - mix) + second * mix
 
 
-def _clutter(rng: np.random.Generator, canvas: np.ndarray, scale: float) -> np.ndarray:
+def draw_clutter(rng: np.random.Generator, canvas: np.ndarray, scale: float) -> np.ndarray:
     """Draws dull lines, arcs and irregular blobs: things that are there and that no phrase means."""
     if rng.random() < 0.35:
         return canvas
@@ -146,6 +146,15 @@ def _clutter(rng: np.random.Generator, canvas: np.ndarray, scale: float) -> np.n
 # --- objects --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Outline:
+    """A shape: its outline `[points, 2]`, y down, perhaps a hole in it, and how far it may turn, in degrees."""
+
+    points: np.ndarray
+    hole: np.ndarray | None
+    max_turn: float
+
+
 def _ngon(radii: list[float], start: float = -90.0) -> np.ndarray:
     angles = np.deg2rad(start + 360 * np.arange(len(radii)) / len(radii))
     return np.stack([np.cos(angles), np.sin(angles)], 1) * np.asarray(radii)[:, None]
@@ -166,38 +175,36 @@ _CROSS = (
     / 3
 )
 _ARROW = np.array([(-1, -0.28), (0.05, -0.28), (0.05, -0.8), (1, 0), (0.05, 0.8), (0.05, 0.28), (-1, 0.28)])
-# Outline and, for some, a hole; y down. Then how far the shape may turn, in degrees: a square and a diamond differ by their
-# attitude, so those turn little; a star may stand anyhow.
-_OUTLINES: dict[str, tuple[np.ndarray, np.ndarray | None, float]] = {
-    "circle": (_CIRCLE, None, 180),
-    "square": (_ngon([1.0] * 4, -45), None, 20),
-    "triangle": (_ngon([1.0] * 3), None, 180),
-    "star": (_ngon([1.0, 0.42] * 5), None, 180),
-    "cross": (_CROSS, None, 20),
-    "ring": (_CIRCLE, _CIRCLE * 0.58, 180),
-    "heart": (_heart(), None, 35),
-    "diamond": (np.array([(0, -1), (0.62, 0), (0, 1), (-0.62, 0)]), None, 15),
-    "crescent": (_CIRCLE, _CIRCLE * 0.85 + (0.48, 0), 180),
-    "arrow": (_ARROW, None, 180),
+# A square and a diamond differ by their attitude, so those turn little; a star may stand anyhow.
+OUTLINES = {
+    "circle": Outline(_CIRCLE, None, 180),
+    "square": Outline(_ngon([1.0] * 4, -45), None, 20),
+    "triangle": Outline(_ngon([1.0] * 3), None, 180),
+    "star": Outline(_ngon([1.0, 0.42] * 5), None, 180),
+    "cross": Outline(_CROSS, None, 20),
+    "ring": Outline(_CIRCLE, _CIRCLE * 0.58, 180),
+    "heart": Outline(_heart(), None, 35),
+    "diamond": Outline(np.array([(0, -1), (0.62, 0), (0, 1), (-0.62, 0)]), None, 15),
+    "crescent": Outline(_CIRCLE, _CIRCLE * 0.85 + (0.48, 0), 180),
+    "arrow": Outline(_ARROW, None, 180),
 }
 
 
-def _silhouette(rng: np.random.Generator, shape: str, size: float) -> np.ndarray:
+def _silhouette(rng: np.random.Generator, outline: Outline, size: float) -> np.ndarray:
     """The shape's coverage, float32 [h, w] in 0..1, turned and slightly stretched, its longest side `size` pixels."""
-    outline, hole, max_turn = _OUTLINES[shape]
-    turn = math.radians(rng.uniform(-max_turn, max_turn))
+    turn = math.radians(rng.uniform(-outline.max_turn, outline.max_turn))
     stretch = np.array([1.0, rng.uniform(0.88, 1.12)])
     rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     place = lambda points: (points * stretch) @ rotation.T
-    points = place(outline)
+    points = place(outline.points)
     low, span = points.min(0), np.ptp(points, axis=0)
     to_pixels = size * SUPERSAMPLING / span.max()
     w, h = np.ceil(span * to_pixels / SUPERSAMPLING).astype(int) + 1
     mask = Image.new("L", (int(w) * SUPERSAMPLING, int(h) * SUPERSAMPLING))
     draw = ImageDraw.Draw(mask)
     draw.polygon([tuple(p) for p in (points - low) * to_pixels], 255)
-    if hole is not None:
-        draw.polygon([tuple(p) for p in (place(hole) - low) * to_pixels], 0)
+    if outline.hole is not None:
+        draw.polygon([tuple(p) for p in (place(outline.hole) - low) * to_pixels], 0)
     coverage = np.asarray(mask.reduce(SUPERSAMPLING), np.float32) / 255
     rows, columns = np.flatnonzero(coverage.max(1) > 0.5), np.flatnonzero(coverage.max(0) > 0.5)
     return coverage[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -244,12 +251,38 @@ def _combination(rng: np.random.Generator, held_out_share: float) -> tuple[str, 
 
 
 def _place_object(rng, canvas, owner, areas, scale, held_out_share) -> SceneObject | None:
-    """Draws one object on `canvas` and into `owner`, or returns None if no place leaves everything well in view."""
-    height, width = owner.shape
+    """Draws one object of a random kind, or returns None if there is no place for it."""
     colour, shape = _combination(rng, held_out_share)
+    look = random_look(rng, colour)
+    box = place_outline(rng, canvas, owner, areas, scale, OUTLINES[shape], look)
+    return None if box is None else SceneObject(shape, colour, look.pattern, look.size, box)
+
+
+@dataclass(frozen=True)
+class Look:
+    colour: str
+    pattern: str
+    size: str
+
+
+def random_look(rng: np.random.Generator, colour: str) -> Look:
+    """A pattern and a size at random: plain objects are common, large ones rare."""
     pattern = PATTERNS[rng.integers(len(PATTERNS))] if rng.random() < 0.6 else "solid"
-    size = list(SIZES)[rng.choice(3, p=[0.35, 0.4, 0.25])]
-    coverage = _silhouette(rng, shape, rng.uniform(*SIZES[size]) * scale)
+    return Look(colour, pattern, list(SIZES)[rng.choice(3, p=[0.35, 0.4, 0.25])])
+
+
+def place_outline(
+    rng: np.random.Generator,
+    canvas: np.ndarray,
+    owner: np.ndarray,
+    areas: list[int],
+    scale: float,
+    outline: Outline,
+    look: Look,
+) -> tuple[int, int, int, int] | None:
+    """Draws an outline on `canvas` and into `owner`; returns its box, or None if no place leaves everything well in view."""
+    height, width = owner.shape
+    coverage = _silhouette(rng, outline, rng.uniform(*SIZES[look.size]) * scale)
     h, w = coverage.shape
     solid = coverage > 0.5
     for _ in range(PLACEMENT_TRIES):
@@ -265,17 +298,17 @@ def _place_object(rng, canvas, owner, areas, scale, held_out_share) -> SceneObje
     else:
         return None
     alpha = coverage[inside][..., None]
-    paint = _paint(rng, colour, pattern, w, h)[inside]
+    paint = _paint(rng, look.colour, look.pattern, w, h)[inside]
     canvas[y1:y2, x1:x2] = canvas[y1:y2, x1:x2] * (1 - alpha) + paint * alpha
     window[solid[inside]] = len(areas) + 1
     areas.append(int(solid.sum()))
-    return SceneObject(shape, colour, pattern, size, (x1, y1, x2 - 1, y2 - 1))
+    return x1, y1, x2 - 1, y2 - 1
 
 
 # --- camera ---------------------------------------------------------------------------------------------------------
 
 
-def _photograph(rng: np.random.Generator, canvas: np.ndarray, scale: float) -> np.ndarray:
+def photograph(rng: np.random.Generator, canvas: np.ndarray, scale: float) -> np.ndarray:
     """Blur, brightness, contrast and sensor noise; returns uint8."""
     if rng.random() < 0.4:
         image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
