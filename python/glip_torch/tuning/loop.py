@@ -131,14 +131,14 @@ class Tuner:
         losses = self._losses(output, targets, level_sizes(*examples[0].padded))
         if not torch.isfinite(losses.total):
             raise TuningError(
-                f"the loss is {float(losses.total)} in epoch {self.rule.epoch + 1}: tune with a lower learning rate than "
+                f"the loss is {losses.total.item()} in epoch {self.rule.epoch + 1}: tune with a lower learning rate than "
                 f"{self.settings.learning_rate}"
             )
         self.optimizer.zero_grad()
         losses.total.backward()
         nn.utils.clip_grad_norm_((parameter for _, parameter in self.method.trained()), self.settings.gradient_clip)
         self.optimizer.step()
-        return {name: float(loss) for name, loss in vars(losses).items()}
+        return {name: loss.item() for name, loss in vars(losses).items()}
 
     def _losses(self, output: HeadOutput, targets: Targets, sizes: list[tuple[int, int]]) -> Losses:
         device = output.logits.device
