@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from glip_torch.average_precision import coco_precision, mean_precision
 from glip_torch.data.scenes import Scene, SceneObject
 from glip_torch.evaluate import CATEGORIES, Evaluator, absent_combinations
 from glip_torch.postprocess import Detections
@@ -23,6 +24,17 @@ def evaluator(*found):
 def test_perfect_detections_have_an_average_precision_of_one():
     numbers = evaluator((SEEN, SEEN.box, 0.9), (UNSEEN, UNSEEN.box, 0.8)).average_precision()
     assert numbers == pytest.approx({"seen_AP": 1, "seen_AP50": 1, "unseen_AP": 1, "unseen_AP50": 1})
+
+
+def test_no_detections_have_an_average_precision_of_zero():
+    truth = {
+        "images": [{"id": 1}],
+        "categories": [{"id": 5, "name": "cell"}, {"id": 6, "name": "absent"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 5, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0}],
+    }
+    assert mean_precision(coco_precision(truth, [])) == {"AP": 0, "AP50": 0}
+    exact = {"image_id": 1, "category_id": 5, "bbox": [0, 0, 9, 9], "score": 0.5}
+    assert mean_precision(coco_precision(truth, [exact])) == pytest.approx({"AP": 1, "AP50": 1})
 
 
 def test_seen_and_held_out_combinations_are_apart():

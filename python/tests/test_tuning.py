@@ -1,18 +1,23 @@
 """Tuning, on a GLIP and pictures small enough that a whole run takes less than a second."""
 
 import json
+import re
+import shutil
 
 import numba
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from test_checkpoint import TINY
 
 from glip_torch import tune
 from glip_torch.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from glip_torch.config import GLIPConfig
 from glip_torch.model import GLIP
+from glip_torch.postprocess import Detections
 from glip_torch.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from glip_torch.tuning import TuningError, loop
 from glip_torch.tuning.coco import read_coco
@@ -50,12 +55,13 @@ def tiny_model(config=TINY):
     return model
 
 
-@pytest.fixture
-def files(tmp_path):
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory):
     """A checkpoint, its vocabulary, and a data set of six pictures: each has a cell, every other one a circle too."""
-    save_checkpoint(tiny_model(), tmp_path / "tiny.pth")
-    (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
-    (tmp_path / "images").mkdir()
+    folder = tmp_path_factory.mktemp("tuning") / "files"
+    (folder / "images").mkdir(parents=True)
+    save_checkpoint(tiny_model(), folder / "tiny.pth")
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
     images, annotations = [], []
     for number in range(6):
         picture = np.full((60, 64, 3), 90, np.uint8)
@@ -63,14 +69,20 @@ def files(tmp_path):
             if category == 1 or number % 2:
                 picture[y : y + 24, x : x + 24] = colour
                 annotations.append({"image_id": number, "category_id": category * 10, "bbox": [x, y, 24, 24]})
-        Image.fromarray(picture).save(tmp_path / "images" / f"{number}.png")
+        Image.fromarray(picture).save(folder / "images" / f"{number}.png")
         images.append({"id": number, "file_name": f"{number}.png", "width": 64, "height": 60})
     for number, annotation in enumerate(annotations):
         annotation |= {"id": number + 1, "area": 576, "iscrowd": 0}
     categories = [{"id": 20, "name": "circle"}, {"id": 10, "name": "red_cell"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
-    (tmp_path / "data.json").write_text(json.dumps(content))
-    return tmp_path
+    (folder / "data.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture
+def files(originals, tmp_path):
+    """A copy to work in."""
+    return shutil.copytree(originals, tmp_path / "files")
 
 
 def data(files):
@@ -220,8 +232,6 @@ def test_spans_of_a_learned_prompt_are_in_bytes(files):
     prompt = build_prompt(["x", "y"], [Category("ü cell", "ü ", " ü"), Category("red")], tokenizer, 32)
     states = torch.zeros(len(prompt.input_ids), 4)
     write_learned_prompt(files / "prompt.safetensors", prompt, states, states, "model")
-    from safetensors import safe_open
-
     with safe_open(files / "prompt.safetensors", "pt") as file:
         metadata = file.metadata()
     entries = json.loads(metadata["phrases"])
@@ -242,8 +252,6 @@ def test_what_is_not_finite_is_not_written(files):
 def test_files_that_are_no_learned_prompts_are_refused(files):
     with pytest.raises(TuningError, match="cannot be read as safetensors"):
         read_learned_prompt(files / "vocab.txt")
-    from safetensors.torch import save_file
-
     save_file({"hidden": torch.zeros(1)}, files / "other.safetensors")
     with pytest.raises(TuningError, match="no learned prompt"):
         read_learned_prompt(files / "other.safetensors")
@@ -414,8 +422,6 @@ def test_boxes_go_to_the_networks_pixels_and_back(files):
     assert example.size == (32, 30) and example.padded == (32, 32)
     # 4, 8 with 24 x 24 pixels: the last ones are 27 and 31.
     assert example.boxes.tolist() == [[2.0, 4.0, 13.5, 15.5]]
-    from glip_torch.postprocess import Detections
-
     back = example.to_original(Detections(example.boxes, torch.ones(1), torch.zeros(1)))
     assert back.boxes.tolist() == [[4.0, 8.0, 27.0, 31.0]]
 
@@ -513,8 +519,6 @@ def test_what_cannot_be_tuned_with_is_refused(files, capsys, monkeypatch, edit, 
     assert tune.main(arguments(files, "out", *options)) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
-    import re
-
     assert re.search(message, error), error
     assert not list((files / "out").glob("*"))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from . import TuningError
@@ -56,7 +56,7 @@ def write_learned_prompt(
         "phrases": json.dumps([_entry(prompt.text, n, phrase) for n, phrase in enumerate(prompt.phrases)]),
     }
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata)
+    partial.write_bytes(save(tensors, metadata))
     partial.replace(path)
 
 
