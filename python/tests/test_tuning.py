@@ -404,6 +404,10 @@ def test_a_result_is_kept_unless_told(files, capsys):
     assert tune.main(arguments(files, "out")) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert (files / "out" / "result.json").read_text() == "{}"
+    (files / "out" / "model.pth").write_text("of another method")
+    assert tune.main(arguments(files, "out", "--overwrite")) == 0
+    assert json.loads((files / "out" / "result.json").read_text())["method"] == "prompt"
+    assert not (files / "out" / "model.pth").exists()
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(files):
@@ -505,6 +509,7 @@ def drop(key):
         (None, ["--max-tokens", "5"], "2 categories has 6 tokens, more than the limit of 5"),
         (None, ["--learning-rate", "0"], "learning_rate 0.0 is not positive"),
         (None, ["--short-side", "90"], "do not make a size"),
+        (None, ["--threads", "0"], "--threads 0 is not positive"),
         (None, ["--train", "none.json"], "none.json does not exist"),
         (None, ["--train", "vocab.txt"], "is no JSON"),
         (None, ["--text-heads", "7"], "7 text heads do not divide"),

@@ -59,7 +59,11 @@ def read_coco(path: Path, folder: Path) -> CocoData:
         boxes = _boxes_by_image(path, source["annotations"], index)
         images = tuple(
             CocoImage(
-                image["id"], folder / image["file_name"], image["width"], image["height"], tuple(boxes[image["id"]])
+                image["id"],
+                folder / image["file_name"],
+                image["width"],
+                image["height"],
+                tuple(boxes.get(image["id"], ())),
             )
             for image in source["images"]
         )
@@ -80,18 +84,14 @@ def _read_json(path: Path) -> dict:
         raise TuningError(f"{path} is no JSON: {error}") from None
 
 
-class _Boxes(dict):
-    def __missing__(self, image: int) -> list:
-        return []
-
-
-def _boxes_by_image(path: Path, annotations: list[dict], index: dict[int, int]) -> _Boxes:
+def _boxes_by_image(path: Path, annotations: list[dict], index: dict[int, int]) -> dict[int, list]:
     """Boxes by image id. As in official's training, crowds and boxes without an area are left out."""
-    boxes = _Boxes()
+    boxes: dict[int, list] = {}
     for annotation in annotations:
         if annotation["category_id"] not in index:
-            raise TuningError(f"{path}: annotation {annotation.get('id')} is of the unknown category "
-                              f"{annotation['category_id']}")  # fmt: skip
+            raise TuningError(
+                f"{path}: annotation {annotation.get('id')} is of the unknown category {annotation['category_id']}"
+            )
         x, y, width, height = annotation["bbox"]
         if annotation.get("iscrowd") or width <= 1 or height <= 1:
             continue

@@ -79,6 +79,11 @@ class Tuner:
         }
         self.state_file, self.result_file = out / "state.pt", out / "result.json"
 
+    def discard(self) -> None:
+        """Removes what an earlier run left in the folder."""
+        for name in ("result.json", "state.pt", "prompt.safetensors", "model.pth"):
+            (self.out / name).unlink(missing_ok=True)
+
     def run(self, before: Measured | None = None) -> dict:
         """Tunes, tests and writes the files; returns the result. `before` may give the untuned AP if it is known."""
         self.out.mkdir(parents=True, exist_ok=True)
