@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
 from ..losses import Targets
@@ -26,9 +26,13 @@ class Batch:
     input_ids: Tensor
     attention_mask: Tensor
     targets: Targets
-    #: Every object, asked for or not [batch, boxes], and its attributes [batch, boxes, attributes].
-    present: Tensor
-    attributes: Tensor
+    #: Of rendered scenes: every object, asked for or not [batch, boxes], and its attributes [batch, boxes, attributes].
+    present: Tensor | None = None
+    attributes: Tensor | None = None
+    #: Where each example is from, for messages.
+    names: tuple[str, ...] = ()
+    #: Records that could not be used on the way (`grounding_batches.Skipped`).
+    skipped: tuple = ()
 
 
 class SceneBatches:
@@ -49,7 +53,9 @@ class SceneBatches:
             sample_prompt(np.random.default_rng([self.seed, 2, first + i]), scene, simple)
             for i, scene in enumerate(scenes)
         ]
-        return collate(scenes, prompts, self.tokenizer)
+        batch = collate(scenes, prompts, self.tokenizer)
+        batch.names = tuple(f"scene {first + i} of seed {self.seed}" for i in range(self.size))
+        return batch
 
 
 def _canvas(rng: np.random.Generator, short_side: int) -> tuple[int, int]:
@@ -63,10 +69,9 @@ def _canvas(rng: np.random.Generator, short_side: int) -> tuple[int, int]:
 def collate(scenes: list[Scene], prompts: list[ScenePrompt], tokenizer: Tokenizer) -> Batch:
     """Stacks scenes of one size; prompts are padded to the longest, boxes to the most that any prompt means."""
     encodings = [tokenizer.encode(prompt.text) for prompt in prompts]
-    tokens = max(len(encoding.ids) for encoding in encodings)
+    input_ids, attention_mask = pad_encodings(encodings)
+    tokens = input_ids.shape[1]
     boxes = max(1, max(len(scene.objects) for scene in scenes))
-    input_ids = torch.zeros(len(scenes), tokens, dtype=torch.int64)
-    attention_mask = torch.zeros_like(input_ids)
     targets = Targets(
         boxes=torch.zeros(len(scenes), boxes, 4),
         valid=torch.zeros(len(scenes), boxes, dtype=torch.bool),
@@ -75,8 +80,6 @@ def collate(scenes: list[Scene], prompts: list[ScenePrompt], tokenizer: Tokenize
     present = torch.zeros(len(scenes), boxes, dtype=torch.bool)
     attributes = torch.zeros(len(scenes), boxes, len(ATTRIBUTES), dtype=torch.int64)
     for n, (scene, prompt, encoding) in enumerate(zip(scenes, prompts, encodings)):
-        input_ids[n, : len(encoding.ids)] = torch.tensor(encoding.ids)
-        attention_mask[n, : len(encoding.ids)] = 1
         for index, thing in enumerate(scene.objects):
             targets.boxes[n, index] = torch.tensor(thing.box, dtype=torch.float32)
             present[n, index] = True
@@ -88,3 +91,13 @@ def collate(scenes: list[Scene], prompts: list[ScenePrompt], tokenizer: Tokenize
                 targets.valid[n, index] = True
     pixels = pad(torch.stack([normalise(scene.image) for scene in scenes]))
     return Batch(pixels, input_ids, attention_mask, targets, present, attributes)
+
+
+def pad_encodings(encodings: list[Encoding]) -> tuple[Tensor, Tensor]:
+    """Ids and attention mask `[prompts, tokens]`, padded to the longest prompt."""
+    input_ids = torch.zeros(len(encodings), max(len(encoding.ids) for encoding in encodings), dtype=torch.int64)
+    attention_mask = torch.zeros_like(input_ids)
+    for n, encoding in enumerate(encodings):
+        input_ids[n, : len(encoding.ids)] = torch.tensor(encoding.ids)
+        attention_mask[n, : len(encoding.ids)] = 1
+    return input_ids, attention_mask

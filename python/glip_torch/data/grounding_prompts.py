@@ -1,0 +1,130 @@
+"""From a record to its training prompt: the text, and which of its characters each box is meant by.
+
+Detection records become lists of names as official makes them: all categories that are there, random ones that are not, in
+any order, joined with ". ". Caption records are their text; every word that no box belongs to is a negative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from ..tokenizer import phrase_tokens
+from ..tuning.phrases import clean_name
+from .grounding import Box, DataError, Header, Place, Record, Span
+from .prompts import category_prompt
+
+SEPARATOR = ". "
+#: [CLS] and [SEP].
+SPECIAL_TOKENS = 2
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """How prompts of detection records are drawn; the defaults are official's."""
+
+    #: Tokens of a prompt, the two special ones included.
+    max_tokens: int = 256
+    #: Names of absent categories in a prompt, at most (official's RANDOM_SAMPLE_NEG).
+    negatives: int = 85
+    #: Share of prompts with as many negatives as there may be; the others have any number of them (CONTROL_PROB).
+    full_share: float = 0.5
+    #: Draw negatives only from what records list without boxes, where categories are not annotated everywhere (LVIS).
+    #: Official draws from all names.
+    verified_only: bool = False
+
+
+@dataclass(frozen=True)
+class GroundedPrompt:
+    """A prompt, and its positives: the spans and the boxes of each phrase that has any."""
+
+    text: str
+    encoding: Encoding
+    positives: tuple[tuple[tuple[Span, ...], tuple[Box, ...]], ...]
+
+
+class PromptMaker:
+    def __init__(self, tokenizer: Tokenizer, options: PromptOptions | None = None):
+        self.tokenizer, self.options = tokenizer, options or PromptOptions()
+        self._lengths: dict[str, int] = {}
+
+    def make(self, rng: np.random.Generator, record: Record, header: Header, place: Place) -> GroundedPrompt:
+        """The prompt of a record; raises `DataError` if it has no room or a phrase has no token."""
+        if record.text is None:
+            text, positives = self._category_list(rng, record, header, place)
+        else:
+            text, positives = record.text, tuple((p.spans, p.boxes) for p in record.phrases if p.boxes)
+        encoding = self.tokenizer.encode(text)
+        if len(encoding.ids) > self.options.max_tokens:
+            raise DataError(
+                f"{place}: the text has {len(encoding.ids)} tokens, the model takes {self.options.max_tokens}: shorten it"
+            )
+        for spans, _ in positives:
+            for begin, end in spans:
+                try:
+                    phrase_tokens(encoding, begin, end)
+                except ValueError:
+                    raise DataError(
+                        f"{place}: the characters {begin} to {end} ({text[begin:end]!r}) have no token: name the thing in words"
+                    ) from None
+        return GroundedPrompt(text, encoding, positives)
+
+    def _category_list(self, rng: np.random.Generator, record: Record, header: Header, place: Place):
+        boxes: dict[str, tuple[Box, ...]] = {}
+        for category in record.categories:
+            if category.boxes:
+                name = _said(category.name, place)
+                boxes[name] = boxes.get(name, ()) + category.boxes
+        positive, budget = self._fitting(_shuffled(rng, list(boxes)), self.options.max_tokens - SPECIAL_TOKENS)
+        if boxes and not positive:
+            raise DataError(
+                f"{place}: category {next(iter(boxes))!r} alone has more than the model's {self.options.max_tokens} tokens: "
+                "shorten its name"
+            )
+        negative, _ = self._fitting(self._draw_negatives(rng, record, header, boxes, place), budget)
+        names = _shuffled(rng, positive + negative)
+        if not names:
+            raise DataError(f"{place}: no category to ask for: list absent ones without boxes, or in the header")
+        text, spans = category_prompt(names, SEPARATOR)
+        return text, tuple(((span,), boxes[name]) for name, span in zip(names, spans) if name in boxes)
+
+    def _draw_negatives(
+        self, rng: np.random.Generator, record: Record, header: Header, present: dict, place: Place
+    ) -> list[str]:
+        pool = [category.name for category in record.categories if not category.boxes]
+        if not self.options.verified_only:
+            pool += header.categories
+        pool = list(dict.fromkeys(_said(name, place) for name in pool))
+        most = min(self.options.negatives, len(pool))
+        if not most:
+            return []
+        count = most if rng.random() < self.options.full_share else int(rng.integers(1, most + 1))
+        # As official does: what is drawn and there is no negative, and none takes its place.
+        return [pool[i] for i in rng.choice(len(pool), count, replace=False) if pool[i] not in present]
+
+    def _fitting(self, names: list[str], budget: int) -> tuple[list[str], int]:
+        """The first names that fit into `budget` tokens, and what is left of it."""
+        for count, name in enumerate(names):
+            length = self._length(name)
+            if length > budget:
+                return names[:count], budget
+            budget -= length
+        return names, budget
+
+    def _length(self, name: str) -> int:
+        if name not in self._lengths:
+            self._lengths[name] = len(self.tokenizer.encode(name + SEPARATOR, add_special_tokens=False).ids)
+        return self._lengths[name]
+
+
+def _said(name: str, place: Place) -> str:
+    said = clean_name(name)
+    if not said:
+        raise DataError(f"{place}: nothing is left of the category name {name!r} without brackets: rename it")
+    return said
+
+
+def _shuffled(rng: np.random.Generator, names: list[str]) -> list[str]:
+    return [names[i] for i in rng.permutation(len(names))]
