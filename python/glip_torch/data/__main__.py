@@ -111,7 +111,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     added = command(screen)
     added.add_argument("files", type=Path, nargs="+", help="grounding files with scores")
     added.add_argument("--out", type=Path, required=True, help="the .jsonl file to write")
-    added.add_argument("--min-score", type=float, default=Screening.min_score, help="keep boxes over this (default: 0.5)")
+    added.add_argument(
+        "--min-score", type=float, default=Screening.min_score, help="keep boxes over this (default: 0.5)"
+    )
     added.add_argument("--nms", type=float, help="drop the lower of two boxes over this IoU (default: keep both)")
     added.add_argument("--min-boxes", type=int, default=Screening.min_boxes, help="boxes a record needs (default: 1)")
     added = command(shards)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,6 +33,11 @@ class Batch:
     names: tuple[str, ...] = ()
     #: Records that could not be used on the way (`grounding_batches.Skipped`).
     skipped: tuple = ()
+
+    def to(self, device: torch.device) -> Batch:
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        targets = Targets(*(value.to(device) for value in vars(self.targets).values()))
+        return replace(self, targets=targets, **moved)
 
 
 class SceneBatches:

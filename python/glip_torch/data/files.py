@@ -14,9 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .grounding import DataError, Header, Place, Record, header_line, parse_header, parse_record, record_line
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: Records of a JSON Lines file that are read together.
 BLOCK_RECORDS = 256
@@ -137,7 +140,9 @@ class TarShard:
                 header = file.extractfile(member).read()
             records += member.name.endswith(".json") and member.name != HEADER_MEMBER
         if header is None:
-            raise DataError(f"{path} has no member {HEADER_MEMBER}: make shards with `python -m glip_torch.data shards`")
+            raise DataError(
+                f"{path} has no member {HEADER_MEMBER}: make shards with `python -m glip_torch.data shards`"
+            )
         self.header = parse_header(header, Place(path, HEADER_MEMBER))
         self.blocks = [Block(records)] if records else []
 
@@ -212,7 +217,7 @@ class GroundingWriter:
         print(record_line(record), file=self._file)
         self.records += 1
 
-    def __enter__(self) -> GroundingWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, error: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None):
@@ -249,7 +254,7 @@ class ShardWriter:
 
     def _begin(self) -> None:
         self._partial = self.folder / "shard.partial"
-        self._shard = tarfile.open(self._partial, "w:")
+        self._shard = tarfile.open(self._partial, "w:")  # noqa: SIM115 (it stays open over several calls)
         self._add(HEADER_MEMBER, header_line(self.header).encode())
 
     def _add(self, name: str, content: bytes) -> None:
@@ -262,7 +267,7 @@ class ShardWriter:
         self._shard = None
         os.replace(self._partial, self._path())
 
-    def __enter__(self) -> ShardWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, error: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None):

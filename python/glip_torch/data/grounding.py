@@ -143,9 +143,7 @@ def parse_header(line: str | bytes, place: Place) -> Header:
 def parse_record(line: str | bytes, place: Place) -> Record:
     """The record in a line; raises `DataError` for whatever is not as the format says."""
     content = _parse_json(line, place)
-    _only(
-        content, ("image", "width", "height", "categories", "text", "phrases", "source"), "record", place
-    )
+    _only(content, ("image", "width", "height", "categories", "text", "phrases", "source"), "record", place)
     image = content.get("image")
     if not isinstance(image, str) or not image:
         raise DataError(f"{place}: image is {image!r}: give the path of the image, relative to this file")
@@ -271,7 +269,9 @@ def _parse_box(box: object, what: str, width: int, height: int, place: Place) ->
         raise DataError(f"{place}: {what} has the box {box}, which leaves the image of {width} x {height}: clip it")
     clipped = clip_box((x1, y1, x2, y2), width, height)
     if clipped is None:
-        raise DataError(f"{place}: {what} has the box {box}, which is outside of the image of {width} x {height}: drop it")
+        raise DataError(
+            f"{place}: {what} has the box {box}, which is outside of the image of {width} x {height}: drop it"
+        )
     return clipped
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
@@ -126,9 +126,9 @@ def decode(row: Row, record: Record) -> Image.Image:
     content = row.images.read(record.image, row.place)
     try:
         image = Image.open(io.BytesIO(content)).convert("RGB")
-    # Pillow raises nearly anything for a broken file.
-    except Exception as error:
-        raise DataError(f"{row.place}: image {record.image} cannot be decoded ({error}): replace it") from None
+    except Exception as error:  # noqa: BLE001 (Pillow raises nearly anything for a broken file)
+        reason = "no format that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{row.place}: image {record.image} cannot be decoded ({reason}): replace it") from None
     if image.size != (record.width, record.height):
         raise DataError(
             f"{row.place}: image {record.image} is {image.width} x {image.height}, but listed as "
@@ -179,18 +179,19 @@ def collate(examples: list[Example], skipped: tuple[Skipped, ...] = ()) -> Batch
 
 
 class SkipReport:
-    """A file with a line for each record that was skipped, once, and their number."""
+    """A file with a line for each record that was skipped, once, and their number; a resumed run goes on with its file."""
 
     def __init__(self, path: Path):
-        self.path, self._seen = path, set()
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        self.path, self._seen = path, {(entry["file"], entry["line"]) for entry in map(json.loads, lines)}
 
     @property
     def count(self) -> int:
         return len(self._seen)
 
     def add(self, skipped: Skipped) -> None:
-        if (skipped.file, skipped.line, skipped.reason) in self._seen:
+        if (skipped.file, skipped.line) in self._seen:
             return
-        self._seen.add((skipped.file, skipped.line, skipped.reason))
+        self._seen.add((skipped.file, skipped.line))
         with self.path.open("a", encoding="utf-8") as file:
             print(json.dumps(vars(skipped), ensure_ascii=False), file=file)

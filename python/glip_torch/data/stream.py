@@ -41,7 +41,9 @@ class GroundingData:
     def __init__(self, paths: list[Path], seed: int, buffer: int = BUFFER_RECORDS):
         self.seed, self.buffer = seed, buffer
         self.files = open_files(paths)
-        self._blocks: list[tuple[GroundingFile, Block]] = [(file, block) for file in self.files for block in file.blocks]
+        self._blocks: list[tuple[GroundingFile, Block]] = [
+            (file, block) for file in self.files for block in file.blocks
+        ]
         self._rows = np.array([block.rows for _, block in self._blocks], np.int64)
         #: Records of an epoch.
         self.records = int(self._rows.sum())

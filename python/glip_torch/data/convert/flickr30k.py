@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import re
-import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 from ..grounding import Box, DataError, Header, Phrase, Record, clip_box
 from .report import Report

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Report:
@@ -28,7 +32,7 @@ class Report:
         reasons = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.counts.items()))
         return f"left out: {reasons}; see {self.path}"
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> Self:
         self.path.unlink(missing_ok=True)
         return self
 

@@ -37,7 +37,9 @@ class LabelledSource:
         self.header = Header(tuple(dict.fromkeys(name for file in self.files for name in file.header.categories)))
         tar = next((file.path for file in self.files if file.path.suffix == ".tar"), None)
         if tar is not None:
-            raise DataError(f"{tar} is a shard, whose images cannot be referred to: screen the .jsonl file it was made of")
+            raise DataError(
+                f"{tar} is a shard, whose images cannot be referred to: screen the .jsonl file it was made of"
+            )
 
     def records(self, report: Report) -> Iterator[Record]:
         for file in self.files:
