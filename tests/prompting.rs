@@ -5,10 +5,12 @@
 use std::sync::LazyLock;
 
 use glip::{
-    BBox, Category, Detections, Detector, Error, GroundOptions, PostprocessOptions, Prompt, Scene,
-    Vocabulary,
+    BBox, Category, Detections, Detector, Error, GroundOptions, LearnedPrompt, PostprocessOptions,
+    Prompt, Scene, TokenizedPhrase, Vocabulary,
 };
 use image::RgbImage;
+use safetensors::{Dtype, tensor::TensorView};
+use serde_json::json;
 
 static NANO: LazyLock<Detector> = LazyLock::new(|| Detector::nano().unwrap());
 /// The picture of the demo: a red and a yellow circle, a blue square, an orange star, a purple and a
@@ -208,6 +210,82 @@ fn a_blank_image_shows_nothing() {
         let found = NANO.ground(&blank, Prompt::categories(names)).unwrap();
         assert!(found.is_empty(), "{grey}: {found:?}");
     }
+}
+
+/// Text states in a file find what the text finds.
+#[test]
+fn a_learned_prompt_takes_the_place_of_its_text() {
+    let names = Prompt::categories(["yellow circle", "blue square"]);
+    let query = NANO.encode_prompt(&names).unwrap();
+    let prompt = &query.prompts()[0];
+    let states = |states: &ndarray::Array3<f32>| -> Vec<u8> {
+        states
+            .iter()
+            .flat_map(|state| state.to_le_bytes())
+            .collect()
+    };
+    let (_, tokens, width) = prompt.text().hidden.dim();
+    let mask = vec![1i64; tokens];
+    let mask: Vec<u8> = mask.iter().flat_map(|one| one.to_le_bytes()).collect();
+    let (hidden, embedded) = (
+        states(&prompt.text().hidden),
+        states(&prompt.text().embedded),
+    );
+    let tensors = [
+        ("hidden", Dtype::F32, vec![tokens, width], &hidden),
+        ("embedded", Dtype::F32, vec![tokens, width], &embedded),
+        ("attention_mask", Dtype::I64, vec![tokens], &mask),
+    ];
+    let phrases: Vec<_> = prompt
+        .phrases()
+        .iter()
+        .map(|TokenizedPhrase { phrase, tokens }| {
+            let spans: Vec<_> = phrase
+                .spans
+                .iter()
+                .map(|span| [span.start, span.end])
+                .collect();
+            let (label, index) = (&phrase.label, phrase.index);
+            json!({"label": label, "index": index, "spans": spans, "tokens": tokens})
+        })
+        .collect();
+    let fingerprint = NANO.manifest().source.fingerprint.clone().unwrap();
+    let metadata = [
+        ("format", "glip-learned-prompt".to_owned()),
+        ("format_version", "1".to_owned()),
+        ("model", fingerprint),
+        ("text", names.text().to_owned()),
+        ("phrases", json!(phrases).to_string()),
+    ];
+    let views = tensors
+        .into_iter()
+        .map(|(name, dtype, shape, data)| (name, TensorView::new(dtype, shape, data).unwrap()));
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
+    let file = safetensors::serialize(views, Some(metadata.into_iter().collect())).unwrap();
+
+    let learned = LearnedPrompt::from_bytes(&file).unwrap();
+
+    let expected = NANO.ground(&*SCENE, &names).unwrap();
+    assert_eq!(expected.len(), 2);
+    assert_eq!(NANO.ground(&*SCENE, &learned).unwrap(), expected);
+}
+
+/// The file that `glip_torch.tune` wrote, of glip-nano.
+#[test]
+fn a_learned_prompt_of_the_python_side_is_read() {
+    let learned = Prompt::learned("tests/fixtures/learned_prompt.safetensors").unwrap();
+    let labels: Vec<_> = learned.phrases().iter().map(|p| &*p.phrase.label).collect();
+    for TokenizedPhrase { phrase, tokens } in learned.phrases() {
+        assert_eq!(&learned.text()[phrase.spans[0].clone()], phrase.label);
+        assert!(!tokens.is_empty());
+    }
+    let found = NANO.ground_with(&*SCENE, &learned, everything()).unwrap();
+    assert!(!found.is_empty());
+    assert!(found.iter().all(|d| labels[d.phrase_index] == d.phrase));
+
+    let other = Detector::from_dir("tests/fixtures/colour").unwrap();
+    let error = other.ground(&RgbImage::new(64, 64), &learned).unwrap_err();
+    assert!(matches!(error, Error::LearnedPromptModel { .. }), "{error}");
 }
 
 /// The mean, the highest and the geometric mean are in that order, and chosen by the call.
