@@ -31,9 +31,9 @@ demo: runtime
 
 # With `cuda`, as on a machine that has none: what is asked for and missing must be an error or logged.
 test: runtime
-	cargo test --features draw,yaml,cuda
+	cargo test --features draw,yaml,captions,cuda
 ifneq ($(EXPORTED),)
-	cargo test --features draw,yaml,cuda --test golden $(EXPORTED)
+	cargo test --features draw,yaml,captions,cuda --test golden $(EXPORTED)
 endif
 
 # What a change must pass: lints and tests of both sides, the golden models included.
@@ -43,12 +43,12 @@ check: lint python-test golden
 # Not --all-features: `download-binaries` fetches another ONNX Runtime while building.
 lint:
 	cargo fmt --check
-	cargo clippy --all-targets --features draw,yaml -- -D warnings
+	cargo clippy --all-targets --features draw,yaml,captions -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
-	for feature in nano draw yaml cuda tensorrt coreml directml openvino; do \
+	for feature in nano draw yaml captions cuda tensorrt coreml directml openvino; do \
 		cargo clippy --features $$feature -- -D warnings || exit 1; \
 	done
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features draw,yaml
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features draw,yaml,captions
 
 bench: runtime
 	cargo bench --bench pipeline

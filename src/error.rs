@@ -443,6 +443,41 @@ pub enum Error {
         /// What the tokenizer library said.
         source: Source,
     },
+    /// A file of a part-of-speech tagger cannot be read.
+    #[cfg(feature = "captions")]
+    #[error(
+        "cannot read {path}: `python -m nltk.downloader averaged_perceptron_tagger_eng` fetches the \
+         tagger's three files into one folder; NounPhrases needs none"
+    )]
+    TaggerFile {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// A file of a part-of-speech tagger is not JSON of the form that NLTK writes.
+    #[cfg(feature = "captions")]
+    #[error("{path} is not a tagger file as NLTK writes it: download the tagger again")]
+    TaggerSyntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why it does not parse.
+        source: serde_json::Error,
+    },
+    /// A part-of-speech tagger speaks of a class that it does not have.
+    #[cfg(feature = "captions")]
+    #[error(
+        "{path}: {entry:?} has class {class:?}, which is not in the tagger's classes.json: \
+         use three files of one tagger"
+    )]
+    TaggerClass {
+        /// The file.
+        path: PathBuf,
+        /// The word or the feature.
+        entry: String,
+        /// The unknown class.
+        class: String,
+    },
 
     // ---- Boxes and phrases ----
     /// A box with a coordinate that is NaN or infinite.

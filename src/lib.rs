@@ -77,6 +77,8 @@
 //! - `load-dynamic` (default): loads ONNX Runtime when the program runs.
 //! - `nano` (default): embeds the small model.
 //! - `draw`: `draw_detections`, labelled boxes on an image.
+//! - `captions`: `Prompt::extract`, the noun phrases of a caption found by `NounPhrases`, by NLTK's
+//!   `PerceptronTagger`, or by a `PhraseExtractor` of your own.
 //! - `yaml`: categories from YAML files.
 //! - `download-binaries`: links a prebuilt ONNX Runtime that is fetched while building; turn
 //!   `load-dynamic` off with it.
@@ -131,6 +133,8 @@ pub use prompt::{
     Category, LearnedPrompt, Phrase, PhraseSpans, Prompt, TokenizedPhrase, TokenizedPrompt,
     Tokenizer, Vocabulary, Wording,
 };
+#[cfg(feature = "captions")]
+pub use prompt::{NounPhrases, PerceptronTagger, PhraseExtractor};
 pub use runtime::{
     ConvolutionSearch, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions,
 };

@@ -5,6 +5,8 @@ mod category;
 mod category_file;
 mod describe;
 mod learned;
+#[cfg(feature = "captions")]
+mod noun_phrases;
 mod tokens;
 mod vocabulary;
 
@@ -12,6 +14,8 @@ use std::{collections::HashMap, ops::Range};
 
 #[cfg(test)]
 pub(crate) use self::learned::tests::learned_file;
+#[cfg(feature = "captions")]
+pub use self::noun_phrases::{NounPhrases, PerceptronTagger, PhraseExtractor};
 pub use self::{
     caption::PhraseSpans,
     category::{Category, Wording},
@@ -214,6 +218,23 @@ impl Prompt {
     {
         let spans = spans.into_iter();
         self.with_places(spans.map(|spans| Place::CharSpans(spans.into().0)))
+    }
+
+    /// Adds the phrases that an extractor finds in the text, for example its noun phrases (feature
+    /// `captions`).
+    ///
+    /// ```
+    /// use glip::{NounPhrases, Prompt};
+    ///
+    /// let prompt = Prompt::caption("the cat on a mat").extract(&NounPhrases);
+    /// let labels: Vec<_> = prompt.locate()?.into_iter().map(|phrase| phrase.label).collect();
+    /// assert_eq!(labels, ["the cat", "a mat"]);
+    /// # Ok::<(), glip::Error>(())
+    /// ```
+    #[cfg(feature = "captions")]
+    pub fn extract(self, extractor: &(impl PhraseExtractor + ?Sized)) -> Self {
+        let spans = extractor.extract(&self.text);
+        self.spans(spans)
     }
 
     /// The text that the model reads.
