@@ -11,21 +11,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .data.scenes import COLOURS, PATTERNS, SHAPES, SceneObject
+from .data.scenes import SceneObject, Thing
+from .data.worlds import WORLDS
 
-ATTRIBUTES = {"colour": tuple(COLOURS), "shape": SHAPES, "pattern": PATTERNS}
-CLASSES = [len(values) for values in ATTRIBUTES.values()]
+#: Attributes and their values, as `worlds.World` has them.
+Attributes = dict[str, tuple[str, ...]]
+ATTRIBUTES = WORLDS["shapes"].attributes
+#: Label of an attribute that an object does not have: a thing's shape, a shape's noun.
+NONE = -100
 
 
-def attribute_labels(thing: SceneObject) -> list[int]:
-    """Index of each of the object's attributes among its values."""
-    return [values.index(getattr(thing, name)) for name, values in ATTRIBUTES.items()]
+def attribute_labels(thing: SceneObject | Thing, attributes: Attributes = ATTRIBUTES) -> list[int]:
+    """Index of each of the object's attributes among its values; `NONE` where it lacks it."""
+    own = [(values, getattr(thing, name, None)) for name, values in attributes.items()]
+    return [NONE if value is None else values.index(value) for values, value in own]
 
 
 class AttributeProbes(nn.Module):
-    def __init__(self, channels: int, stages: int):
+    def __init__(self, channels: int, stages: int, attributes: Attributes = ATTRIBUTES):
         super().__init__()
-        self.classifiers = nn.ModuleList(nn.Linear(channels, sum(CLASSES)) for _ in range(stages))
+        self.classes = [len(values) for values in attributes.values()]
+        self.classifiers = nn.ModuleList(nn.Linear(channels, sum(self.classes)) for _ in range(stages))
 
     def forward(self, stages: list[list[Tensor]], assigned: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy over stages and attributes.
@@ -42,5 +48,12 @@ class AttributeProbes(nn.Module):
             features = torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2)[image, anchor]
             # Scales differ from stage to stage, and only the direction should matter.
             scores = classifier(F.layer_norm(features, features.shape[-1:]))
-            losses += [F.cross_entropy(part, truth[:, n]) for n, part in enumerate(scores.split(CLASSES, dim=1))]
+            losses += [_mean_loss(part, truth[:, n]) for n, part in enumerate(scores.split(self.classes, dim=1))]
         return torch.stack(losses).mean()
+
+
+def _mean_loss(scores: Tensor, truth: Tensor) -> Tensor:
+    """Mean cross entropy over the anchors that have the attribute; 0 if none has."""
+    if (truth == NONE).all():
+        return scores.sum() * 0
+    return F.cross_entropy(scores, truth, ignore_index=NONE)

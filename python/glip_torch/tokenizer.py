@@ -57,6 +57,28 @@ def nano_vocabulary() -> list[str]:
 
     Foreign nouns are left out on purpose: spelled by letters, they teach the model that unknown words mean nothing here.
     """
+    return _small_vocabulary(_words_about_shapes())
+
+
+def mixed_vocabulary() -> list[str]:
+    """The vocabulary of the world of things and shapes: as `nano_vocabulary`, with some words in pieces (`nouns.PIECES`).
+
+    Regular plurals are the word and "##s" or "##es". Words of held-out wordings are in it only if training uses them too.
+    """
+    from .data import mixed_prompts
+    from .data.nouns import NOUNS, PIECES, plural
+
+    names = [name for noun in NOUNS.values() for name in noun.names]
+    regular = {word + ending for name in names for word in name.split() for ending in ("s", "es")}
+    plurals = [word for noun in NOUNS.values() if noun.plural_known for word in map(plural, noun.names)]
+    links = [link for relation in mixed_prompts.RELATIONS for link in relation]
+    texts = [*names, *plurals, *links, *mixed_prompts.NEUTRAL_LINKS, *mixed_prompts.PLACES.values()]
+    spelled = {word + ending for word in PIECES for ending in ("", "s", "es")}
+    words = _split(names) | (_split(texts) - regular) | _words_about_shapes()
+    return _small_vocabulary((words - spelled) | {piece for pieces in PIECES.values() for piece in pieces})
+
+
+def _words_about_shapes() -> set[str]:
     from .data import prompts
 
     texts = [*prompts.ANYTHING, *prompts.OPENINGS, *prompts.LINKS, *prompts.ENDINGS, *prompts.PATTERN_SUFFIXES.values()]
@@ -69,8 +91,17 @@ def nano_vocabulary() -> list[str]:
     ):
         texts += [name for synonyms in names.values() for name in synonyms]
     texts.append("in that is are colored coloured a an the some several")
-    words = {word for text in texts for word in text.replace(",", " ").replace(".", " ").split()}
+    return _split(texts)
+
+
+def _split(texts: list[str]) -> set[str]:
+    return {word for text in texts for word in text.replace(",", " ").replace(".", " ").replace("-", " ").split()}
+
+
+def _small_vocabulary(words: set[str]) -> list[str]:
+    """Special tokens, marks, letters and digits (at the start of a word and within it), then the words and pieces."""
     characters = [*string.ascii_lowercase, *string.digits]
     pieces = [f"##{character}" for character in characters] + ["##es"]
     marks = [*string.punctuation, *EXTRA_CHARACTERS]
-    return [*SPECIAL_TOKENS, *marks, *characters, *pieces, *sorted(words - set(characters))]
+    known = {*characters, *pieces}
+    return [*SPECIAL_TOKENS, *marks, *characters, *pieces, *sorted(words - known)]

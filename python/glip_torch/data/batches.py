@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ..losses import Targets
 from ..preprocess import normalise, pad
-from ..probes import ATTRIBUTES, attribute_labels
+from ..probes import ATTRIBUTES, Attributes, attribute_labels
 from ..tokenizer import phrase_tokens
-from .prompts import ScenePrompt, sample_prompt
-from .scenes import Scene, render_scene
+from .prompts import ScenePrompt
+from .scenes import Scene
+from .worlds import WORLDS, World
 
 # Longest scene side relative to the shortest.
 MAX_ASPECT = 1.5
@@ -46,19 +47,28 @@ class SceneBatches:
     A share `simple` of the prompts are lists of single attributes.
     """
 
-    def __init__(self, tokenizer: Tokenizer, seed: int, size: int, rank: int = 0, ranks: int = 1):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        seed: int,
+        size: int,
+        rank: int = 0,
+        ranks: int = 1,
+        world: World = WORLDS["shapes"],
+    ):
         self.tokenizer, self.seed, self.size, self.rank, self.ranks = tokenizer, seed, size, rank, ranks
+        self.world = world
 
     def load(self, step: int, short_side: int, simple: float = 0.0) -> Batch:
         # All ranks draw the same canvas: steps then cost them the same time.
         width, height = _canvas(np.random.default_rng([self.seed, 1, step]), short_side)
         first = (step * self.ranks + self.rank) * self.size
-        scenes = [render_scene(self.seed, first + i, width, height) for i in range(self.size)]
+        scenes = [self.world.render(self.seed, first + i, width, height) for i in range(self.size)]
         prompts = [
-            sample_prompt(np.random.default_rng([self.seed, 2, first + i]), scene, simple)
+            self.world.prompt(np.random.default_rng([self.seed, 2, first + i]), scene, simple)
             for i, scene in enumerate(scenes)
         ]
-        batch = collate(scenes, prompts, self.tokenizer)
+        batch = collate(scenes, prompts, self.tokenizer, self.world.attributes)
         batch.names = tuple(f"scene {first + i} of seed {self.seed}" for i in range(self.size))
         return batch
 
@@ -71,7 +81,9 @@ def _canvas(rng: np.random.Generator, short_side: int) -> tuple[int, int]:
     return (long_side, short_side) if rng.random() < 0.5 else (short_side, long_side)
 
 
-def collate(scenes: list[Scene], prompts: list[ScenePrompt], tokenizer: Tokenizer) -> Batch:
+def collate(
+    scenes: list[Scene], prompts: list[ScenePrompt], tokenizer: Tokenizer, attributes: Attributes = ATTRIBUTES
+) -> Batch:
     """Stacks scenes of one size; prompts are padded to the longest, boxes to the most that any prompt means."""
     encodings = [tokenizer.encode(prompt.text) for prompt in prompts]
     input_ids, attention_mask = pad_encodings(encodings)
@@ -83,19 +95,19 @@ def collate(scenes: list[Scene], prompts: list[ScenePrompt], tokenizer: Tokenize
         tokens=torch.zeros(len(scenes), boxes, tokens, dtype=torch.bool),
     )
     present = torch.zeros(len(scenes), boxes, dtype=torch.bool)
-    attributes = torch.zeros(len(scenes), boxes, len(ATTRIBUTES), dtype=torch.int64)
+    labels = torch.zeros(len(scenes), boxes, len(attributes), dtype=torch.int64)
     for n, (scene, prompt, encoding) in enumerate(zip(scenes, prompts, encodings)):
         for index, thing in enumerate(scene.objects):
             targets.boxes[n, index] = torch.tensor(thing.box, dtype=torch.float32)
             present[n, index] = True
-            attributes[n, index] = torch.tensor(attribute_labels(thing))
+            labels[n, index] = torch.tensor(attribute_labels(thing, attributes))
         for span, meant in zip(prompt.spans, prompt.targets):
             words = phrase_tokens(encoding, *span)
             for index in meant:
                 targets.tokens[n, index, words.start : words.stop] = True
                 targets.valid[n, index] = True
     pixels = pad(torch.stack([normalise(scene.image) for scene in scenes]))
-    return Batch(pixels, input_ids, attention_mask, targets, present, attributes)
+    return Batch(pixels, input_ids, attention_mask, targets, present, labels)
 
 
 def pad_encodings(encodings: list[Encoding]) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .scenes import COLOURS, HELD_OUT, PATTERNS, SHAPES, SIZES, Scene, SceneObject
+from .scenes import COLOURS, HELD_OUT, PATTERNS, SHAPES, SIZES, Scene, SceneObject, Thing
 
 # The first name of each list is the canonical one, used by evaluation.
 SHAPE_NAMES = {
@@ -84,17 +84,16 @@ class Query:
     colour: str | None = None
     pattern: str | None = None
     size: str | None = None
+    #: An everyday thing of `nouns.NOUNS`.
+    noun: str | None = None
     foreign: str | None = None
 
-    def matches(self, thing: SceneObject) -> bool:
+    def matches(self, thing: SceneObject | Thing) -> bool:
+        """Whether the object has all that is asked for; a thing has no shape or pattern, and a shape is no thing."""
         if self.foreign is not None:
             return False
-        wanted = (
-            (self.shape, thing.shape),
-            (self.colour, thing.colour),
-            (self.pattern, thing.pattern),
-            (self.size, thing.size),
-        )
+        asked = ("shape", "colour", "pattern", "size", "noun")
+        wanted = [(getattr(self, name), getattr(thing, name, None)) for name in asked]
         return all(want is None or want == have for want, have in wanted)
 
     @property
@@ -133,7 +132,7 @@ def sample_prompt(rng: np.random.Generator, scene: Scene, simple: float = 0.0) -
 # --- queries --------------------------------------------------------------------------------------------------------
 
 
-def _pick(rng: np.random.Generator, options):
+def pick(rng: np.random.Generator, options):
     return options[rng.integers(len(options))]
 
 
@@ -157,61 +156,66 @@ def _form(rng: np.random.Generator) -> tuple[str, ...]:
     return _FORMS[rng.choice(len(_FORMS), p=_FORM_WEIGHTS)][1]
 
 
-def _query_about(rng: np.random.Generator, thing: SceneObject) -> Query:
+def query_about(rng: np.random.Generator, thing: SceneObject) -> Query:
     return Query(**{attribute: getattr(thing, attribute) for attribute in _form(rng)})
 
 
-def _absent_query(rng: np.random.Generator, scene: Scene) -> Query:
+def absent_query(rng: np.random.Generator, scene: Scene) -> Query:
     """A query that nothing in the scene matches (usually): often one attribute away from something that is there."""
     draw = rng.random()
     if draw < 0.12:
-        colour = _pick(rng, tuple(COLOURS)) if rng.random() < 0.4 else None
+        colour = pick(rng, tuple(COLOURS)) if rng.random() < 0.4 else None
         return Query(colour=colour, foreign=_foreign_noun(rng))
     if draw < 0.6 and scene.objects:
-        query = _query_about(rng, _pick(rng, scene.objects))
+        query = query_about(rng, pick(rng, scene.objects))
         named = [name for name in _VALUES if getattr(query, name) is not None]
         if named:
-            changed = _pick(rng, named)
-            return replace(query, **{changed: _pick(rng, _VALUES[changed])})
-    return Query(**{attribute: _pick(rng, _VALUES[attribute]) for attribute in _form(rng)})
+            changed = pick(rng, named)
+            return replace(query, **{changed: pick(rng, _VALUES[changed])})
+    return Query(**{attribute: pick(rng, _VALUES[attribute]) for attribute in _form(rng)})
 
 
 def _foreign_noun(rng: np.random.Generator) -> str:
     if rng.random() < 0.6:
-        return _pick(rng, FOREIGN_NOUNS).replace("-", " ")
-    return "".join(_pick(rng, UNKNOWN_WORD_LETTERS) for _ in range(rng.integers(3, 9)))
+        return pick(rng, FOREIGN_NOUNS).replace("-", " ")
+    return "".join(pick(rng, UNKNOWN_WORD_LETTERS) for _ in range(rng.integers(3, 9)))
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
-def _words(rng: np.random.Generator, query: Query, plural: bool = False) -> str:
-    """One of the ways to say a query: synonyms, and attributes before or after the noun in any usual order."""
-    noun = query.foreign or _pick(rng, SHAPE_NAMES[query.shape] if query.shape else ANYTHING)
+def phrase_words(rng: np.random.Generator, query: Query, plural: bool = False) -> str:
+    """One of the ways to say a query about shapes: synonyms, and attributes before or after the noun in any usual order."""
+    noun = query.foreign or pick(rng, SHAPE_NAMES[query.shape] if query.shape else ANYTHING)
     if plural:
         noun += "es" if noun.endswith(("s", "x")) else "s"
+    return with_attributes(rng, query, noun, plural)
+
+
+def with_attributes(rng: np.random.Generator, query: Query, noun: str, plural: bool) -> str:
+    """The noun with the colour, pattern and size that the query asks for."""
     before, after = [], []
     if query.colour:
-        colour = _pick(rng, COLOUR_NAMES[query.colour])
+        colour = pick(rng, COLOUR_NAMES[query.colour])
         if rng.random() < 0.1:
-            after.append(_pick(rng, ("in ", "that is " if not plural else "that are ", "colored ")) + colour)
+            after.append(pick(rng, ("in ", "that is " if not plural else "that are ", "colored ")) + colour)
         else:
             before.append(colour)
     if query.pattern:
         if query.pattern in PATTERN_SUFFIXES and rng.random() < 0.3:
             after.append(PATTERN_SUFFIXES[query.pattern])
         else:
-            before.insert(rng.integers(len(before) + 1), _pick(rng, PATTERN_NAMES[query.pattern]))
+            before.insert(rng.integers(len(before) + 1), pick(rng, PATTERN_NAMES[query.pattern]))
     if query.size:
-        before.insert(0, _pick(rng, SIZE_NAMES[query.size]))
+        before.insert(0, pick(rng, SIZE_NAMES[query.size]))
     return " ".join([*before, noun, *after])
 
 
-def _article(rng: np.random.Generator, words: str) -> str:
+def article(rng: np.random.Generator, words: str) -> str:
     return ("an " if words[0] in "aeio" else "a ") if rng.random() < 0.8 else "the "
 
 
-def _targets(query: Query, scene: Scene) -> tuple[int, ...]:
+def meant_by(query: Query, scene: Scene) -> tuple[int, ...]:
     return tuple(i for i, thing in enumerate(scene.objects) if query.matches(thing))
 
 
@@ -222,14 +226,14 @@ def _sample_simple_list(rng: np.random.Generator, scene: Scene) -> ScenePrompt:
     """Colours and shapes by themselves, about half of them present."""
     queries = [Query(**{name: getattr(thing, name)}) for thing in scene.objects for name in ("colour", "shape")]
     queries = [query for query in queries if rng.random() < 0.6]
-    queries += [Query(**{name: _pick(rng, _VALUES[name])}) for name in ("colour", "shape") for _ in range(2)]
+    queries += [Query(**{name: pick(rng, _VALUES[name])}) for name in ("colour", "shape") for _ in range(2)]
     return _as_list(rng, scene, queries)
 
 
 def _sample_list(rng: np.random.Generator, scene: Scene) -> ScenePrompt:
     """Some phrases that something matches and some that nothing does, shuffled."""
-    queries = [_query_about(rng, thing) for thing in scene.objects if rng.random() < 0.75]
-    queries += [_absent_query(rng, scene) for _ in range(rng.integers(0, 9))]
+    queries = [query_about(rng, thing) for thing in scene.objects if rng.random() < 0.75]
+    queries += [absent_query(rng, scene) for _ in range(rng.integers(0, 9))]
     return _as_list(rng, scene, queries)
 
 
@@ -239,41 +243,41 @@ def _as_list(rng: np.random.Generator, scene: Scene, queries: list[Query]) -> Sc
     queries = queries or [Query(colour="red", shape="circle")]
     queries = [queries[i] for i in rng.permutation(len(queries))[:MAX_PHRASES]]
     with_article = rng.random() < 0.25
-    phrases = [_words(rng, query) for query in queries]
+    phrases = [phrase_words(rng, query) for query in queries]
     if with_article:
-        phrases = [_article(rng, phrase) + phrase for phrase in phrases]
+        phrases = [article(rng, phrase) + phrase for phrase in phrases]
     text, spans = category_prompt(phrases, ". " if rng.random() < 0.85 else " . ")
     return ScenePrompt(
-        text + ("." if rng.random() < 0.15 else ""), tuple(spans), tuple(_targets(q, scene) for q in queries)
+        text + ("." if rng.random() < 0.15 else ""), tuple(spans), tuple(meant_by(q, scene) for q in queries)
     )
 
 
 def _sample_caption(rng: np.random.Generator, scene: Scene) -> ScenePrompt:
     """A sentence such as "a red circle and two blue squares near a star"; now and then it mentions what is not there."""
-    queries = [_query_about(rng, thing) for thing in scene.objects]
-    queries += [_absent_query(rng, scene) for _ in range(rng.integers(0, 3))]
+    queries = [query_about(rng, thing) for thing in scene.objects]
+    queries += [absent_query(rng, scene) for _ in range(rng.integers(0, 3))]
     queries = [query for query in dict.fromkeys(queries) if not query.held_out] or [Query(shape="circle")]
     queries = [queries[i] for i in rng.permutation(len(queries))[: rng.integers(1, 6)]]
-    text, spans, targets = _pick(rng, OPENINGS), [], []
+    text, spans, targets = pick(rng, OPENINGS), [], []
     for n, query in enumerate(queries):
         if n:
-            text += _pick(rng, LINKS)
-        meant = _targets(query, scene)
+            text += pick(rng, LINKS)
+        meant = meant_by(query, scene)
         determiner, words = _counted(rng, query, len(meant))
         # A user may or may not count the article to the phrase: both are seen in training.
         begin = len(text) + (0 if rng.random() < 0.5 else len(determiner))
         text += determiner + words
         spans.append((begin, len(text)))
         targets.append(meant)
-    return ScenePrompt(text + _pick(rng, ENDINGS), tuple(spans), tuple(targets))
+    return ScenePrompt(text + pick(rng, ENDINGS), tuple(spans), tuple(targets))
 
 
 def _counted(rng: np.random.Generator, query: Query, count: int) -> tuple[str, str]:
     """A determiner that is true of `count` objects, and the noun phrase in the right number."""
     plural = count > 1 or (count == 0 and rng.random() < 0.2)
-    words = _words(rng, query, plural)
+    words = phrase_words(rng, query, plural)
     if not plural:
-        return (_article(rng, words) if rng.random() < 0.9 else _pick(rng, NUMBERS[1][:1]) + " "), words
+        return (article(rng, words) if rng.random() < 0.9 else pick(rng, NUMBERS[1][:1]) + " "), words
     if count in NUMBERS and rng.random() < 0.6:
-        return _pick(rng, NUMBERS[count]) + " ", words
-    return _pick(rng, ("some ", "the ", "several ", "")), words
+        return pick(rng, NUMBERS[count]) + " ", words
+    return pick(rng, ("some ", "the ", "several ", "")), words

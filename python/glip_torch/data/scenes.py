@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import colorsys
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,9 @@ MIN_VISIBLE = 0.65
 PLACEMENT_TRIES = 12
 SUPERSAMPLING = 4
 
+#: x1 y1 x2 y2 as first and last pixel (inclusive).
+Box = tuple[int, int, int, int]
+
 
 @dataclass(frozen=True)
 class SceneObject:
@@ -50,7 +54,7 @@ class SceneObject:
     colour: str
     pattern: str
     size: str
-    box: tuple[int, int, int, int]
+    box: Box
 
     @property
     def held_out(self) -> bool:
@@ -58,11 +62,22 @@ class SceneObject:
 
 
 @dataclass(frozen=True)
+class Thing:
+    """An everyday thing of a mixed scene (`mixed_scenes.py`); the box as `SceneObject`'s."""
+
+    noun: str
+    #: None where it has its own colours, which no phrase names.
+    colour: str | None
+    size: str
+    box: Box
+
+
+@dataclass(frozen=True)
 class Scene:
     """A picture, uint8 [height, width, 3] RGB, and its objects, back to front."""
 
     image: np.ndarray
-    objects: tuple[SceneObject, ...]
+    objects: tuple[SceneObject | Thing, ...]
 
 
 def render_scene(seed: int, index: int, width: int = 256, height: int = 256, held_out_share: float = 0.0) -> Scene:
@@ -79,7 +94,7 @@ def render_scene(seed: int, index: int, width: int = 256, height: int = 256, hel
     owner = np.zeros((height, width), np.int16)
     areas: list[int] = []
     for _ in range(rng.integers(1, 8)):
-        placed = _place_object(rng, canvas, owner, areas, scale, held_out_share)
+        placed = place_shape(rng, canvas, owner, areas, scale, held_out_share)
         if placed is not None:
             objects.append(placed)
     return Scene(photograph(rng, canvas, scale), tuple(objects))
@@ -250,8 +265,8 @@ def _combination(rng: np.random.Generator, held_out_share: float) -> tuple[str, 
             return pair
 
 
-def _place_object(rng, canvas, owner, areas, scale, held_out_share) -> SceneObject | None:
-    """Draws one object of a random kind, or returns None if there is no place for it."""
+def place_shape(rng, canvas, owner, areas, scale, held_out_share=0.0) -> SceneObject | None:
+    """Draws one shape of a random kind, or returns None if there is no place for it."""
     colour, shape = _combination(rng, held_out_share)
     look = random_look(rng, colour)
     box = place_outline(rng, canvas, owner, areas, scale, OUTLINES[shape], look)
@@ -279,10 +294,26 @@ def place_outline(
     scale: float,
     outline: Outline,
     look: Look,
-) -> tuple[int, int, int, int] | None:
+) -> Box | None:
     """Draws an outline on `canvas` and into `owner`; returns its box, or None if no place leaves everything well in view."""
-    height, width = owner.shape
     coverage = _silhouette(rng, outline, rng.uniform(*SIZES[look.size]) * scale)
+    paint = lambda: _paint(rng, look.colour, look.pattern, *coverage.shape[::-1])
+    return place(rng, canvas, owner, areas, coverage, paint)
+
+
+def place(
+    rng: np.random.Generator,
+    canvas: np.ndarray,
+    owner: np.ndarray,
+    areas: list[int],
+    coverage: np.ndarray,
+    paint: Callable[[], np.ndarray],
+) -> Box | None:
+    """Draws what `coverage [h, w]` (0..1) covers, in the colours of `paint() [h, w, 3]`, somewhere on `canvas`.
+
+    `owner` and `areas` take note of it. Returns its box, or None if no place leaves everything well in view.
+    """
+    height, width = owner.shape
     h, w = coverage.shape
     solid = coverage > 0.5
     for _ in range(PLACEMENT_TRIES):
@@ -298,8 +329,7 @@ def place_outline(
     else:
         return None
     alpha = coverage[inside][..., None]
-    paint = _paint(rng, look.colour, look.pattern, w, h)[inside]
-    canvas[y1:y2, x1:x2] = canvas[y1:y2, x1:x2] * (1 - alpha) + paint * alpha
+    canvas[y1:y2, x1:x2] = canvas[y1:y2, x1:x2] * (1 - alpha) + paint()[inside] * alpha
     window[solid[inside]] = len(areas) + 1
     areas.append(int(solid.sum()))
     return x1, y1, x2 - 1, y2 - 1
