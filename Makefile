@@ -5,13 +5,14 @@ PYTHON ?= python3
 RUNTIME = .onnxruntime/libonnxruntime.so
 VENV = .venv
 GOLDEN = $(addprefix target/golden/,glip_a_small/glip.json glip_t_small/glip.json)
+PICTURES = node_modules/@iconify-json/noto/icons.json
 EXPORTER = $(wildcard python/glip_torch/*.py python/glip_torch/export/*.py)
 # Tests against exported models run once those exist.
 EXPORTED = $(if $(wildcard $(firstword $(GOLDEN))),-- --include-ignored)
 
 DEMO_PROMPT = "red circle . blue square . purple triangle . orange star . yellow circle . green ring"
 
-.PHONY: runtime demo test check lint bench bench-glip-t golden python-test
+.PHONY: runtime demo test check lint bench bench-glip-t golden python-test pictures
 runtime: $(RUNTIME)
 
 # The Python wheel is the one package of ONNX Runtime that every platform's registry client fetches.
@@ -65,7 +66,16 @@ $(VENV):
 	$(VENV).partial/bin/python -m pip install --quiet --editable "./python[test]"
 	mv $(VENV).partial $(VENV)
 
-python-test: $(VENV)
+# The pictures of everyday things that scenes are drawn with. Without npm, tests that need them are skipped.
+pictures: $(PICTURES)
+$(PICTURES):
+	if command -v npm >/dev/null; then \
+		npm install --silent --no-save --no-package-lock --no-audit --no-fund @iconify-json/noto@1.2.9; \
+	else \
+		echo "npm is missing: no pictures of everyday things"; \
+	fi
+
+python-test: $(VENV) pictures
 	cd python && ../$(VENV)/bin/python -m ruff format --check --config pyproject.toml . ../benches
 	cd python && ../$(VENV)/bin/python -m ruff check --config pyproject.toml . ../benches
 	cd python && ../$(VENV)/bin/python -m pytest -q
