@@ -42,8 +42,9 @@ impl Vocabulary {
         }
     }
 
-    /// Sets the most names in a prompt, synonyms included. Official evaluates LVIS with 40; fewer
-    /// names share the model's attention, more take less time.
+    /// Sets the most names in a prompt, synonyms included. Fewer names share the model's attention,
+    /// more take less time; the chapter on prompting has numbers. Official evaluates LVIS with 40, and
+    /// [`max_detections`](crate::PostprocessOptions::max_detections) of 300 for an image.
     #[must_use]
     pub fn with_names_per_prompt(self, names: usize) -> Self {
         Self {
