@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: Strides of the pyramid levels P3..P7, in input pixels.
 STRIDES = (8, 16, 32, 64, 128)
@@ -81,4 +81,12 @@ NANO = GLIPConfig(
     channels=48,
     tower_layers=3,
     fusion=FusionConfig(embed_dim=128),
+)
+#: glip-nano for the world of things and shapes: a wider image encoder and pyramid, as there are a dozen times as many
+#: things to tell apart, and more words.
+NANO_MIXED = replace(
+    NANO,
+    swin=SwinConfig(32, (1, 1, 3, 1), (1, 2, 4, 8), window=8),
+    text=replace(NANO.text, vocab_size=498),
+    channels=64,
 )

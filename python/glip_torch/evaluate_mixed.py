@@ -72,27 +72,30 @@ class ThingEvaluator:
         pyramid = self.model.image_encoder(pad(normalise(scene.image))[None])
         trained = [noun.names[index % len(noun.names)] for noun in NOUNS.values()]
         absent = absent_things(np.random.default_rng([SEEDS[self.split], 3, index]), scene)
-        lists = {"trained": chunks(len(trained)), "held out": chunks(len(WORDINGS))}
-        prompts = [[trained[k] for k in chunk] for chunk in lists["trained"]]
-        prompts += [[WORDINGS[k] for k in chunk] for chunk in lists["held out"]]
+        by_name = chunks(len(trained))
+        # No threshold depends on them, so validation does without.
+        by_wording = chunks(len(WORDINGS)) if self.split == "test" else []
+        prompts = [[trained[k] for k in chunk] for chunk in by_name]
+        prompts += [[WORDINGS[k] for k in chunk] for chunk in by_wording]
         prompts += [[words] for words in absent.values()]
         found = ground(self.model, self.tokenizer, pyramid, scene.image.shape[:2], prompts)
         self.truth.append(scene)
-        first = len(lists["trained"])
-        last = first + len(lists["held out"])
-        self.found.append(merge(found[:first], lists["trained"]))
-        self.found_held_out.append(merge(found[first:last], lists["held out"]))
+        first = len(by_name)
+        last = first + len(by_wording)
+        self.found.append(merge(found[:first], by_name))
+        if by_wording:
+            self.found_held_out.append(merge(found[first:last], by_wording))
         for kind, detections in zip(absent, found[last:]):
             self.absent[kind].append(float(detections.scores.max()) if len(detections.scores) else 0.0)
 
     def average_precision(self) -> dict[str, float]:
         """AP and AP50 over the nouns by their trained names, and over held-out wordings: plurals apart, and by kind."""
-        results = _named("things", mean_precision(_precision(self.truth, self.found, NAMES)))
+        results = _means("things", _precision(self.truth, self.found, NAMES))
         precision = _precision(self.truth, self.found_held_out, WORDING_NOUNS)
         kinds = np.array([kind for _, kind in HELD_OUT_NAMES.values()])
-        results |= _named("held_out", mean_precision(precision[..., kinds != "plural"]))
+        results |= _means("held_out", precision[..., kinds != "plural"])
         for kind in KINDS:
-            results |= _named(f"held_out_{kind}", mean_precision(precision[..., kinds == kind]))
+            results |= _means(f"held_out_{kind}", precision[..., kinds == kind])
         return results
 
     def by_wording(self) -> dict[str, float]:
@@ -178,8 +181,11 @@ def _precision(scenes: list[Scene], found: list[Detections], nouns: tuple[str, .
     return coco_precision(truth, detections)
 
 
-def _named(prefix: str, numbers: dict[str, float]) -> dict[str, float]:
-    return {f"{prefix}_{name}": value for name, value in numbers.items()}
+def _means(prefix: str, precision: np.ndarray) -> dict[str, float]:
+    """AP and AP50 under names with a prefix; nothing if none of the categories occurs."""
+    if (precision == -1).all():
+        return {}
+    return {f"{prefix}_{name}": value for name, value in mean_precision(precision).items()}
 
 
 def choose_threshold(sets: list[Evaluator | ThingEvaluator]) -> float:

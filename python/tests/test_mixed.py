@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from glip_torch import evaluate, evaluate_mixed
+from glip_torch.config import NANO_MIXED
 from glip_torch.data import sprites
 from glip_torch.data.batches import SceneBatches
 from glip_torch.data.mixed_prompts import (
@@ -102,6 +103,7 @@ def test_held_out_wordings_are_many_and_made_of_trained_tokens(tokenizer):
 def test_the_vocabulary_is_small_and_spells_words_in_their_pieces(tokenizer):
     vocabulary = mixed_vocabulary()
     assert len(vocabulary) == len(set(vocabulary)) < 2000
+    assert len(vocabulary) == NANO_MIXED.text.vocab_size
     for word, pieces in PIECES.items():
         assert tuple(tokenizer.encode(word, add_special_tokens=False).tokens) == pieces
     assert "[UNK]" not in tokenizer.encode(" ".join(TRAINED)).tokens
