@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+
+from .postprocess import Detections
 
 
 def coco_precision(truth: dict, detections: list[dict]) -> np.ndarray:
@@ -31,6 +34,31 @@ def _coco(dataset: dict) -> COCO:
     coco.dataset = dataset
     coco.createIndex()
     return coco
+
+
+def coco_truth(images: Sequence[Iterable[tuple[int, Sequence[float]]]], categories: Sequence[str]) -> dict:
+    """A COCO data set of each image's objects, as their category and their box x1 y1 x2 y2; image ids count from 1."""
+    annotations = [
+        {"image_id": number, "category_id": category, "bbox": xywh(box), "iscrowd": 0}
+        for number, objects in enumerate(images, 1)
+        for category, box in objects
+    ]
+    for number, annotation in enumerate(annotations, 1):
+        annotation |= {"id": number, "area": annotation["bbox"][2] * annotation["bbox"][3]}
+    return {
+        "images": [{"id": number} for number in range(1, len(images) + 1)],
+        "categories": [{"id": index, "name": name} for index, name in enumerate(categories)],
+        "annotations": annotations,
+    }
+
+
+def coco_detections(found: Sequence[Detections]) -> list[dict]:
+    """Detections of those images, whose labels are the categories."""
+    return [
+        {"image_id": number, "category_id": label, "bbox": xywh(box), "score": score}
+        for number, detections in enumerate(found, 1)
+        for box, score, label in zip(detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist())
+    ]
 
 
 def mean_precision(precision: np.ndarray) -> dict[str, float]:

@@ -15,27 +15,33 @@ from the test scenes.
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from .average_precision import coco_precision, mean_precision, xywh
-from .checkpoint import load_checkpoint
-from .config import NANO
+from .average_precision import coco_detections, coco_precision, coco_truth, mean_precision
 from .data.mixed_scenes import render_mixed_scene
 from .data.nouns import ABSENT_HELD_OUT, HELD_OUT_NAMES, KINDS, NOUNS
 from .data.scenes import Scene, Thing
-from .evaluate import CANVASES, MAX_FALSE_ALARMS, PHRASES_PER_PROMPT, THRESHOLDS, Evaluator, ground
+from .evaluate import (
+    CANVASES,
+    Evaluator,
+    alarm_rates,
+    best_score,
+    choose_threshold,
+    chunks,
+    ground,
+    load_model,
+    merge,
+    model_arguments,
+)
 from .model import GLIP
 from .onnx_model import OnnxGLIP
 from .postprocess import Detections, inclusive_iou
 from .preprocess import normalise, pad
-from .tokenizer import build_tokenizer
 
 #: Seeds of the mixed sets.
 SEEDS = {"validation": 3001, "test": 3002}
@@ -86,7 +92,7 @@ class ThingEvaluator:
         if by_wording:
             self.found_held_out.append(merge(found[first:last], by_wording))
         for kind, detections in zip(absent, found[last:]):
-            self.absent[kind].append(float(detections.scores.max()) if len(detections.scores) else 0.0)
+            self.absent[kind].append(best_score(detections))
 
     def average_precision(self) -> dict[str, float]:
         """AP and AP50 over the nouns by their trained names, and over held-out wordings: plurals apart, and by kind."""
@@ -109,7 +115,7 @@ class ThingEvaluator:
 
     def false_alarms(self, threshold: float) -> dict[str, float]:
         """Share of scenes whose absent prompt has a detection at or over the threshold, for each way of drawing it."""
-        return {kind: float(np.mean(np.array(scores) >= threshold)) for kind, scores in self.absent.items()}
+        return alarm_rates(self.absent, threshold)
 
     def precision_recall(self, threshold: float) -> tuple[float, float]:
         """Precision and recall of the nouns' detections over the threshold, at IoU 0.5."""
@@ -142,43 +148,13 @@ def _one_of(rng: np.random.Generator, options):
     return options[rng.integers(len(options))]
 
 
-def chunks(count: int) -> list[np.ndarray]:
-    """Indices of the phrases of each prompt, in one fixed shuffle: neighbours are then not of one sort."""
-    order = np.random.default_rng(0).permutation(count)
-    return [order[i : i + PHRASES_PER_PROMPT] for i in range(0, count, PHRASES_PER_PROMPT)]
-
-
-def merge(found: list[Detections], chunks: list[np.ndarray]) -> Detections:
-    """The detections of several prompts as one, labelled by the phrases' indices in the whole list."""
-    return Detections(
-        torch.cat([f.boxes for f in found]),
-        torch.cat([f.scores for f in found]),
-        torch.cat([torch.from_numpy(chunk)[f.labels] for chunk, f in zip(chunks, found)]),
-    )
-
-
 def _precision(scenes: list[Scene], found: list[Detections], nouns: tuple[str, ...]) -> np.ndarray:
     """COCO's precision `[IoU threshold, recall, category]`, where category k is asked for and means the noun `nouns[k]`."""
-    annotations = [
-        {"image_id": n, "category_id": k, "bbox": xywh(thing.box), "iscrowd": 0}
-        for n, scene in enumerate(scenes, 1)
-        for thing in things(scene)
-        for k, noun in enumerate(nouns)
-        if noun == thing.noun
+    objects = [
+        [(k, thing.box) for thing in things(scene) for k, noun in enumerate(nouns) if noun == thing.noun]
+        for scene in scenes
     ]
-    for number, annotation in enumerate(annotations, 1):
-        annotation |= {"id": number, "area": annotation["bbox"][2] * annotation["bbox"][3]}
-    truth = {
-        "images": [{"id": n} for n in range(1, len(scenes) + 1)],
-        "categories": [{"id": k, "name": noun} for k, noun in enumerate(nouns)],
-        "annotations": annotations,
-    }
-    detections = [
-        {"image_id": n, "category_id": int(category), "bbox": xywh(box), "score": float(score)}
-        for n, f in enumerate(found, 1)
-        for box, score, category in zip(f.boxes.tolist(), f.scores, f.labels)
-    ]
-    return coco_precision(truth, detections)
+    return coco_precision(coco_truth(objects, nouns), coco_detections(found))
 
 
 def _means(prefix: str, precision: np.ndarray) -> dict[str, float]:
@@ -186,19 +162,6 @@ def _means(prefix: str, precision: np.ndarray) -> dict[str, float]:
     if (precision == -1).all():
         return {}
     return {f"{prefix}_{name}": value for name, value in mean_precision(precision).items()}
-
-
-def choose_threshold(sets: list[Evaluator | ThingEvaluator]) -> float:
-    """The threshold with the best mean F1 among those at which no false alarm of any set is frequent."""
-
-    def mean_f1(threshold: float) -> float:
-        if max(rate for found in sets for rate in found.false_alarms(threshold).values()) > MAX_FALSE_ALARMS:
-            # Where none keeps them rare, the highest wins.
-            return -(threshold**-1)
-        pairs = [found.precision_recall(threshold) for found in sets]
-        return float(np.mean([2 * precision * recall / max(precision + recall, 1e-9) for precision, recall in pairs]))
-
-    return round(float(max(THRESHOLDS, key=mean_f1)), 2)
 
 
 def measure(model: GLIP | OnnxGLIP, tokenizer: Tokenizer, scenes: int) -> dict:
@@ -220,23 +183,8 @@ def measure(model: GLIP | OnnxGLIP, tokenizer: Tokenizer, scenes: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="a checkpoint (.pth), or the folder of a bundle")
-    parser.add_argument("--vocab", type=Path, help="vocab.txt of the model (default: beside the checkpoint)")
-    parser.add_argument("--text-heads", type=int, default=NANO.text.heads)
-    parser.add_argument("--scenes", type=int, default=SCENES, help="scenes of each of the four sets")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path, help="also write the numbers here")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-
-    model: GLIP | OnnxGLIP
-    if arguments.model.is_dir():
-        model = OnnxGLIP(arguments.model, arguments.threads)
-        tokenizer = model.tokenizer
-    else:
-        model = load_checkpoint(arguments.model, arguments.text_heads)
-        tokenizer = build_tokenizer(arguments.vocab or arguments.model.with_name("vocab.txt"))
+    arguments = model_arguments(__doc__, SCENES, "four").parse_args()
+    model, tokenizer = load_model(arguments)
     text = json.dumps(measure(model, tokenizer, arguments.scenes), indent=1)
     print(text)
     if arguments.json:

@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 from tuning_runs import TEXT_HEADS, named_paths
 
-from glip_torch.average_precision import coco_precision, mean_precision, xywh
+from glip_torch.average_precision import coco_detections, coco_precision, coco_truth, mean_precision
 from glip_torch.checkpoint import load_checkpoint
 from glip_torch.data.scenes import SHAPES, Scene
 from glip_torch.evaluate import evaluation_scene
@@ -69,44 +69,22 @@ def ground(model: GLIP, prompt: TuningPrompt, pyramid: list[torch.Tensor], size:
     return detect(output, 0, [phrase.tokens for phrase in prompt.phrases], sizes, model.config.anchor_sizes, size)
 
 
-def truth(scenes: list[Scene]) -> dict:
-    annotations = [
-        {"image_id": number, "category_id": SHAPES.index(thing.shape), "bbox": xywh(thing.box), "iscrowd": 0}
-        for number, scene in enumerate(scenes, 1)
-        for thing in scene.objects
-    ]
-    for number, annotation in enumerate(annotations, 1):
-        annotation |= {"id": number, "area": annotation["bbox"][2] * annotation["bbox"][3]}
-    return {
-        "images": [{"id": number} for number in range(1, len(scenes) + 1)],
-        "categories": [{"id": index, "name": shape} for index, shape in enumerate(SHAPES)],
-        "annotations": annotations,
-    }
-
-
 def measure(checkpoint: Path, scenes: list[Scene]) -> dict[str, dict[str, float]]:
     """AP and AP50 by form."""
     model = load_checkpoint(checkpoint, TEXT_HEADS)
     tokenizer = build_tokenizer(checkpoint.with_name("vocab.txt"))
     prompts = {form: build_prompt(SHAPES, categories, tokenizer, 256) for form, categories in forms().items()}
-    found: dict[str, list[dict]] = {form: [] for form in prompts}
-    for number, scene in enumerate(tqdm(scenes, desc=str(checkpoint), mininterval=5), 1):
+    found: dict[str, list[Detections]] = {form: [] for form in prompts}
+    for scene in tqdm(scenes, desc=str(checkpoint), mininterval=5):
         with torch.no_grad():
             pyramid = model.image_encoder(pad(normalise(scene.image))[None])
         for form, prompt in prompts.items():
-            detections = ground(model, prompt, pyramid, scene.image.shape[:2])
-            found[form] += [
-                {"image_id": number, "category_id": label, "bbox": xywh(box), "score": score}
-                for box, score, label in zip(
-                    detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist()
-                )
-            ]
-    dataset = truth(scenes)
+            found[form].append(ground(model, prompt, pyramid, scene.image.shape[:2]))
+    truth = coco_truth([[(SHAPES.index(o.shape), o.box) for o in scene.objects] for scene in scenes], SHAPES)
+    precisions = {form: coco_precision(truth, coco_detections(these)) for form, these in found.items()}
     return {
-        form: {
-            name: float(np.round(value, 5)) for name, value in mean_precision(coco_precision(dataset, these)).items()
-        }
-        for form, these in found.items()
+        form: {name: float(np.round(value, 5)) for name, value in mean_precision(precision).items()}
+        for form, precision in precisions.items()
     }
 
 

@@ -1,7 +1,6 @@
 import argparse
 import json
 
-import numba
 import pytest
 import torch
 
@@ -15,16 +14,9 @@ class Interrupted(Exception):
 
 
 @pytest.fixture
-def small_scenes(monkeypatch):
+def small_scenes(monkeypatch, one_thread):
     monkeypatch.setattr(train, "STAGES", ((0.0, 64, 1),))
     monkeypatch.setattr(train, "LOG_EVERY", 1)
-    # Training processes are single-threaded; with more threads sums differ in their last bits from run to run.
-    threads = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads[0])
-    numba.set_num_threads(threads[1])
 
 
 def trainer(out, steps):

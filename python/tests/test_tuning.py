@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -34,15 +33,7 @@ VOCABULARY = [*SPECIAL_TOKENS, ".", "a", "red", "cell", "circle", "ü", "##ü", 
 WITHOUT_FUSION = GLIPConfig(**{**vars(TINY), "fusion": None})
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """As a tuning process has it; with more, sums differ in their last bits from run to run."""
-    threads = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads[0])
-    numba.set_num_threads(threads[1])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tiny_model(config=TINY):

@@ -12,9 +12,8 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from ..tokenizer import phrase_tokens
-from ..tuning.phrases import clean_name
 from .grounding import Box, DataError, Header, Place, Record, Span
-from .prompts import category_prompt
+from .prompts import category_prompt, clean_name
 
 SEPARATOR = ". "
 #: [CLS] and [SEP].

@@ -6,6 +6,7 @@ matches is a negative. Phrases come as lists (". "-separated, as GLIP's class pr
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,6 +109,11 @@ class ScenePrompt:
     text: str
     spans: tuple[tuple[int, int], ...]
     targets: tuple[tuple[int, ...], ...]
+
+
+def clean_name(name: str) -> str:
+    """A category's name as official GLIP says it: without remarks in brackets, underscores as spaces."""
+    return re.sub(r"\s+", " ", re.sub(r"\(.*\)", "", name).replace("_", " ")).strip()
 
 
 def category_prompt(phrases: list[str], separator: str = ". ") -> tuple[str, list[tuple[int, int]]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from ..data.prompts import clean_name
 from ..tokenizer import phrase_tokens
 from . import TuningError
 
@@ -65,11 +65,6 @@ def build_prompt(
             raise TuningError(f"category {label!r} is said as {category.name!r}, which has no token: name it") from None
         phrases.append(Phrase(label, category.name, span, tuple(tokens)))
     return TuningPrompt(text, tuple(encoding.ids), tuple(phrases))
-
-
-def clean_name(name: str) -> str:
-    """A category's name as official GLIP says it: without remarks in brackets, underscores as spaces."""
-    return re.sub(r"\s+", " ", re.sub(r"\(.*\)", "", name).replace("_", " ")).strip()
 
 
 def read_categories(path: Path | None, labels: Sequence[str]) -> list[Category]:
