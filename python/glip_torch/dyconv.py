@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -82,9 +84,15 @@ class DeformableBranch(nn.Module):
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         # `self.conv` only holds the parameters: where it samples is given by `offset`.
         convolve = trainable_deform_conv2d if self.training and x.device.type == "cpu" else deform_conv2d
-        return self.norm(
-            convolve(x, offset, self.conv.weight, self.conv.bias, stride=self.stride, padding=1, mask=mask)
-        )
+        if torch.is_autocast_enabled(x.device.type):
+            # Positions need all their digits, as in official's mixed precision.
+            x, offset, mask = x.float(), offset.float(), mask.float()
+            with torch.autocast(x.device.type, enabled=False):
+                return self.norm(self.sample(convolve, x, offset, mask))
+        return self.norm(self.sample(convolve, x, offset, mask))
+
+    def sample(self, convolve: Callable, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
+        return convolve(x, offset, self.conv.weight, self.conv.bias, stride=self.stride, padding=1, mask=mask)
 
 
 class DyReLU(nn.Module):

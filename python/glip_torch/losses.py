@@ -45,6 +45,42 @@ class Losses:
         return self.token + self.box + self.centerness
 
 
+@dataclass
+class Positives:
+    """The anchors of a batch that answer for a box: n of them, as indices of image, anchor and box, `[n]` each.
+
+    `weights [n]` are their centerness targets.
+    """
+
+    image: Tensor
+    anchor: Tensor
+    box: Tensor
+    weights: Tensor
+
+    @property
+    def sums(self) -> Tensor:
+        """`[2]`: their number, and the sum of their weights."""
+        return torch.stack([self.weights.new_tensor(len(self.weights)), self.weights.sum()])
+
+
+@torch.no_grad()
+def find_positives(anchors: Tensor, level_counts: list[int], targets: Targets) -> Positives:
+    """The positive anchors of a batch; `anchors [anchors, 4]` and the number of anchors of each level."""
+    assigned = assign_anchors(anchors, level_counts, targets.boxes, targets.valid)
+    image, anchor = (assigned >= 0).nonzero(as_tuple=True)
+    box = assigned[image, anchor]
+    return Positives(image, anchor, box, centerness_targets(anchors[anchor], targets.boxes[image, box]))
+
+
+def loss_normaliser(sums: Tensor, processes: int = 1) -> Tensor:
+    """What the losses are divided by `[2]`, of the `Positives.sums` of all batches of a step, in all processes together.
+
+    As gradients are averaged over processes, each divides by its share.
+    """
+    # Where the sum of weights is zero nothing is divided by it.
+    return torch.stack([sums[0].clamp(min=1), sums[1]]) / processes
+
+
 def grounding_losses(
     output: HeadOutput,
     attention_mask: Tensor,
@@ -52,33 +88,35 @@ def grounding_losses(
     level_counts: list[int],
     targets: Targets,
     shared_target: bool = True,
+    positives: Positives | None = None,
+    normaliser: Tensor | None = None,
 ) -> Losses:
     """The three losses of a batch; `anchors [anchors, 4]` and the number of anchors of each level.
 
     Official GLIP shares a target of 1 evenly among a box's tokens, so that the score of a phrase of n tokens is trained
     towards 1/n (`shared_target`). Without, every token is trained towards 1, and the scores of short and long phrases compare.
+
+    A batch that is one of several of a step, in this process or in others, is given the step's `normaliser`
+    (`loss_normaliser`), so that the step is that of one large batch. Default: the batch's own.
     """
-    assigned = assign_anchors(anchors, level_counts, targets.boxes, targets.valid)
-    positive = assigned >= 0
-    image_index, anchor_index = positive.nonzero(as_tuple=True)
-    box_index = assigned[image_index, anchor_index]
-    count = max(len(box_index), 1)
+    positives = positives or find_positives(anchors, level_counts, targets)
+    image, anchor, box, weights = positives.image, positives.anchor, positives.box, positives.weights
+    count, weight_sum = loss_normaliser(positives.sums) if normaliser is None else normaliser
 
     box_tokens = targets.tokens.to(output.logits.dtype)
     if shared_target:
         box_tokens = box_tokens / box_tokens.sum(-1, keepdim=True).clamp(min=1)
     token_targets = torch.zeros_like(output.logits)
-    token_targets[image_index, anchor_index] = box_tokens[image_index, box_index]
+    token_targets[image, anchor] = box_tokens[image, box]
     token_loss = token_focal_loss(output.logits, token_targets, attention_mask) / count
-    if len(box_index) == 0:
+    if len(weights) == 0:
         # Zero, but still a function of the outputs, so that every parameter has a gradient.
         return Losses(token_loss, output.deltas.sum() * 0, output.centerness.sum() * 0)
 
-    anchors, boxes = anchors[anchor_index], targets.boxes[image_index, box_index]
-    weights = centerness_targets(anchors, boxes)
-    predicted = decode_boxes(output.deltas[positive], anchors)
-    box_loss = (generalized_iou_loss(predicted, boxes) * weights).sum() / weights.sum()
-    centerness_loss = F.binary_cross_entropy_with_logits(output.centerness[positive], weights, reduction="sum") / count
+    predicted = decode_boxes(output.deltas[image, anchor], anchors[anchor])
+    box_loss = (generalized_iou_loss(predicted, targets.boxes[image, box]) * weights).sum() / weight_sum
+    centerness = output.centerness[image, anchor]
+    centerness_loss = F.binary_cross_entropy_with_logits(centerness, weights, reduction="sum") / count
     return Losses(token_loss, BOX_LOSS_WEIGHT * box_loss, centerness_loss)
 
 

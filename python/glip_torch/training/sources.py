@@ -1,0 +1,134 @@
+"""Where batches come from: scenes that are rendered as they are needed, or grounding files.
+
+A batch is a function of the run's seed, the step and the process, so that a run goes on from any step as if it had never
+stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from tokenizers import Tokenizer
+
+from ..data.batches import Batch, SceneBatches
+from ..data.grounding_batches import GroundingBatches, ImageOptions
+from ..data.grounding_prompts import PromptOptions
+from .settings import Settings
+
+
+class Source(Protocol):
+    #: Records of an epoch; None if there are no epochs.
+    records: int | None
+
+    def describe(self) -> dict:
+        """What has to be the same when a run is resumed."""
+        ...
+
+    def open(self, settings: Settings, rank: int, ranks: int, step: int) -> Batches:
+        """The batches of a process from a step on."""
+        ...
+
+
+class Batches(Protocol):
+    def next(self, progress: float) -> list[Batch]:
+        """The micro-batches of the next step, which is at this share of the run."""
+        ...
+
+
+# --- rendered scenes ------------------------------------------------------------------------------------------------
+
+#: Curriculum: from this share of the run on, scenes have this short side. Small scenes cost a quarter and teach words,
+#: colours and shapes just as well.
+STAGES = ((0.0, 128), (0.5, 192), (0.8, 256))
+
+
+def scene_side(progress: float) -> int:
+    """Short side of the scenes."""
+    return [short_side for begin, short_side in STAGES if progress >= begin][-1]
+
+
+def simple_share(progress: float) -> float:
+    """Share of prompts that are lists of single attributes: the words first, then what they mean together."""
+    return max(0.15, 1 - progress / 0.15)
+
+
+@dataclass(frozen=True)
+class RenderedScenes:
+    """Scenes of `data.scenes`, none of them seen twice."""
+
+    tokenizer: Tokenizer
+    records: None = None
+
+    def describe(self) -> dict:
+        return {"data": "rendered scenes"}
+
+    def open(self, settings: Settings, rank: int, ranks: int, step: int) -> _SceneReader:
+        return _SceneReader(SceneBatches(self.tokenizer, settings.seed, settings.batch, rank, ranks), settings, step)
+
+
+@dataclass
+class _SceneReader:
+    batches: SceneBatches
+    settings: Settings
+    step: int
+
+    def next(self, progress: float) -> list[Batch]:
+        first = self.step * self.settings.accumulate
+        self.step += 1
+        side, simple = scene_side(progress), simple_share(progress)
+        return [self.batches.load(first + n, side, simple) for n in range(self.settings.accumulate)]
+
+
+# --- grounding files ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GroundingFiles:
+    """Grounding files, shards, or folders of them; `workers` processes read and decode ahead for each training process."""
+
+    paths: list[Path]
+    tokenizer: Tokenizer
+    prompts: PromptOptions
+    images: ImageOptions
+    workers: int = 0
+
+    @property
+    def records(self) -> int:
+        return self._batches(Settings(), 0, 1).data.records
+
+    def describe(self) -> dict:
+        return {
+            "data": [str(path) for path in self.paths],
+            "prompts": vars(self.prompts),
+            "images": vars(self.images),
+        }
+
+    def open(self, settings: Settings, rank: int, ranks: int, step: int) -> _FileReader:
+        loader = torch.utils.data.DataLoader(
+            self._batches(settings, rank, ranks),
+            batch_size=None,
+            # Endless: how long the run is is not known here.
+            sampler=range(step * settings.accumulate, sys.maxsize),
+            num_workers=self.workers,
+        )
+        return _FileReader(iter(loader), settings.accumulate)
+
+    def _batches(self, settings: Settings, rank: int, ranks: int) -> GroundingBatches:
+        return GroundingBatches(
+            self.paths, self.tokenizer, settings.seed, settings.batch, rank, ranks, settings.accumulate, self.prompts,
+            self.images,
+        )  # fmt: skip
+
+
+@dataclass
+class _FileReader:
+    batches: Iterator[Batch]
+    accumulate: int
+
+    def next(self, progress: float) -> list[Batch]:
+        return [next(self.batches) for _ in range(self.accumulate)]
