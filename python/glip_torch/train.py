@@ -143,6 +143,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise TrainingError("rendered scenes are for a model from scratch: give files with --data, or leave --init out")
     if arguments.init and arguments.no_fusion:
         raise TrainingError("--no-fusion is for a model from scratch: a checkpoint has fusion or not")
+    if arguments.precision == "fp16" and machine(arguments)[0]:
+        raise TrainingError("--precision fp16 needs a GPU: use bf16, or leave it out")
     for name in ("steps", "epochs", "minutes", "batch", "accumulate", "processes", "learning_rate", "log_every"):
         value = getattr(arguments, name)
         if value is not None and value <= 0:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
+from PIL import Image
 from two_processes import TINY, build_trainer, train_in_two_processes
 
 from glip_torch import train
@@ -15,7 +16,8 @@ from glip_torch.average_precision import coco_precision, mean_precision, xywh
 from glip_torch.checkpoint import load_checkpoint, save_checkpoint
 from glip_torch.config import NANO
 from glip_torch.data.__main__ import main as data_command
-from glip_torch.data.files import read_records
+from glip_torch.data.files import GroundingWriter, read_records
+from glip_torch.data.grounding import Category, Header, Record
 from glip_torch.evaluate import ground
 from glip_torch.model import GLIP
 from glip_torch.postprocess import Detections
@@ -167,20 +169,35 @@ def test_bfloat16(tmp_path, data):
 
 
 @pytest.mark.slow
-def test_four_pictures_are_learned_by_heart(tmp_path, data):
-    lines = data.read_text().splitlines()
-    few = data.with_name("few.jsonl")
-    few.write_text("\n".join(lines[:5]))
-    settings = replace(SETTINGS, batch=4, steps=300, learning_rate=3e-3, language_rate=3e-3, warm_up=10, log_every=50)
-    run = build_trainer(tmp_path, few, settings)
+def test_four_pictures_are_learned_by_heart(tmp_path):
+    few = squares(tmp_path)
+    settings = replace(SETTINGS, batch=4, steps=200, learning_rate=3e-3, language_rate=3e-3, warm_up=10, log_every=50)
+    run = build_trainer(tmp_path / "run", few, settings)
     run.run()
     assert average_precision(run.state.average.model, few) == pytest.approx(1.0)
 
 
+def squares(folder):
+    """Four pictures of 64 x 64 with two coloured squares each, large enough for every one to have anchors."""
+    colours = {"red": (200, 30, 30), "green": (30, 160, 50), "blue": (40, 60, 200), "yellow": (220, 210, 40)}
+    with GroundingWriter(folder / "squares.jsonl", Header(tuple(f"{colour} square" for colour in colours))) as writer:
+        for number, (left, right) in enumerate(
+            (("red", "blue"), ("blue", "green"), ("yellow", "red"), ("green", "yellow"))
+        ):
+            image, boxes = (
+                np.full((64, 64, 3), 128, np.uint8),
+                ((3, 5 + 6 * number, 26, 28 + 6 * number), (34, 8, 61, 35)),
+            )
+            for colour, (x1, y1, x2, y2) in zip((left, right), boxes):
+                image[y1 : y2 + 1, x1 : x2 + 1] = colours[colour]
+            Image.fromarray(image).save(folder / f"{number}.png")
+            found = tuple(Category(f"{c} square", (tuple(map(float, box)),)) for c, box in zip((left, right), boxes))
+            writer.write(Record(f"{number}.png", 64, 64, categories=found))
+    return folder / "squares.jsonl"
+
+
 def average_precision(model, path):
     """AP50 of grounding each picture's own categories, all of one batch."""
-    from PIL import Image
-
     tokenizer, records = build_tokenizer(nano_vocabulary()), list(read_records(path))
     names = sorted({category.name for record in records for category in record.categories})
     truth = {"images": [], "categories": [{"id": n, "name": name} for n, name in enumerate(names)], "annotations": []}
@@ -343,6 +360,7 @@ def test_the_model_stays_under_four_million_parameters():
         (["--epochs", "1"], "rendered scenes have no epochs"),
         (["--steps", "1", "--init", "x.pth"], "rendered scenes are for a model from scratch"),
         (["--steps", "1", "--init", "x.pth", "--data", "y", "--no-fusion"], "a checkpoint has fusion or not"),
+        (["--steps", "1", "--precision", "fp16", "--cpu"], "fp16 needs a GPU"),
         (["--steps", "0"], "--steps is 0: give a number above 0"),
         (["--steps", "1", "--batch", "-2"], "--batch is -2"),
     ],
