@@ -41,9 +41,11 @@ from .config import NANO
 from .data.grounding import DataError
 from .data.grounding_batches import ImageOptions
 from .data.grounding_prompts import PromptOptions
+from .data.sprites import PicturesMissing
+from .data.worlds import WORLDS
 from .model import GLIP
 from .probes import AttributeProbes
-from .tokenizer import build_tokenizer, nano_vocabulary
+from .tokenizer import build_tokenizer
 from .training import TrainingError
 from .training.initialise import initialise
 from .training.launch import launch
@@ -75,6 +77,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
 
     data = parser.add_argument_group("data")
+    data.add_argument(
+        "--world",
+        choices=sorted(WORLDS),
+        default="shapes",
+        help="what scenes show, and its vocabulary (default: shapes)",
+    )
     data.add_argument("--data", type=Path, nargs="+", metavar="FILE", help="grounding files (default: rendered scenes)")
     data.add_argument("--short-sides", type=int, nargs="+", help="short sides of images, one drawn for each step")
     data.add_argument("--long-side", type=int, help="longest side of images")
@@ -171,7 +179,7 @@ def run_process(arguments: argparse.Namespace) -> None:
     """What each process does; ends it with a message if the run cannot begin or go on."""
     try:
         _run(arguments)
-    except (TrainingError, DataError, CheckpointError) as error:
+    except (TrainingError, DataError, CheckpointError, PicturesMissing) as error:
         print(error, file=sys.stderr, flush=True)
         sys.exit(1)
 
@@ -211,14 +219,15 @@ def prepare(arguments: argparse.Namespace) -> Setup:
     torch.manual_seed(settings.seed)
     model = build_model(arguments, len(vocabulary))
     scenes = not arguments.data
-    probes = AttributeProbes(model.config.channels, stages=1 + model.config.tower_layers) if scenes else None
-    source = RenderedScenes(tokenizer) if scenes else file_source(arguments, tokenizer, model)
+    stages = 1 + model.config.tower_layers
+    probes = AttributeProbes(model.config.channels, stages, WORLDS[arguments.world].attributes) if scenes else None
+    source = RenderedScenes(tokenizer, arguments.world) if scenes else file_source(arguments, tokenizer, model)
     return Setup(vocabulary, model, probes, source, with_length(settings, arguments, source))
 
 
 def read_vocabulary(arguments: argparse.Namespace) -> list[str]:
     if arguments.vocab is None and arguments.init is None:
-        return nano_vocabulary()
+        return WORLDS[arguments.world].vocabulary()
     path = arguments.vocab or arguments.init.with_name("vocab.txt")
     try:
         return path.read_text(encoding="utf-8").splitlines()

@@ -18,12 +18,13 @@ from glip_torch.config import NANO
 from glip_torch.data.__main__ import main as data_command
 from glip_torch.data.files import GroundingWriter, read_records
 from glip_torch.data.grounding import Category, Header, Record
+from glip_torch.data.worlds import WORLDS
 from glip_torch.evaluate import ground
 from glip_torch.model import GLIP
 from glip_torch.postprocess import Detections
 from glip_torch.preprocess import normalise, pad
 from glip_torch.probes import AttributeProbes
-from glip_torch.tokenizer import build_tokenizer, nano_vocabulary
+from glip_torch.tokenizer import build_tokenizer, mixed_vocabulary, nano_vocabulary
 from glip_torch.training import TrainingError, loop, sources
 from glip_torch.training.network import Trained
 from glip_torch.training.optimizer import parameter_groups
@@ -348,6 +349,14 @@ def test_rendered_scenes_from_scratch(tmp_path, monkeypatch):
     assert model.config == replace(NANO, text=replace(NANO.text, vocab_size=len(nano_vocabulary())))
     # The recipe of glip-nano: what the first step of seed 3 has always seen.
     assert record["token"] == pytest.approx(2.8861, abs=2e-3) and record["box"] == pytest.approx(1.8087, abs=2e-3)
+
+
+def test_a_world_brings_its_vocabulary_and_probes(tmp_path):
+    setup = train.prepare(train.parse_arguments([str(tmp_path), "--steps", "1", "--world", "mixed"]))
+    assert setup.vocabulary == mixed_vocabulary() != nano_vocabulary()
+    assert setup.model.config.text.vocab_size == len(setup.vocabulary)
+    assert setup.probes.classes == [len(values) for values in WORLDS["mixed"].attributes.values()]
+    assert setup.source.describe() == {"data": "scenes of mixed"}
 
 
 def test_the_model_stays_under_four_million_parameters():

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from ..data.batches import Batch, SceneBatches
 from ..data.grounding_batches import GroundingBatches, ImageOptions
 from ..data.grounding_prompts import PromptOptions
+from ..data.worlds import WORLDS
 from .settings import Settings
 
 
@@ -59,16 +60,20 @@ def simple_share(progress: float) -> float:
 
 @dataclass(frozen=True)
 class RenderedScenes:
-    """Scenes of `data.scenes`, none of them seen twice."""
+    """Scenes of one of `data.worlds`, none of them seen twice."""
 
     tokenizer: Tokenizer
+    world: str = "shapes"
     records: None = None
 
     def describe(self) -> dict:
-        return {"data": "rendered scenes"}
+        return {"data": f"scenes of {self.world}"}
 
     def open(self, settings: Settings, rank: int, ranks: int, step: int) -> _SceneReader:
-        return _SceneReader(SceneBatches(self.tokenizer, settings.seed, settings.batch, rank, ranks), settings, step)
+        world = WORLDS[self.world]
+        return _SceneReader(
+            SceneBatches(self.tokenizer, settings.seed, settings.batch, rank, ranks, world), settings, step
+        )
 
 
 @dataclass
