@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,7 @@ class Trainer:
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         anchors = [self._anchors(batch) for batch in batches]
         positives = [find_positives(*anchors_counts, batch.targets) for anchors_counts, batch in zip(anchors, batches)]
-        normaliser = self._normaliser(positives)
+        normaliser = self._begin_normaliser(positives)
         parts: dict[str, Tensor] = {}
         self.optimizer.zero_grad()
         for n, batch in enumerate(batches):
@@ -144,7 +145,7 @@ class Trainer:
         anchors: Tensor,
         counts: list[int],
         positives: Positives,
-        normaliser: Tensor,
+        normaliser: Callable[[], Tensor],
         progress: float,
     ) -> dict[str, Tensor]:
         """The parts of a micro-batch's loss, whose gradients it adds."""
@@ -159,7 +160,7 @@ class Trainer:
             batch.targets,
             self.settings.shared_target,
             positives,
-            normaliser,
+            normaliser(),
         )
         total, parts = losses.total, dict(vars(losses))
         if probes is not None:
@@ -174,10 +175,22 @@ class Trainer:
         anchors = anchors_for(sizes, STRIDES, self.state.trained.model.config.anchor_sizes)
         return anchors.to(self.device), [height * width for height, width in sizes]
 
-    def _normaliser(self, positives: list[Positives]) -> Tensor:
-        """Of all micro-batches of the step, here and in the other processes, as in official's."""
-        sums = torch.stack([found.sums for found in positives]).sum(0)
-        return loss_normaliser(self.accelerator.reduce(sums, "sum"), self.accelerator.num_processes)
+    def _begin_normaliser(self, positives: list[Positives]) -> Callable[[], Tensor]:
+        """Adds up the positives of the step's micro-batches, here and in the other processes, as official does.
+
+        The processes go on computing meanwhile; a call of what this returns waits for the sum.
+        """
+        sums, processes = torch.stack([found.sums for found in positives]).sum(0), self.accelerator.num_processes
+        if processes == 1:
+            return lambda: loss_normaliser(sums)
+        work = torch.distributed.all_reduce(sums, async_op=True)
+
+        @functools.cache
+        def wait() -> Tensor:
+            work.wait()
+            return loss_normaliser(sums, processes)
+
+        return wait
 
     def _averaged(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """Over the processes: the losses of the whole step."""
