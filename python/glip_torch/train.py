@@ -37,7 +37,7 @@ import torch
 from tokenizers import Tokenizer
 
 from .checkpoint import CheckpointError, load_checkpoint
-from .config import NANO
+from .config import NANO, NANO_MIXED
 from .data.grounding import DataError
 from .data.grounding_batches import ImageOptions
 from .data.grounding_prompts import PromptOptions
@@ -52,6 +52,8 @@ from .training.launch import launch
 from .training.settings import RECIPES, Settings
 from .training.sources import GroundingFiles, RenderedScenes, Source
 
+#: The model from scratch for each world.
+SMALL_MODELS = {"shapes": NANO, "mixed": NANO_MIXED}
 #: Sizes of images for a model from scratch, as those of rendered scenes.
 NANO_IMAGES = ImageOptions(short_sides=(192, 224, 256), long_side=426)
 #: Processes that read ahead for each GPU, as official's.
@@ -81,7 +83,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--world",
         choices=sorted(WORLDS),
         default="shapes",
-        help="what scenes show, and its vocabulary (default: shapes)",
+        help="of a model from scratch: what scenes show, its words and size (default: shapes)",
     )
     data.add_argument("--data", type=Path, nargs="+", metavar="FILE", help="grounding files (default: rendered scenes)")
     data.add_argument("--short-sides", type=int, nargs="+", help="short sides of images, one drawn for each step")
@@ -239,8 +241,9 @@ def read_vocabulary(arguments: argparse.Namespace) -> list[str]:
 
 def build_model(arguments: argparse.Namespace, vocabulary_size: int) -> GLIP:
     if arguments.init is None:
-        text = replace(NANO.text, vocab_size=vocabulary_size)
-        model = GLIP(replace(NANO, text=text, fusion=None if arguments.no_fusion else NANO.fusion))
+        config = SMALL_MODELS[arguments.world]
+        text = replace(config.text, vocab_size=vocabulary_size)
+        model = GLIP(replace(config, text=text, fusion=None if arguments.no_fusion else config.fusion))
         initialise(model)
         return model
     model = load_checkpoint(arguments.init, arguments.text_heads)

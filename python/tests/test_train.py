@@ -14,7 +14,7 @@ from two_processes import TINY, build_trainer, train_in_two_processes
 from glip_torch import train
 from glip_torch.average_precision import coco_precision, mean_precision, xywh
 from glip_torch.checkpoint import load_checkpoint, save_checkpoint
-from glip_torch.config import NANO
+from glip_torch.config import NANO, NANO_MIXED
 from glip_torch.data.__main__ import main as data_command
 from glip_torch.data.files import GroundingWriter, read_records
 from glip_torch.data.grounding import Category, Header, Record
@@ -351,10 +351,10 @@ def test_rendered_scenes_from_scratch(tmp_path, monkeypatch):
     assert record["token"] == pytest.approx(2.8861, abs=2e-3) and record["box"] == pytest.approx(1.8087, abs=2e-3)
 
 
-def test_a_world_brings_its_vocabulary_and_probes(tmp_path):
+def test_a_world_brings_its_words_model_and_probes(tmp_path):
     setup = train.prepare(train.parse_arguments([str(tmp_path), "--steps", "1", "--world", "mixed"]))
     assert setup.vocabulary == mixed_vocabulary() != nano_vocabulary()
-    assert setup.model.config.text.vocab_size == len(setup.vocabulary)
+    assert setup.model.config == NANO_MIXED
     assert setup.probes.classes == [len(values) for values in WORLDS["mixed"].attributes.values()]
     assert setup.source.describe() == {"data": "scenes of mixed"}
 
