@@ -15,7 +15,7 @@ The same command uses one CPU, or one GPU, or all GPUs of a machine; for several
 `accelerate launch` on each (`torchrun --nnodes 2 ... -m glip_torch.train OUT ...`).
 
 A run can be stopped at any time: started again with the same arguments, it goes on from OUT/state.pt as if it had never
-stopped. What it writes:
+stopped. Processes, --batch and --accumulate may change if their product does not. What it writes:
 
 OUT/state.pt          everything to go on from
 OUT/model.pth         the averaged (EMA) weights as an official-format checkpoint

@@ -94,6 +94,20 @@ def test_a_run_goes_on_from_any_state_as_if_it_had_never_stopped(tmp_path, data,
     assert losses_of(tmp_path / "resumed") == losses_of(tmp_path / "whole")[kept:]
 
 
+def test_a_run_goes_on_with_its_steps_shared_out_otherwise(tmp_path, data):
+    whole = build_trainer(tmp_path / "whole", data, replace(SETTINGS, keep_every=1, batch=4))
+    whole.run()
+    state = tmp_path / "whole" / "state-3.pt"
+    small = replace(SETTINGS, batch=2, accumulate=2)
+    resumed = build_trainer(tmp_path / "resumed", data, small, resume=state)
+    resumed.run()
+    expected, found = log_of(tmp_path / "whole")[3], log_of(tmp_path / "resumed")[0]
+    for name in ("token", "box", "centerness"):
+        assert found[name] == pytest.approx(expected[name], abs=2e-4)
+    with pytest.raises(TrainingError, match=r"a run with examples of a step 4 \(now 2\)"):
+        build_trainer(tmp_path / "resumed", data, replace(small, accumulate=1), resume=state)
+
+
 def test_a_state_of_another_run_is_refused(tmp_path, data):
     build_trainer(tmp_path, data, replace(SETTINGS, steps=1)).run()
     state = tmp_path / "state.pt"

@@ -60,7 +60,8 @@ class Trainer:
         trained = trained.to(self.device).train()
         average = EMA(trained.model, settings.ema)
         self.network, self.optimizer = self.accelerator.prepare(trained, build_optimizer(trained, settings))
-        description = {**settings.resumable(), **source.describe(), "processes": self.accelerator.num_processes}
+        examples = settings.batch * settings.accumulate * self.accelerator.num_processes
+        description = {**settings.resumable(), **source.describe(), "examples of a step": examples}
         self.state = RunState(trained, average, self.optimizer, self.accelerator, description)
         if resume is not None:
             self.state.load(resume)

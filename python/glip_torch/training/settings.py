@@ -44,8 +44,11 @@ class Settings:
     keep_every: int = 0
 
     def resumable(self) -> dict:
-        """What has to be the same when a run is resumed; its length and its files may change."""
-        free = {"steps", "minutes", "log_every", "save_minutes", "keep_every"}
+        """What has to be the same when a run is resumed.
+
+        Its length may change, and how the examples of a step are shared out, as long as their number does not.
+        """
+        free = {"steps", "minutes", "log_every", "save_minutes", "keep_every", "batch", "accumulate"}
         return {name: value for name, value in vars(self).items() if name not in free}
 
 
