@@ -413,7 +413,7 @@ def test_settings_are_the_recipes_unless_given():
     changed = parse("--learning-rate", "0.5", "--no-shared-target", "--ema", "0")
     assert (changed.learning_rate, changed.shared_target, changed.ema) == (0.5, False, 0.0)
     assert {name for name in vars(Settings()) if name not in Settings().resumable()} == {
-        "steps", "minutes", "log_every", "save_minutes", "keep_every"
+        "steps", "minutes", "batch", "accumulate", "log_every", "save_minutes", "keep_every"
     }  # fmt: skip
 
 
