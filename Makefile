@@ -33,6 +33,7 @@ demo: runtime
 # With `cuda`, as on a machine that has none: what is asked for and missing must be an error or logged.
 test: runtime
 	cargo test --features draw,yaml,captions,cuda
+	cargo test -p glip-tools
 ifneq ($(EXPORTED),)
 	cargo test --features draw,yaml,captions,cuda --test golden $(EXPORTED)
 endif
@@ -43,13 +44,16 @@ check: lint python-test golden
 
 # Not --all-features: `download-binaries` fetches another ONNX Runtime while building.
 lint:
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --all-targets --features draw,yaml,captions -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
 	for feature in nano draw yaml captions cuda tensorrt coreml directml openvino; do \
 		cargo clippy --features $$feature -- -D warnings || exit 1; \
 	done
+	cargo clippy -p glip-tools --all-targets -- -D warnings
+	cargo clippy -p glip-tools --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features draw,yaml,captions
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps -p glip-tools
 
 bench: runtime
 	cargo bench --bench pipeline

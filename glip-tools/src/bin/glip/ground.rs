@@ -1,0 +1,159 @@
+//! `glip ground`: finds what words name in one picture.
+
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
+
+use glip::{Category, Detections, Detector, ImageSize, Prompt, PromptInput, Vocabulary};
+use glip_tools::{Error, Picture, PictureLimits, Result};
+use image::DynamicImage;
+use serde::Serialize;
+
+use crate::{
+    model::ModelOptions,
+    output::{self, Outcome},
+};
+
+/// Finds in a picture what words name, and prints where it is.
+///
+/// Say what to look for in one of four ways: a PROMPT of phrases between dots, --category names of any
+/// number, a file of --categories with synonyms and context, or a --caption with the --phrase in it.
+#[derive(clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Ground {
+    /// The picture: BMP, JPEG, PNG, TIFF or WebP.
+    image: PathBuf,
+    #[command(flatten)]
+    words: Words,
+    /// Phrases of the caption, by their words; may be given several times.
+    #[arg(long = "phrase", value_name = "TEXT", requires = "caption")]
+    phrases: Vec<String>,
+    /// The score that detections must be over, 0 to 1 [default: the model's own].
+    #[arg(long, value_name = "SCORE")]
+    threshold: Option<f32>,
+    /// Prints JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Writes the picture with the boxes drawn; its name says the format.
+    #[arg(long, value_name = "FILE")]
+    draw: Option<PathBuf>,
+    /// The most pixels that the picture may have.
+    #[arg(long, value_name = "N", default_value_t = PictureLimits::default().max_pixels)]
+    max_pixels: u64,
+    #[command(flatten)]
+    model: ModelOptions,
+}
+
+/// What to look for.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct Words {
+    /// Phrases between dots: "a red circle . blue square".
+    prompt: Option<String>,
+    /// A name to look for, as data sets spell them; may be given several times.
+    #[arg(long = "category", value_name = "NAME")]
+    names: Vec<String>,
+    /// A JSON or YAML file of names, or of objects with name, prefix, suffix and synonyms; ODinW's
+    /// prompt files too.
+    #[arg(long, value_name = "FILE")]
+    categories: Option<PathBuf>,
+    /// A sentence about the picture.
+    #[arg(long, value_name = "TEXT")]
+    caption: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  glip ground scene.png \"red circle . blue square\"
+  glip ground street.jpg --model models/glip-t --category person --category traffic_light
+  glip ground street.jpg --model models/glip-t --caption \"two men on a bus\" --phrase \"two men\"
+  glip ground scene.png \"red circle\" --json | jq '.detections[0].bbox'
+  glip ground scene.png \"red circle\" --draw boxes.png
+
+JSON: {\"image\": {\"width\", \"height\"}, \"detections\": [{\"phrase\", \"phrase_index\", \"score\",
+\"phrase_score\", \"bbox\": [x1, y1, x2, y2]}]}, best first, boxes in pixels of the picture.";
+
+impl Ground {
+    pub(crate) fn run(self) -> Result<Outcome> {
+        let limits = PictureLimits::default().with_max_pixels(self.max_pixels);
+        let picture = Picture::read(&self.image, limits)?.upright();
+        let found = self.detector()?.ground(&picture, self.prompt()?)?;
+        output::print(self.report(&picture, &found).as_bytes())?;
+        if let Some(path) = &self.draw {
+            draw(picture, &found, path)?;
+        }
+        Ok(Outcome::Complete)
+    }
+
+    fn detector(&self) -> Result<Detector> {
+        let mut builder = self.model.builder()?;
+        if let Some(score) = self.threshold {
+            builder = builder.score_threshold(score);
+        }
+        Ok(builder.build()?)
+    }
+
+    fn prompt(&self) -> Result<PromptInput<'static>> {
+        let Words {
+            prompt,
+            names,
+            categories,
+            caption,
+        } = &self.words;
+        Ok(match (prompt, categories, caption) {
+            (Some(phrases), ..) => Prompt::from(phrases.as_str()).into(),
+            (_, Some(file), _) => Vocabulary::new(Category::load(file)?).into(),
+            (.., Some(text)) => Prompt::caption(text).phrases(&self.phrases).into(),
+            _ => Vocabulary::new(names).into(),
+        })
+    }
+
+    fn report(&self, picture: &DynamicImage, found: &Detections) -> String {
+        if !self.json {
+            return table(found);
+        }
+        let report = Report {
+            image: ImageSize {
+                width: picture.width(),
+                height: picture.height(),
+            },
+            detections: found,
+        };
+        // Sizes, texts and finite numbers always become JSON.
+        serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
+    }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    image: ImageSize,
+    detections: &'a Detections,
+}
+
+fn table(found: &Detections) -> String {
+    let mut table = format!(
+        "{:30} {:>5}  {:>7} {:>7} {:>7} {:>7}\n",
+        "phrase", "score", "x1", "y1", "x2", "y2"
+    );
+    for detection in found {
+        let [x1, y1, x2, y2] = detection.bbox.into();
+        let (phrase, score) = (&detection.phrase, detection.score);
+        // A string takes everything.
+        let _ = writeln!(
+            table,
+            "{phrase:30} {score:5.2}  {x1:7.1} {y1:7.1} {x2:7.1} {y2:7.1}"
+        );
+    }
+    table
+}
+
+fn draw(picture: DynamicImage, found: &Detections, path: &Path) -> Result<()> {
+    let mut drawing = picture.into_rgb8();
+    glip::draw_detections(&mut drawing, found);
+    drawing.save(path).map_err(|source| Error::WritePicture {
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,99 @@
+//! The command `glip`: what the libraries `glip` and `glip_tools` do, from a terminal.
+
+mod ground;
+mod model;
+mod output;
+
+use std::{error::Error as StdError, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand};
+use glip_tools::Result;
+use output::Outcome;
+
+/// Says what is in pictures, in your own words: grounds, measures and labels with GLIP models.
+///
+/// A model is a folder that `python -m glip_torch.export` makes of a checkpoint; without --model, it is
+/// glip-nano, which is in this program and knows drawn shapes and colours.
+#[derive(Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "`glip COMMAND --help` explains a command and shows examples.",
+    after_long_help = EXIT_CODES
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  everything was done
+  1  it was done, but some inputs could not be used; they are named on the standard error
+  2  the command line makes no sense
+  3  it could not be done; the reason is on the standard error
+
+Examples:
+  glip ground photo.jpg \"person . traffic light\" --model models/glip-t --draw boxes.png
+  glip completions bash > ~/.local/share/bash-completion/completions/glip";
+
+#[derive(Subcommand)]
+enum Command {
+    Ground(Box<ground::Ground>),
+    Completions(Completions),
+}
+
+/// Prints a script that completes this command's arguments in a shell.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  glip completions bash > ~/.local/share/bash-completion/completions/glip
+  glip completions zsh > ~/.zfunc/_glip
+  glip completions fish > ~/.config/fish/completions/glip.fish")]
+struct Completions {
+    /// The shell.
+    shell: clap_complete::Shell,
+}
+
+impl Completions {
+    fn run(self) -> Result<Outcome> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Arguments::command(), "glip", &mut script);
+        output::print(&script)?;
+        Ok(Outcome::Complete)
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Ground(command) => command.run(),
+        Command::Completions(command) => command.run(),
+    };
+    match result {
+        Ok(outcome) => outcome.into(),
+        Err(error) => {
+            report(&error);
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// Prints an error with what caused it.
+fn report(error: &dyn StdError) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

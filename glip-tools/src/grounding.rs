@@ -1,0 +1,570 @@
+//! The grounding format: JSON Lines that hold detection and caption data alike.
+//!
+//! The first line of a file is its [`Header`], every further line a [`Record`] of an image:
+//!
+//! ```json
+//! {"format": "glip-grounding", "format_version": 1, "categories": ["dog", "cat"]}
+//! {"image": "images/1.jpg", "width": 640, "height": 480, "categories": [{"name": "dog", "boxes": [[8, 20, 99, 140]]}]}
+//! {"image": "images/2.jpg", "width": 640, "height": 427, "text": "A dog", "phrases": [{"spans": [[0, 5]], "boxes": []}]}
+//! ```
+//!
+//! Boxes are `x1 y1 x2 y2` in pixels, whose last column and row belong to them, as with
+//! [`BBox`](glip::BBox)es that the model finds; spans are in characters, end exclusive. What has no boxes is
+//! known to be absent. `python/README.md` of the repository describes the format, and `glip_torch` reads
+//! and writes it too.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{BufRead, BufReader},
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use glip::{BBox, ImageSize};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+const FORMAT: &str = "glip-grounding";
+const FORMAT_VERSION: u64 = 1;
+
+/// A box may pass its image's border by this much, in pixels, as rounding makes it; it is clipped.
+const TOLERANCE: f64 = 1.0;
+
+/// The first line of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// The names that absent categories are drawn from.
+    pub categories: Vec<String>,
+}
+
+/// An image, what is said about it, and where that is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The image's file, relative to the file of records; in a tar shard another member's name.
+    pub image: String,
+    /// The image's width and height, in pixels.
+    pub size: ImageSize,
+    /// What is in it.
+    pub content: Content,
+    /// Where the record is from, if known.
+    pub source: Option<String>,
+}
+
+/// What a [`Record`] says of its image.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// Categories and where they are.
+    Categories(Vec<Category>),
+    /// A caption and where its phrases are.
+    Caption {
+        /// The caption.
+        text: String,
+        /// Its phrases.
+        phrases: Vec<Phrase>,
+    },
+}
+
+/// A category in an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Category {
+    /// Its name.
+    pub name: String,
+    /// Where it is; nowhere if it is known to be absent.
+    pub boxes: Boxes,
+}
+
+/// A phrase of a caption.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Phrase {
+    /// The characters of the text that it is (Unicode code points, not bytes).
+    pub spans: Vec<Range<usize>>,
+    /// Where it is; nowhere if it is known to be absent.
+    pub boxes: Boxes,
+}
+
+/// Where something is in an image.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Boxes {
+    /// The boxes, within the image.
+    pub boxes: Vec<BBox>,
+    /// If a model found them, how sure it was: one score for each, from 0 to 1.
+    pub scores: Option<Vec<f32>>,
+}
+
+impl Header {
+    /// The header as a line, without the line feed.
+    pub fn to_line(&self) -> String {
+        serde_json::json!({
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "categories": self.categories,
+        })
+        .to_string()
+    }
+
+    /// Reads the first line of a file.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(line: &str) -> Result<Self, String> {
+        let entry: HeaderEntry = serde_json::from_str(line)
+            .map_err(|error| format!("not a header of the grounding format ({error})"))?;
+        if entry.format != FORMAT {
+            return Err(format!(
+                "the format is {:?}: begin the file with \"format\": {FORMAT:?}",
+                entry.format
+            ));
+        }
+        if entry.format_version != FORMAT_VERSION {
+            return Err(format!(
+                "format version {}, this version of glip-tools reads {FORMAT_VERSION}: write the file anew",
+                entry.format_version
+            ));
+        }
+        if let Some(twice) = repeated(&entry.categories) {
+            return Err(format!("category {twice:?} is listed twice: list it once"));
+        }
+        Ok(Self {
+            categories: entry.categories,
+        })
+    }
+}
+
+impl Record {
+    /// The record as a line, without the line feed. Boxes are rounded to hundredths of a pixel, scores
+    /// to four digits.
+    ///
+    /// ```
+    /// use glip::ImageSize;
+    /// use glip_tools::grounding::{Boxes, Category, Content, Record};
+    ///
+    /// let dogs = Boxes { boxes: vec![glip::BBox::new(8.0, 20.0, 99.0, 140.0)?], scores: Some(vec![0.5]) };
+    /// let record = Record {
+    ///     image: "images/1.jpg".into(),
+    ///     size: ImageSize { width: 640, height: 480 },
+    ///     content: Content::Categories(vec![Category { name: "dog".into(), boxes: dogs }]),
+    ///     source: None,
+    /// };
+    /// assert_eq!(Record::parse(&record.to_line()).as_ref(), Ok(&record));
+    /// # Ok::<(), glip::Error>(())
+    /// ```
+    pub fn to_line(&self) -> String {
+        let entry = RecordEntry::from(self);
+        // Strings and finite numbers always become JSON.
+        serde_json::to_string(&entry).unwrap_or_default()
+    }
+
+    /// Reads a line of a file, and checks it as `glip_torch` does.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(line: &str) -> Result<Self, String> {
+        let entry: RecordEntry = serde_json::from_str(line)
+            .map_err(|error| format!("not a record of the grounding format: {error}"))?;
+        entry.record()
+    }
+}
+
+/// The records of a file, one at a time.
+///
+/// ```no_run
+/// use glip_tools::grounding::Records;
+///
+/// for record in Records::open("labels.jsonl")? {
+///     println!("{}", record?.image);
+/// }
+/// # Ok::<(), glip_tools::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Records<R = BufReader<File>> {
+    path: PathBuf,
+    header: Header,
+    lines: std::io::Lines<R>,
+    line: usize,
+}
+
+impl Records {
+    /// Opens a JSON Lines file and reads its header.
+    ///
+    /// # Errors
+    /// - [`Error::Read`]: the file cannot be read.
+    /// - [`Error::Record`]: its first line is no header.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::new(BufReader::new(file), path)
+    }
+}
+
+impl<R: BufRead> Records<R> {
+    /// Reads from anything; `name` is for errors.
+    ///
+    /// # Errors
+    /// As [`Records::open`].
+    pub fn new(reader: R, name: impl AsRef<Path>) -> Result<Self> {
+        let path = name.as_ref().to_owned();
+        let mut lines = reader.lines();
+        let first = lines.next().unwrap_or_else(|| Ok(String::new()));
+        let first = first.map_err(|source| Error::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let header = Header::parse(&first).map_err(|reason| Error::Record {
+            path: path.clone(),
+            line: 1,
+            reason,
+        })?;
+        Ok(Self {
+            path,
+            header,
+            lines,
+            line: 1,
+        })
+    }
+
+    /// The file's first line.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+}
+
+/// Empty lines are no records. A broken record does not end the file.
+impl<R: BufRead> Iterator for Records<R> {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            self.line += 1;
+            let line = match self.lines.next()? {
+                Ok(line) => line,
+                Err(source) => {
+                    let path = self.path.clone();
+                    return Some(Err(Error::Read { path, source }));
+                }
+            };
+            if !line.trim().is_empty() {
+                return Some(Record::parse(&line).map_err(|reason| Error::Record {
+                    path: self.path.clone(),
+                    line: self.line,
+                    reason,
+                }));
+            }
+        }
+    }
+}
+
+// ---- As it stands in files ----
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeaderEntry {
+    format: String,
+    format_version: u64,
+    #[serde(default)]
+    categories: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordEntry {
+    image: String,
+    width: u32,
+    height: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    categories: Option<Vec<CategoryEntry>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phrases: Option<Vec<PhraseEntry>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CategoryEntry {
+    name: String,
+    boxes: Vec<[f64; 4]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<Vec<f64>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PhraseEntry {
+    spans: Vec<[usize; 2]>,
+    boxes: Vec<[f64; 4]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<Vec<f64>>,
+}
+
+impl From<&Record> for RecordEntry {
+    fn from(record: &Record) -> Self {
+        let (mut categories, mut text, mut phrases) = (None, None, None);
+        match &record.content {
+            Content::Categories(list) => categories = Some(list.iter().map(Into::into).collect()),
+            Content::Caption {
+                text: words,
+                phrases: list,
+            } => {
+                text = Some(words.clone());
+                phrases = Some(list.iter().map(Into::into).collect());
+            }
+        }
+        Self {
+            image: record.image.clone(),
+            width: record.size.width,
+            height: record.size.height,
+            categories,
+            text,
+            phrases,
+            source: record.source.clone(),
+        }
+    }
+}
+
+impl From<&Category> for CategoryEntry {
+    fn from(category: &Category) -> Self {
+        Self {
+            name: category.name.clone(),
+            boxes: category.boxes.rounded(),
+            scores: category.boxes.rounded_scores(),
+        }
+    }
+}
+
+impl From<&Phrase> for PhraseEntry {
+    fn from(phrase: &Phrase) -> Self {
+        Self {
+            spans: phrase
+                .spans
+                .iter()
+                .map(|span| [span.start, span.end])
+                .collect(),
+            boxes: phrase.boxes.rounded(),
+            scores: phrase.boxes.rounded_scores(),
+        }
+    }
+}
+
+impl Boxes {
+    fn rounded(&self) -> Vec<[f64; 4]> {
+        let round = |edge: f32| (f64::from(edge) * 100.0).round() / 100.0;
+        let corners = self.boxes.iter().map(|&bbox| <[f32; 4]>::from(bbox));
+        corners.map(|corners| corners.map(round)).collect()
+    }
+
+    fn rounded_scores(&self) -> Option<Vec<f64>> {
+        let round = |score: &f32| (f64::from(*score) * 1e4).round() / 1e4;
+        self.scores
+            .as_ref()
+            .map(|scores| scores.iter().map(round).collect())
+    }
+}
+
+impl RecordEntry {
+    fn record(self) -> Result<Record, String> {
+        if self.image.is_empty() {
+            return Err("image is empty: give its path, relative to this file".into());
+        }
+        let size = ImageSize {
+            width: self.width,
+            height: self.height,
+        };
+        if size.width == 0 || size.height == 0 {
+            return Err(format!(
+                "the image is {size} pixels: give its width and height"
+            ));
+        }
+        let content = match (self.categories, self.text, self.phrases) {
+            (Some(categories), None, None) => categories_of(categories, size)?,
+            (None, Some(text), Some(phrases)) => caption(text, phrases, size)?,
+            _ => return Err("a record has either categories, or a text and phrases".into()),
+        };
+        Ok(Record {
+            image: self.image,
+            size,
+            content,
+            source: self.source,
+        })
+    }
+}
+
+fn categories_of(entries: Vec<CategoryEntry>, size: ImageSize) -> Result<Content, String> {
+    let names: Vec<_> = entries.iter().map(|entry| entry.name.clone()).collect();
+    if let Some(twice) = repeated(&names) {
+        return Err(format!(
+            "category {twice:?} occurs twice: give all its boxes in one entry"
+        ));
+    }
+    let category = |entry: CategoryEntry| {
+        if entry.name.trim().is_empty() {
+            return Err("a category has no name".to_owned());
+        }
+        let boxes = boxes(entry.boxes, entry.scores, size);
+        Ok(Category {
+            boxes: boxes.map_err(|reason| format!("category {:?}: {reason}", entry.name))?,
+            name: entry.name,
+        })
+    };
+    let categories: Result<_, String> = entries.into_iter().map(category).collect();
+    Ok(Content::Categories(categories?))
+}
+
+fn caption(text: String, entries: Vec<PhraseEntry>, size: ImageSize) -> Result<Content, String> {
+    if text.trim().is_empty() {
+        return Err("text is empty: give at least one word".into());
+    }
+    let characters = text.chars().count();
+    let phrase = |(number, entry): (usize, PhraseEntry)| {
+        if entry.spans.is_empty() {
+            return Err(format!(
+                "phrase {number} has no spans: say which characters it is"
+            ));
+        }
+        let outside = |&&[begin, end]: &&[usize; 2]| begin >= end || end > characters;
+        if let Some([begin, end]) = entry.spans.iter().find(outside) {
+            return Err(format!(
+                "phrase {number} has the span {begin} to {end}, the text the characters 0 to {characters}: \
+                 spans count characters, not bytes, and end after their last character"
+            ));
+        }
+        let boxes = boxes(entry.boxes, entry.scores, size);
+        Ok(Phrase {
+            spans: entry.spans.iter().map(|&[begin, end]| begin..end).collect(),
+            boxes: boxes.map_err(|reason| format!("phrase {number}: {reason}"))?,
+        })
+    };
+    let phrases: Result<_, String> = entries.into_iter().enumerate().map(phrase).collect();
+    Ok(Content::Caption {
+        phrases: phrases?,
+        text,
+    })
+}
+
+fn boxes(boxes: Vec<[f64; 4]>, scores: Option<Vec<f64>>, size: ImageSize) -> Result<Boxes, String> {
+    if let Some(scores) = &scores {
+        if scores.len() != boxes.len() {
+            let (scores, boxes) = (scores.len(), boxes.len());
+            return Err(format!(
+                "{scores} scores for {boxes} boxes: give one for each"
+            ));
+        }
+        if let Some(score) = scores.iter().find(|score| !(0.0..=1.0).contains(*score)) {
+            return Err(format!("score {score}: scores lie in 0 to 1"));
+        }
+    }
+    let boxes: Result<_, String> = boxes.into_iter().map(|bbox| clipped(bbox, size)).collect();
+    let scores = scores.map(|scores| scores.into_iter().map(|score| score as f32).collect());
+    Ok(Boxes {
+        boxes: boxes?,
+        scores,
+    })
+}
+
+fn clipped(corners: [f64; 4], size: ImageSize) -> Result<BBox, String> {
+    let [x1, y1, x2, y2] = corners;
+    let (right, bottom) = (f64::from(size.width) - 1.0, f64::from(size.height) - 1.0);
+    if x1 > x2 || y1 > y2 {
+        return Err(format!(
+            "box {corners:?} ends before it begins: give x1 y1 x2 y2, not width and height"
+        ));
+    }
+    let leaves = x1.min(y1) < -TOLERANCE || x2 > right + TOLERANCE || y2 > bottom + TOLERANCE;
+    if leaves || x1 > right || y1 > bottom || x2 < 0.0 || y2 < 0.0 {
+        return Err(format!(
+            "box {corners:?} leaves the image of {size} pixels: clip it"
+        ));
+    }
+    let [x1, y1, x2, y2] = [x1.max(0.0), y1.max(0.0), x2.min(right), y2.min(bottom)];
+    BBox::new(x1 as f32, y1 as f32, x2 as f32, y2 as f32).map_err(|error| error.to_string())
+}
+
+fn repeated(names: &[String]) -> Option<&String> {
+    let mut seen = HashSet::new();
+    names.iter().find(|name| !seen.insert(*name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str =
+        r#"{"format": "glip-grounding", "format_version": 1, "categories": ["dog", "cat"]}"#;
+
+    #[test]
+    fn records_survive_being_written_and_read() {
+        let lines = [
+            r#"{"image":"a.jpg","width":64,"height":48,"categories":[{"name":"dog","boxes":[[1.5,2.0,3.25,4.0]],"scores":[0.5]},{"name":"cat","boxes":[]}],"source":"coco"}"#,
+            r#"{"image":"ü b.jpg","width":64,"height":48,"text":"Über dogs","phrases":[{"spans":[[5,9]],"boxes":[[0.0,0.0,63.0,47.0]]}]}"#,
+        ];
+        let file = format!("{HEADER}\n{}\n\n{}\n", lines[0], lines[1]);
+        let records = Records::new(file.as_bytes(), "labels.jsonl").unwrap();
+        assert_eq!(records.header().categories, ["dog", "cat"]);
+        assert_eq!(
+            Header::parse(&records.header().to_line()).as_ref(),
+            Ok(records.header())
+        );
+        let read: Vec<_> = records.map(|record| record.unwrap().to_line()).collect();
+        assert_eq!(read, lines);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let cases = [
+            (
+                r#"{"image": "a", "width": 9, "height": 9}"#,
+                "either categories",
+            ),
+            (
+                r#"{"image": "a", "width": 0, "height": 9, "categories": []}"#,
+                "0 x 9",
+            ),
+            (
+                r#"{"image": "a", "width": 9, "height": 9, "categories": [], "x": 1}"#,
+                "unknown field",
+            ),
+            (
+                r#"{"image": "a", "width": 9, "height": 9, "categories": [{"name": "dog", "boxes": [[5, 0, 2, 3]]}]}"#,
+                "ends before it begins",
+            ),
+            (
+                r#"{"image": "a", "width": 9, "height": 9, "categories": [{"name": "dog", "boxes": [[5, 0, 20, 3]]}]}"#,
+                "leaves the image",
+            ),
+            (
+                r#"{"image": "a", "width": 9, "height": 9, "text": "ü", "phrases": [{"spans": [[0, 2]], "boxes": []}]}"#,
+                "characters 0 to 1",
+            ),
+            (
+                r#"{"image": "a", "width": 9, "height": 9, "categories": [{"name": "dog", "boxes": [[0, 0, 2, 3]], "scores": []}]}"#,
+                "0 scores for 1 boxes",
+            ),
+        ];
+        for (line, part) in cases {
+            let file = format!("{HEADER}\n{line}\n");
+            let mut records = Records::new(file.as_bytes(), "labels.jsonl").unwrap();
+            let error = records.next().unwrap().unwrap_err();
+            let text = error.to_string();
+            assert!(text.starts_with("labels.jsonl, line 2: "), "{text}");
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_header_is_an_error() {
+        for first in [
+            "",
+            "{}",
+            r#"{"format": "glip-grounding", "format_version": 2}"#,
+        ] {
+            let error = Records::new(first.as_bytes(), "labels.jsonl").unwrap_err();
+            assert!(matches!(error, Error::Record { line: 1, .. }), "{error}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Measuring open-vocabulary detectors, and labelling images with them: the library behind the command
+//! `glip`.
+//!
+//! [`coco`] and [`grounding`] read and write data sets, [`Picture`] whatever pictures there are. What cannot
+//! be used is a [`Problem`], which names it, and the rest is used.
+//!
+//! The detector itself is the crate `glip-rs`, whose library is called `glip`.
+
+pub mod coco;
+mod error;
+pub mod grounding;
+mod pictures;
+mod problem;
+mod progress;
+
+pub use error::{Error, Result};
+pub use pictures::{Picture, PictureLimits, find_pictures};
+pub use problem::{Problem, ProblemKind};
+pub use progress::ProgressBar;
