@@ -16,7 +16,11 @@ from tuning_runs import COMMON, Task, named_paths
 
 from glip_torch.tuning.settings import Settings
 
-RATES = {"linear": (1e-4, 1e-3, 0.01, 0.03, 0.1), "prompt": (0.01, 0.05, 0.2), "full": (1e-4, 3e-4, 1e-3)}
+RATES = {
+    "linear": (1e-4, 1e-3, 0.01, 0.03, 0.1),
+    "prompt": (0.01, 0.05, 0.2, 1.0),
+    "full": (1e-4, 3e-4, 1e-3, 3e-3),
+}
 SHOTS, SEED, EPOCHS = 5, 77, 15
 #: Of the text encoder's rate to the others, as official's.
 LANGUAGE_SHARE = 0.1
@@ -34,23 +38,24 @@ def measure(task: Task, method: str, rate: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--model", required=True, metavar="NAME=CHECKPOINT")
+    parser.add_argument("--model", action="append", required=True, metavar="NAME=CHECKPOINT")
     parser.add_argument("--task", action="append", required=True, metavar="NAME=FOLDER")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     numba.set_num_threads(1)
     torch.set_flush_denormal(True)
-    ((_, checkpoint),) = named_paths([arguments.model]).items()
     results = []
-    for name, folder in named_paths(arguments.task).items():
-        task = Task(checkpoint, folder)
-        # The validation set stands in for the test set.
-        task.data |= {"test": task.data["val"]}
-        for method, rates in RATES.items():
-            for rate in rates:
-                results.append({"task": name, "method": method, "rate": rate, "AP": measure(task, method, rate)})
-                print(results[-1], flush=True)
-                arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+    for model, checkpoint in named_paths(arguments.model).items():
+        for name, folder in named_paths(arguments.task).items():
+            task = Task(checkpoint, folder)
+            # The validation set stands in for the test set.
+            task.data |= {"test": task.data["val"]}
+            for method, rates in RATES.items():
+                for rate in rates:
+                    own = {"model": model, "task": name, "method": method, "rate": rate}
+                    results.append(own | {"AP": measure(task, method, rate)})
+                    print(results[-1], flush=True)
+                    arguments.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

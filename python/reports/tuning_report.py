@@ -152,13 +152,15 @@ def context_table(results: dict) -> str:
 
 def rates_table(results: dict) -> str:
     """AP on validation images by learning rate."""
+    columns = [(model, task) for model in models_of(results) for task in TASKS]
     rows = []
     for method in METHODS:
-        found = {(entry["task"], entry["rate"]): entry["AP"] for entry in results["rates"] if entry["method"] == method}
-        for rate in sorted({rate for _, rate in found}):
-            scores = [found.get((task, rate)) for task in TASKS]
+        measured = [entry for entry in results["rates"] if entry["method"] == method]
+        found = {(entry["model"], entry["task"], entry["rate"]): entry["AP"] for entry in measured}
+        for rate in sorted({rate for *_, rate in found}):
+            scores = [found.get((*column, rate)) for column in columns]
             rows.append([method, f"{rate:g}", *("not run" if ap is None else f"{100 * ap:.1f}" for ap in scores)])
-    return table(["method", "learning rate", *TASKS], rows)
+    return table(["method", "learning rate", *(f"{MODELS[model]}, {task}" for model, task in columns)], rows)
 
 
 def tables(results: dict) -> dict[str, str]:
