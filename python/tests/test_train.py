@@ -183,7 +183,6 @@ def test_bfloat16(tmp_path, data):
 # --- learning -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_four_pictures_are_learned_by_heart(tmp_path):
     few = squares(tmp_path)
     settings = replace(SETTINGS, batch=4, steps=200, learning_rate=3e-3, language_rate=3e-3, warm_up=10, log_every=50)
