@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .config import STRIDES, FusionConfig, GLIPConfig, SwinConfig, TextConfig
+from .dyhead import DyHead
 from .model import GLIP
 
 #: Heads of the bi-attention in every released model; no tensor's shape tells it.
@@ -70,9 +71,17 @@ def load_checkpoint(path: str | os.PathLike, text_heads: int | None = None) -> G
     `text_heads` is BERT's head count, the one size that no tensor shows (default: hidden size / 64).
     Raises `CheckpointError` with the name of every missing, unexpected or misshapen tensor.
     """
+    model = load_detector(path, text_heads)
+    if isinstance(model, DyHead):
+        raise CheckpointError(f"{path} is of a closed-set detector, which knows no words: give a GLIP's checkpoint")
+    return model
+
+
+def load_detector(path: str | os.PathLike, text_heads: int | None = None) -> GLIP | DyHead:
+    """As `load_checkpoint`, of closed-set detectors too: those have no text encoder."""
     state = read_state(path)
     config = infer_config(state, text_heads)
-    model = GLIP(config)
+    model = DyHead(config) if is_closed_set(state) else GLIP(config)
     expected = {official_name(name, config): tensor for name, tensor in model.state_dict().items()}
     state = {name: tensor for name, tensor in state.items() if name in expected or not _UNUSED.search(name)}
     _check(expected, state)
@@ -80,7 +89,7 @@ def load_checkpoint(path: str | os.PathLike, text_heads: int | None = None) -> G
     return model.eval()
 
 
-def save_checkpoint(model: GLIP, path: str | os.PathLike) -> None:
+def save_checkpoint(model: GLIP | DyHead, path: str | os.PathLike) -> None:
     """Writes the model in the official format, so that every reader of official checkpoints takes it."""
     state = {official_name(name, model.config): tensor.cpu() for name, tensor in model.state_dict().items()}
     for level, (stride, size) in enumerate(zip(STRIDES, model.config.anchor_sizes)):
@@ -124,69 +133,81 @@ def read_state(path: str | os.PathLike) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
+def is_closed_set(state: dict[str, Tensor]) -> bool:
+    """Whether it is of a `DyHead`: classes instead of a text encoder."""
+    return "rpn.head.cls_logits.weight" in state and not any(name.startswith("language_backbone.") for name in state)
+
+
 def infer_config(state: dict[str, Tensor], text_heads: int | None = None) -> GLIPConfig:
     """The architecture that a checkpoint's tensors belong to."""
-
-    def shape(name: str) -> tuple[int, ...]:
-        if name not in state:
-            raise CheckpointError(f"not a GLIP checkpoint: tensor {name!r} is missing")
-        return tuple(state[name].shape)
-
-    def count(pattern: str) -> int:
-        """How many consecutive indices `pattern` exists for, from 0."""
-        index = 0
-        while pattern.format(index) in state:
-            index += 1
-        return index
-
-    block = "backbone.body.layers.{}.blocks.{}.attn."
-    stages = count("backbone.body.layers.{}.blocks.0.attn.qkv.weight")
-    bias_tables = [shape(block.format(stage, 0) + "relative_position_bias_table") for stage in range(stages)]
-    if not bias_tables:
-        raise CheckpointError("not a GLIP checkpoint: no Swin stages (backbone.body.layers.*)")
-    swin = SwinConfig(
-        embed_dim=shape("backbone.body.patch_embed.proj.weight")[0],
-        depths=tuple(count(f"backbone.body.layers.{stage}.blocks.{{}}.attn.qkv.weight") for stage in range(stages)),
-        heads=tuple(heads for _, heads in bias_tables),
-        window=(math.isqrt(bias_tables[0][0]) + 1) // 2,
-    )
-
-    bert = "language_backbone.body.model."
-    vocab_size, hidden_size = shape(bert + "embeddings.word_embeddings.weight")
-    if text_heads is None:
-        text_heads = hidden_size // BERT_HEAD_WIDTH
-    if text_heads < 1 or hidden_size % text_heads:
-        raise CheckpointError(
-            f"{text_heads} text heads do not divide BERT's hidden size {hidden_size}: give the head count"
-        )
-    text = TextConfig(
-        vocab_size=vocab_size,
-        hidden_size=hidden_size,
-        layers=count(bert + "encoder.layer.{}.output.dense.weight"),
-        heads=text_heads,
-        intermediate_size=shape(bert + "encoder.layer.0.intermediate.dense.weight")[0],
-        max_positions=shape(bert + "embeddings.position_embeddings.weight")[0],
-    )
-
+    closed = is_closed_set(state)
     tower = [re.match(r"rpn\.head\.dyhead_tower\.(\d+)\.offset\.weight$", name) for name in state]
     dyconvs = sorted(int(match[1]) for match in tower if match)
     if not dyconvs:
         raise CheckpointError("not a GLIP checkpoint: no DyConv layers (rpn.head.dyhead_tower.*.offset)")
-    fusion = None
-    if _TOWER.format(0) + "b_attn.gamma_v" in state:
-        fusion = FusionConfig(
-            embed_dim=shape(_TOWER.format(0) + "b_attn.attn.v_proj.weight")[0],
-            heads=FUSION_HEADS,
-            fused_text=_TOWER.format(dyconvs[-1] - 1) + "output.dense.weight" in state,
-        )
     return GLIPConfig(
-        swin=swin,
-        text=text,
-        channels=shape(_TOWER.format(dyconvs[0]) + "offset.weight")[1],
+        swin=_infer_swin(state),
+        text=TextConfig(_shape(state, "rpn.head.cls_logits.weight")[0]) if closed else _infer_text(state, text_heads),
+        channels=_shape(state, _TOWER.format(dyconvs[0]) + "offset.weight")[1],
         tower_layers=len(dyconvs),
-        fusion=fusion,
+        fusion=_infer_fusion(state, dyconvs[-1]),
         anchor_sizes=_anchor_sizes(state),
     )
+
+
+def _infer_swin(state: dict[str, Tensor]) -> SwinConfig:
+    block = "backbone.body.layers.{}.blocks.{}.attn."
+    stages = _count(state, "backbone.body.layers.{}.blocks.0.attn.qkv.weight")
+    tables = [_shape(state, block.format(stage, 0) + "relative_position_bias_table") for stage in range(stages)]
+    if not tables:
+        raise CheckpointError("not a GLIP checkpoint: no Swin stages (backbone.body.layers.*)")
+    return SwinConfig(
+        embed_dim=_shape(state, "backbone.body.patch_embed.proj.weight")[0],
+        depths=tuple(_count(state, f"backbone.body.layers.{n}.blocks.{{}}.attn.qkv.weight") for n in range(stages)),
+        heads=tuple(heads for _, heads in tables),
+        window=(math.isqrt(tables[0][0]) + 1) // 2,
+    )
+
+
+def _infer_text(state: dict[str, Tensor], heads: int | None) -> TextConfig:
+    bert = "language_backbone.body.model."
+    vocab_size, hidden_size = _shape(state, bert + "embeddings.word_embeddings.weight")
+    if heads is None:
+        heads = hidden_size // BERT_HEAD_WIDTH
+    if heads < 1 or hidden_size % heads:
+        raise CheckpointError(f"{heads} text heads do not divide BERT's hidden size {hidden_size}: give the head count")
+    return TextConfig(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        layers=_count(state, bert + "encoder.layer.{}.output.dense.weight"),
+        heads=heads,
+        intermediate_size=_shape(state, bert + "encoder.layer.0.intermediate.dense.weight")[0],
+        max_positions=_shape(state, bert + "embeddings.position_embeddings.weight")[0],
+    )
+
+
+def _infer_fusion(state: dict[str, Tensor], last_dyconv: int) -> FusionConfig | None:
+    if _TOWER.format(0) + "b_attn.gamma_v" not in state:
+        return None
+    return FusionConfig(
+        embed_dim=_shape(state, _TOWER.format(0) + "b_attn.attn.v_proj.weight")[0],
+        heads=FUSION_HEADS,
+        fused_text=_TOWER.format(last_dyconv - 1) + "output.dense.weight" in state,
+    )
+
+
+def _shape(state: dict[str, Tensor], name: str) -> tuple[int, ...]:
+    if name not in state:
+        raise CheckpointError(f"not a GLIP checkpoint: tensor {name!r} is missing")
+    return tuple(state[name].shape)
+
+
+def _count(state: dict[str, Tensor], pattern: str) -> int:
+    """How many consecutive indices `pattern` exists for, from 0."""
+    index = 0
+    while pattern.format(index) in state:
+        index += 1
+    return index
 
 
 def _anchor_sizes(state: dict[str, Tensor]) -> tuple[int, ...]:

@@ -21,16 +21,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .average_precision import coco_detections, coco_precision, coco_truth, mean_precision
-from .checkpoint import load_checkpoint
+from .checkpoint import load_detector
 from .config import NANO
 from .data.prompts import category_prompt
 from .data.scenes import COLOURS, HELD_OUT, SHAPES, Scene, render_scene
+from .dyhead import DyHead
 from .model import GLIP
 from .onnx_model import OnnxGLIP
 from .postprocess import Detections, detect, inclusive_iou
 from .preprocess import normalise, pad
-from .tokenizer import build_tokenizer, phrase_tokens
+from .tokenizer import model_tokenizer, phrase_tokens
 
+#: What can be measured.
+Detector = GLIP | DyHead | OnnxGLIP
 #: Seeds of the two evaluation sets; training uses small seeds.
 SEEDS = {"validation": 1001, "test": 1002}
 #: Canvas sizes (width, height) that the scenes take turns in.
@@ -49,7 +52,7 @@ def evaluation_scene(split: str, index: int) -> Scene:
 
 
 class Evaluator:
-    def __init__(self, model: GLIP | OnnxGLIP, tokenizer: Tokenizer, split: str, scenes: int):
+    def __init__(self, model: Detector, tokenizer: Tokenizer, split: str, scenes: int):
         self.model, self.tokenizer, self.split = model.eval(), tokenizer, split
         self.chunks = chunks(len(CATEGORIES))
         self.truth: list[Scene] = []
@@ -130,7 +133,7 @@ def absent_combinations(rng: np.random.Generator, scene: Scene) -> list[tuple[st
 
 @torch.no_grad()
 def ground(
-    model: GLIP | OnnxGLIP,
+    model: Detector,
     tokenizer: Tokenizer,
     pyramid: list[Tensor],
     image_size: tuple[int, int],
@@ -192,14 +195,14 @@ def model_arguments(description: str | None, scenes: int, sets: str) -> argparse
     return parser
 
 
-def load_model(arguments: argparse.Namespace) -> tuple[GLIP | OnnxGLIP, Tokenizer]:
+def load_model(arguments: argparse.Namespace) -> tuple[Detector, Tokenizer]:
     """The model that `model_arguments` name, and its tokenizer."""
     torch.set_num_threads(arguments.threads)
     if arguments.model.is_dir():
         model = OnnxGLIP(arguments.model, arguments.threads)
         return model, model.tokenizer
-    model = load_checkpoint(arguments.model, arguments.text_heads)
-    return model, build_tokenizer(arguments.vocab or arguments.model.with_name("vocab.txt"))
+    model = load_detector(arguments.model, arguments.text_heads)
+    return model, model_tokenizer(model, arguments.vocab or arguments.model.with_name("vocab.txt"))
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from .data.mixed_scenes import render_mixed_scene
 from .data.nouns import ABSENT_HELD_OUT, HELD_OUT_NAMES, KINDS, NOUNS
 from .data.scenes import Scene, Thing
 from .evaluate import (
+    Detector,
     CANVASES,
     Evaluator,
     alarm_rates,
@@ -38,8 +39,6 @@ from .evaluate import (
     merge,
     model_arguments,
 )
-from .model import GLIP
-from .onnx_model import OnnxGLIP
 from .postprocess import Detections, inclusive_iou
 from .preprocess import normalise, pad
 
@@ -61,7 +60,7 @@ def evaluation_scene(split: str, index: int) -> Scene:
 class ThingEvaluator:
     """What a model finds in the mixed scenes of a split."""
 
-    def __init__(self, model: GLIP | OnnxGLIP, tokenizer: Tokenizer, split: str, scenes: int):
+    def __init__(self, model: Detector, tokenizer: Tokenizer, split: str, scenes: int):
         self.model, self.tokenizer, self.split = model.eval(), tokenizer, split
         self.truth: list[Scene] = []
         # Labels index NAMES and WORDINGS.
@@ -164,7 +163,7 @@ def _means(prefix: str, precision: np.ndarray) -> dict[str, float]:
     return {f"{prefix}_{name}": value for name, value in mean_precision(precision).items()}
 
 
-def measure(model: GLIP | OnnxGLIP, tokenizer: Tokenizer, scenes: int) -> dict:
+def measure(model: Detector, tokenizer: Tokenizer, scenes: int) -> dict:
     """All numbers of the test scenes, at the threshold of the validation scenes."""
     kinds = {"shapes": Evaluator, "things": ThingEvaluator}
     threshold = choose_threshold([kind(model, tokenizer, "validation", scenes) for kind in kinds.values()])

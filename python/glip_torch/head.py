@@ -1,4 +1,4 @@
-"""Grounding head: how well each anchor matches each word, and where its box is."""
+"""Heads: how well each anchor matches what is asked for, and where its box is."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .config import STRIDES
 LOGIT_LIMIT = 50000.0
 #: Probability that an untrained head gives to every pair of anchor and word.
 PRIOR = 0.01
+PRIOR_LOGIT = -math.log((1 - PRIOR) / PRIOR)
 
 
 @dataclass
@@ -25,13 +26,10 @@ class HeadOutput:
     centerness: Tensor  #: `[batch, anchors]`, before the sigmoid
 
 
-class GroundingHead(nn.Module):
-    def __init__(self, channels: int, text_width: int):
-        super().__init__()
-        self.dot_product_projection_text = nn.Linear(text_width, channels)
-        self.log_scale = nn.Parameter(torch.zeros(1))
-        self.bias_lang = nn.Parameter(torch.zeros(text_width))
-        self.bias0 = nn.Parameter(torch.full((1,), -math.log((1 - PRIOR) / PRIOR)))
+class Head(nn.Module):
+    """Boxes and centerness, which do not depend on what is asked for; scores are what `align` of a subclass says."""
+
+    def add_box_layers(self, channels: int) -> None:
         self.bbox_pred = nn.Conv2d(channels, 4, 1)
         self.centerness = nn.Conv2d(channels, 1, 1)
         self.scales = nn.ParameterList(torch.ones(1) for _ in STRIDES)
@@ -39,11 +37,11 @@ class GroundingHead(nn.Module):
             nn.init.normal_(conv.weight, std=0.01)
             nn.init.zeros_(conv.bias)
 
-    def forward(self, levels: list[Tensor], text: Tensor) -> HeadOutput:
-        """`levels`, five of `[batch, channels, h, w]`; `text [batch, tokens, text width]`."""
+    def forward(self, levels: list[Tensor], asked: Tensor) -> HeadOutput:
+        """`levels`, five of `[batch, channels, h, w]`; `asked [batch, tokens, ...]`."""
         anchors = torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2)
         return HeadOutput(
-            logits=self.align(anchors, text),
+            logits=self.align(anchors, asked),
             deltas=torch.cat(
                 [
                     (self.bbox_pred(level) * scale).flatten(2).transpose(1, 2)
@@ -53,6 +51,18 @@ class GroundingHead(nn.Module):
             ),
             centerness=torch.cat([self.centerness(level).flatten(1) for level in levels], dim=1),
         )
+
+
+class GroundingHead(Head):
+    """Asked for with text states `[batch, tokens, text width]`."""
+
+    def __init__(self, channels: int, text_width: int):
+        super().__init__()
+        self.dot_product_projection_text = nn.Linear(text_width, channels)
+        self.log_scale = nn.Parameter(torch.zeros(1))
+        self.bias_lang = nn.Parameter(torch.zeros(text_width))
+        self.bias0 = nn.Parameter(torch.full((1,), PRIOR_LOGIT))
+        self.add_box_layers(channels)
 
     def align(self, anchors: Tensor, text: Tensor) -> Tensor:
         """Similarity of every anchor `[batch, anchors, channels]` and every word."""

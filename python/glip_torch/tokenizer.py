@@ -15,9 +15,7 @@ EXTRA_CHARACTERS = "‘’“”–—…•€£°×©®"
 
 def build_tokenizer(vocabulary: Path | str | Iterable[str]) -> Tokenizer:
     """BERT's uncased tokenizer over a vocab.txt (one token a line) or over the tokens themselves."""
-    if isinstance(vocabulary, (str, Path)):
-        vocabulary = Path(vocabulary).read_text(encoding="utf-8").splitlines()
-    ids = {token: index for index, token in enumerate(vocabulary)}
+    ids = {token: index for index, token in enumerate(_lines(vocabulary))}
     missing = [token for token in SPECIAL_TOKENS if token not in ids]
     if missing:
         raise ValueError(f"the vocabulary lacks {', '.join(missing)}: use a BERT vocab.txt")
@@ -31,6 +29,39 @@ def build_tokenizer(vocabulary: Path | str | Iterable[str]) -> Tokenizer:
         special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])],
     )
     tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def _lines(vocabulary: Path | str | Iterable[str]) -> Iterable[str]:
+    if isinstance(vocabulary, (str, Path)):
+        return Path(vocabulary).read_text(encoding="utf-8").splitlines()
+    return vocabulary
+
+
+def model_tokenizer(model: object, vocabulary: Path | str | Iterable[str]) -> Tokenizer:
+    """The tokenizer that a model's vocab.txt means: of words, or for a `DyHead` of its classes."""
+    from .dyhead import DyHead
+
+    return class_tokenizer(_lines(vocabulary)) if isinstance(model, DyHead) else build_tokenizer(vocabulary)
+
+
+#: Between the names of a list.
+SEPARATOR = ". "
+
+
+def class_tokenizer(names: Iterable[str], strict: bool = False) -> Tokenizer:
+    """For closed sets: each name of a list joined with ". " is one token, its id the name's place in `names`.
+
+    Other names have the id after the last, which is never found; if `strict`, as in training, they cannot be encoded.
+    """
+    ids = {name: index for index, name in enumerate(names)}
+    parted = next((name for name in ids if SEPARATOR in name), None)
+    if parted is not None:
+        raise ValueError(f"the class {parted!r} holds {SEPARATOR!r}, which parts classes: rename it")
+    # A token that no name can be, as names do not hold the separator.
+    other = {} if strict else {SEPARATOR: len(ids)}
+    tokenizer = Tokenizer(models.WordLevel(ids | other, unk_token=SEPARATOR))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(SEPARATOR, "removed")
     return tokenizer
 
 

@@ -11,6 +11,10 @@ From scratch, a small model on scenes that are rendered as they are needed, whic
 
     python -m glip_torch.train OUT --minutes 85
 
+The closed-set detector that GLIP is compared with, DyHead of the same size, on the detection records of files:
+
+    python -m glip_torch.train OUT --closed-set --data train.jsonl --epochs 10
+
 The same command uses one CPU, or one GPU, or all GPUs of a machine; for several machines, start it with `torchrun` or
 `accelerate launch` on each (`torchrun --nnodes 2 ... -m glip_torch.train OUT ...`).
 
@@ -36,16 +40,19 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from .checkpoint import CheckpointError, load_checkpoint
+from .checkpoint import CheckpointError, load_detector
 from .config import NANO, NANO_MIXED
+from .data.files import open_files
 from .data.grounding import DataError
 from .data.grounding_batches import ImageOptions
-from .data.grounding_prompts import PromptOptions
+from .data.grounding_prompts import EVERY_CATEGORY, PromptOptions
+from .data.prompts import clean_name
 from .data.sprites import PicturesMissing
 from .data.worlds import WORLDS
+from .dyhead import DyHead
 from .model import GLIP
 from .probes import AttributeProbes
-from .tokenizer import build_tokenizer
+from .tokenizer import build_tokenizer, class_tokenizer
 from .training import TrainingError
 from .training.initialise import initialise
 from .training.launch import launch
@@ -74,6 +81,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     model.add_argument("--init", type=Path, help="checkpoint to begin with (default: a small model from scratch)")
     model.add_argument("--vocab", type=Path, help="its vocab.txt (default: beside the checkpoint)")
     model.add_argument("--text-heads", type=int, help="its BERT's heads (default: hidden size / 64)")
+    model.add_argument(
+        "--closed-set", action="store_true", help="from scratch: DyHead, which knows the categories of --data and no words"
+    )
     model.add_argument(
         "--no-fusion", action="store_true", help="from scratch: words and image meet in the head only, as in GLIP-T (A)"
     )
@@ -153,6 +163,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise TrainingError("rendered scenes are for a model from scratch: give files with --data, or leave --init out")
     if arguments.init and arguments.no_fusion:
         raise TrainingError("--no-fusion is for a model from scratch: a checkpoint has fusion or not")
+    if arguments.closed_set and (arguments.init or not arguments.data):
+        raise TrainingError("--closed-set is for a model from scratch on files: give --data, and leave --init out")
     if arguments.precision == "fp16" and machine(arguments)[0]:
         raise TrainingError("--precision fp16 needs a GPU: use bf16, or leave it out")
     for name in ("steps", "epochs", "minutes", "batch", "accumulate", "processes", "learning_rate", "log_every"):
@@ -206,7 +218,7 @@ class Setup:
     """What the arguments ask for."""
 
     vocabulary: list[str]
-    model: GLIP
+    model: GLIP | DyHead
     probes: AttributeProbes | None
     source: Source
     settings: Settings
@@ -214,12 +226,12 @@ class Setup:
 
 def prepare(arguments: argparse.Namespace) -> Setup:
     vocabulary = read_vocabulary(arguments)
-    tokenizer = build_tokenizer(vocabulary)
     settings = RECIPES[arguments.recipe or ("official" if arguments.init else "nano")]
     settings = _with_options(settings, arguments)
     # Every process draws the same weights.
     torch.manual_seed(settings.seed)
     model = build_model(arguments, len(vocabulary))
+    tokenizer = training_tokenizer(model, vocabulary)
     scenes = not arguments.data
     stages = 1 + model.config.tower_layers
     probes = AttributeProbes(model.config.channels, stages, WORLDS[arguments.world].attributes) if scenes else None
@@ -228,6 +240,8 @@ def prepare(arguments: argparse.Namespace) -> Setup:
 
 
 def read_vocabulary(arguments: argparse.Namespace) -> list[str]:
+    if arguments.closed_set:
+        return closed_set(arguments.data)
     if arguments.vocab is None and arguments.init is None:
         return WORLDS[arguments.world].vocabulary()
     path = arguments.vocab or arguments.init.with_name("vocab.txt")
@@ -239,14 +253,27 @@ def read_vocabulary(arguments: argparse.Namespace) -> list[str]:
         ) from None
 
 
-def build_model(arguments: argparse.Namespace, vocabulary_size: int) -> GLIP:
+def closed_set(files: list[Path]) -> list[str]:
+    """The classes of a closed-set detector: the categories of the files' headers, as prompts say them."""
+    names = dict.fromkeys(clean_name(name) for file in open_files(files) for name in file.header.categories)
+    if not names:
+        raise TrainingError("no header of --data lists categories, which are what --closed-set learns: list them there")
+    return list(names)
+
+
+def training_tokenizer(model: GLIP | DyHead, vocabulary: list[str]) -> Tokenizer:
+    return class_tokenizer(vocabulary, strict=True) if isinstance(model, DyHead) else build_tokenizer(vocabulary)
+
+
+def build_model(arguments: argparse.Namespace, vocabulary_size: int) -> GLIP | DyHead:
     if arguments.init is None:
         config = SMALL_MODELS[arguments.world]
         text = replace(config.text, vocab_size=vocabulary_size)
-        model = GLIP(replace(config, text=text, fusion=None if arguments.no_fusion else config.fusion))
+        config = replace(config, text=text, fusion=None if arguments.no_fusion else config.fusion)
+        model = DyHead(config) if arguments.closed_set else GLIP(config)
         initialise(model)
         return model
-    model = load_checkpoint(arguments.init, arguments.text_heads)
+    model = load_detector(arguments.init, arguments.text_heads)
     if model.config.text.vocab_size < vocabulary_size:
         raise TrainingError(
             f"the vocabulary has {vocabulary_size} tokens, the model knows {model.config.text.vocab_size}: give the model's own "
@@ -255,8 +282,11 @@ def build_model(arguments: argparse.Namespace, vocabulary_size: int) -> GLIP:
     return model
 
 
-def file_source(arguments: argparse.Namespace, tokenizer: Tokenizer, model: GLIP) -> GroundingFiles:
-    prompts = PromptOptions(max_tokens=min(PromptOptions.max_tokens, model.config.text.max_positions))
+def file_source(arguments: argparse.Namespace, tokenizer: Tokenizer, model: GLIP | DyHead) -> GroundingFiles:
+    if isinstance(model, DyHead):
+        prompts = EVERY_CATEGORY
+    else:
+        prompts = PromptOptions(max_tokens=min(PromptOptions.max_tokens, model.config.text.max_positions))
     images = ImageOptions() if arguments.init else NANO_IMAGES
     workers = arguments.workers
     if workers is None:

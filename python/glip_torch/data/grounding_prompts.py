@@ -6,16 +6,16 @@ any order, joined with ". ". Caption records are their text; every word that no 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from ..tokenizer import phrase_tokens
+from ..tokenizer import SEPARATOR, phrase_tokens
 from .grounding import Box, DataError, Header, Place, Record, Span
 from .prompts import category_prompt, clean_name
 
-SEPARATOR = ". "
 #: [CLS] and [SEP].
 SPECIAL_TOKENS = 2
 
@@ -33,6 +33,10 @@ class PromptOptions:
     #: Draw negatives only from what records list without boxes, where categories are not annotated everywhere (LVIS).
     #: Official draws from all names.
     verified_only: bool = False
+
+
+#: For closed sets: all categories, each time.
+EVERY_CATEGORY = PromptOptions(max_tokens=sys.maxsize, negatives=sys.maxsize, full_share=1.0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class PromptMaker:
             text, positives = self._category_list(rng, record, header, place)
         else:
             text, positives = record.text, tuple((p.spans, p.boxes) for p in record.phrases if p.boxes)
-        encoding = self.tokenizer.encode(text)
+        encoding = self._encode(text, place)
         if len(encoding.ids) > self.options.max_tokens:
             raise DataError(
                 f"{place}: the text has {len(encoding.ids)} tokens, the model takes {self.options.max_tokens}: shorten it"
@@ -76,13 +80,13 @@ class PromptMaker:
             if category.boxes:
                 name = _said(category.name, place)
                 boxes[name] = boxes.get(name, ()) + category.boxes
-        positive, budget = self._fitting(_shuffled(rng, list(boxes)), self.options.max_tokens - SPECIAL_TOKENS)
+        positive, budget = self._fitting(_shuffled(rng, list(boxes)), self.options.max_tokens - SPECIAL_TOKENS, place)
         if boxes and not positive:
             raise DataError(
                 f"{place}: category {next(iter(boxes))!r} alone has more than the model's {self.options.max_tokens} tokens: "
                 "shorten its name"
             )
-        negative, _ = self._fitting(self._draw_negatives(rng, record, header, boxes, place), budget)
+        negative, _ = self._fitting(self._draw_negatives(rng, record, header, boxes, place), budget, place)
         names = _shuffled(rng, positive + negative)
         if not names:
             raise DataError(f"{place}: no category to ask for: list absent ones without boxes, or in the header")
@@ -103,19 +107,28 @@ class PromptMaker:
         # As official does: what is drawn and there is no negative, and none takes its place.
         return [pool[i] for i in rng.choice(len(pool), count, replace=False) if pool[i] not in present]
 
-    def _fitting(self, names: list[str], budget: int) -> tuple[list[str], int]:
+    def _fitting(self, names: list[str], budget: int, place: Place) -> tuple[list[str], int]:
         """The first names that fit into `budget` tokens, and what is left of it."""
         for count, name in enumerate(names):
-            length = self._length(name)
+            length = self._length(name, place)
             if length > budget:
                 return names[:count], budget
             budget -= length
         return names, budget
 
-    def _length(self, name: str) -> int:
+    def _length(self, name: str, place: Place) -> int:
         if name not in self._lengths:
-            self._lengths[name] = len(self.tokenizer.encode(name + SEPARATOR, add_special_tokens=False).ids)
+            self._lengths[name] = len(self._encode(name + SEPARATOR, place, add_special_tokens=False).ids)
         return self._lengths[name]
+
+    def _encode(self, text: str, place: Place, **options) -> Encoding:
+        try:
+            return self.tokenizer.encode(text, **options)
+        except Exception:  # noqa: BLE001 (tokenizers raises nothing narrower)
+            # Only the tokenizer of a closed set refuses a text.
+            raise DataError(
+                f"{place}: {text.removesuffix(SEPARATOR)!r} is no list of the closed set's categories: leave the record out"
+            ) from None
 
 
 def _said(name: str, place: Place) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..dyhead import DyHead
 from ..model import GLIP
 
 
-def initialise(model: GLIP) -> None:
+def initialise(model: GLIP | DyHead) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             # Every scene is new: there is nothing to over-fit.
@@ -17,13 +18,8 @@ def initialise(model: GLIP) -> None:
         if isinstance(module, nn.Linear):
             # The usual standard deviation of 0.02 is for width 96 and up; narrow layers need more to pass a signal on.
             nn.init.xavier_uniform_(module.weight)
-    # The words must stay apart on their way through the text layers, or the tower learns to find objects and stops
-    # listening: BERT's layers keep their small weights, word embeddings outweigh positions, what the image adds is faint.
-    nn.init.normal_(model.text_encoder.bert.embeddings.word_embeddings.weight, std=0.05)
-    for layer in model.tower.layers:
-        if layer.fusion is not None:
-            nn.init.constant_(layer.fusion.gamma_v, 0.1)
-            nn.init.constant_(layer.fusion.gamma_l, 0.1)
+    if isinstance(model, GLIP):
+        _initialise_words(model)
     # The tower has no residuals: it starts as nearly the identity (own cell, both signs), and so do the pyramid's outputs, or
     # a random network would forget the colours on the way.
     for layer in model.tower.layers:
@@ -33,6 +29,16 @@ def initialise(model: GLIP) -> None:
     for conv in model.image_encoder.fpn.output:
         conv.weight.data *= 0.3
         _add_identity(conv)
+
+
+def _initialise_words(model: GLIP) -> None:
+    # They must stay apart on their way through the text layers, or the tower learns to find objects and stops
+    # listening: BERT's layers keep their small weights, word embeddings outweigh positions, what the image adds is faint.
+    nn.init.normal_(model.text_encoder.bert.embeddings.word_embeddings.weight, std=0.05)
+    for layer in model.tower.layers:
+        if layer.fusion is not None:
+            nn.init.constant_(layer.fusion.gamma_v, 0.1)
+            nn.init.constant_(layer.fusion.gamma_l, 0.1)
     # Starts the logits with a spread of about one that is due to the words alone.
     nn.init.normal_(model.head.dot_product_projection_text.weight, std=1.0)
     nn.init.zeros_(model.head.dot_product_projection_text.bias)

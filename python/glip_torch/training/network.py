@@ -5,13 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..data.batches import Batch
+from ..dyhead import DyHead
 from ..head import HeadOutput
 from ..model import GLIP
 from ..probes import AttributeProbes
 
 
 class Trained(nn.Module):
-    def __init__(self, model: GLIP, probes: AttributeProbes | None = None):
+    def __init__(self, model: GLIP | DyHead, probes: AttributeProbes | None = None):
         super().__init__()
         self.model, self.probes = model, probes
 
