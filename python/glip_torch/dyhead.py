@@ -20,14 +20,14 @@ from .image_encoder import ImageEncoder
 
 
 class DyHead(nn.Module):
-    """`config.text.vocab_size` is the number of classes; the rest of `config.text` and `config.fusion` mean nothing here."""
+    """`config.text.vocab_size` is the number of classes; the rest of `config.text` means nothing here."""
 
     def __init__(self, config: GLIPConfig):
         super().__init__()
-        self.config = config
+        self.config = config = replace(config, fusion=None)
         self.image_encoder = ImageEncoder(config.swin, config.channels)
         self.text_encoder = ClassList()
-        self.tower = Tower(replace(config, fusion=None))
+        self.tower = Tower(config)
         self.head = ClassHead(config.channels, config.text.vocab_size)
 
     def forward(self, pixels: Tensor, input_ids: Tensor, attention_mask: Tensor) -> HeadOutput:

@@ -82,7 +82,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     model.add_argument("--vocab", type=Path, help="its vocab.txt (default: beside the checkpoint)")
     model.add_argument("--text-heads", type=int, help="its BERT's heads (default: hidden size / 64)")
     model.add_argument(
-        "--closed-set", action="store_true", help="from scratch: DyHead, which knows the categories of --data and no words"
+        "--closed-set",
+        action="store_true",
+        help="from scratch: DyHead, which knows the categories of --data and no words",
     )
     model.add_argument(
         "--no-fusion", action="store_true", help="from scratch: words and image meet in the head only, as in GLIP-T (A)"

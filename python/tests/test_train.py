@@ -210,9 +210,9 @@ def squares(folder):
     return folder / "squares.jsonl"
 
 
-def average_precision(model, path):
+def average_precision(model, path, tokenizer=None):
     """AP50 of grounding each picture's own categories, all of one batch."""
-    tokenizer, records = build_tokenizer(nano_vocabulary()), list(read_records(path))
+    tokenizer, records = tokenizer or build_tokenizer(nano_vocabulary()), list(read_records(path))
     names = sorted({category.name for record in records for category in record.categories})
     truth = {"images": [], "categories": [{"id": n, "name": name} for n, name in enumerate(names)], "annotations": []}
     found = []

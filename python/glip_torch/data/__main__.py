@@ -2,6 +2,7 @@
 
     coco INSTANCES.json OUT.jsonl --images DIR        COCO's or LVIS' annotations
     flickr30k FOLDER OUT.jsonl --images DIR           Flickr30K Entities (Sentences, Annotations)
+    pairs PAIRS.jsonl OUT.jsonl --images DIR          images and captions without boxes, for a teacher (glip_torch.teach)
     screen LABELS.jsonl ... --out OUT.jsonl           labels of a model: keep what it was sure of
     shards FILE.jsonl ... --out FOLDER                tar shards with the images
     scenes FOLDER                                     rendered scenes, to try things with
@@ -21,6 +22,7 @@ from tqdm import tqdm
 
 from .convert.coco import CocoSource
 from .convert.flickr30k import FlickrSource
+from .convert.pairs import PairSource
 from .convert.report import Report
 from .convert.scenes import SceneSource
 from .convert.screen import LabelledSource, Screening
@@ -55,6 +57,10 @@ def coco(arguments: argparse.Namespace) -> str:
 
 def flickr30k(arguments: argparse.Namespace) -> str:
     return write(FlickrSource(arguments.folder, arguments.images, arguments.out.parent, arguments.ids), arguments.out)
+
+
+def pairs(arguments: argparse.Namespace) -> str:
+    return write(PairSource(arguments.pairs, arguments.images, arguments.out.parent), arguments.out)
 
 
 def screen(arguments: argparse.Namespace) -> str:
@@ -108,6 +114,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     added = command(flickr30k, folder="folder with Sentences and Annotations", out="the .jsonl file to write")
     added.add_argument("--images", type=Path, required=True, help="folder of the images")
     added.add_argument("--ids", type=Path, help="file with the ids of a split, one a line (default: all)")
+    added = command(pairs, pairs='lines of {"image": ..., "caption": ...}', out="the .jsonl file to write")
+    added.add_argument("--images", type=Path, required=True, help="folder of the images")
     added = command(screen)
     added.add_argument("files", type=Path, nargs="+", help="grounding files with scores")
     added.add_argument("--out", type=Path, required=True, help="the .jsonl file to write")

@@ -1,0 +1,55 @@
+"""Image-caption pairs to caption records without phrases: what a teacher labels.
+
+A pair is a line `{"image": "1.jpg", "caption": "a dog in the snow"}`; other fields are passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from ..grounding import DataError, Header, Record
+from .report import Report
+
+
+class PairSource:
+    """The pairs of a JSON Lines file whose images are in `images`; records are relative to the folder `relative_to`."""
+
+    header = Header()
+
+    def __init__(self, path: Path, images: Path, relative_to: Path):
+        self.path, self.images, self.relative_to = path, images, relative_to
+        if not path.is_file():
+            raise DataError(f"{path} does not exist: give a file of lines with image and caption")
+
+    def records(self, report: Report) -> Iterator[Record]:
+        with self.path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    name, caption = _pair(line)
+                except ValueError as error:
+                    report.skip(f"line {number}", "malformed pair", str(error))
+                    continue
+                try:
+                    with Image.open(self.images / name) as image:
+                        width, height = image.size
+                except Exception as error:  # noqa: BLE001 (Pillow raises nearly anything for a broken file)
+                    report.skip(f"line {number}", "unusable image", f"{name}: {error}")
+                    continue
+                image = os.path.relpath(self.images / name, self.relative_to)
+                yield Record(image, width, height, text=caption, source=self.path.stem)
+
+
+def _pair(line: str) -> tuple[str, str]:
+    """Image and caption of a line; raises `ValueError` if it has none."""
+    pair = json.loads(line)
+    if not isinstance(pair, dict):
+        raise ValueError("not an object")
+    for name in ("image", "caption"):
+        if not isinstance(pair.get(name), str) or not pair[name].strip():
+            raise ValueError(f"{name} is {pair.get(name)!r}: give a text")
+    return pair["image"], pair["caption"].strip()
