@@ -27,8 +27,8 @@ from .data.mixed_scenes import render_mixed_scene
 from .data.nouns import ABSENT_HELD_OUT, HELD_OUT_NAMES, KINDS, NOUNS
 from .data.scenes import Scene, Thing
 from .evaluate import (
-    Detector,
     CANVASES,
+    Detector,
     Evaluator,
     alarm_rates,
     best_score,

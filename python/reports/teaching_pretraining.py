@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import teaching_world as world
 import torch
 import torch.nn.functional as F

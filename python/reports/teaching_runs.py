@@ -1,8 +1,8 @@
 """Runs the experiments of teaching.md, one after another: `python reports/teaching_runs.py RUNS`.
 
-It pre-trains the image encoder once. Then, for each seed, it draws the data, trains the five models, lets the fourth of them
-label the captions for the last, and measures all of them. What is done is not done again, so this can be stopped and
-started at any time; a seed is complete before the next begins. Everything is on one core.
+It pre-trains the image encoder once. Then, for each seed, it draws the data, trains the teacher, lets it label the captions for
+its student, trains that and the three other models, and measures all of them. What is done is not done again, so this can be
+stopped and started at any time. It uses one core; seeds may be shared out among processes once there is an encoder.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from glip_torch.training.initialise import initialise
 from glip_torch.training.launch import launch
 from glip_torch.training.loop import Trainer
 from glip_torch.training.network import Trained
-from glip_torch.training.settings import NANO, Settings
+from glip_torch.training.settings import NANO
 from glip_torch.training.sources import GroundingFiles
 
 SEEDS = (1, 2, 3)
 #: Pictures of each data set, of a seed.
 COUNTS = {"detection": 2000, "grounding": 2000, "captions": 2500}
-TEST_SEED, TEST_SCENES = 90, 200
+TEST_SEED, TEST_SCENES = 90, 150
 #: A third of glip-nano's width; anchors of half the usual size, as pictures are small.
 CONFIG = GLIPConfig(
     SwinConfig(16, (1, 2, 2, 1), (1, 2, 4, 8), window=4),
@@ -56,7 +56,7 @@ CONFIG = GLIPConfig(
     fusion=FusionConfig(embed_dim=64),
     anchor_sizes=(32, 64, 128, 256, 512),
 )
-SETTINGS = replace(NANO, batch=16, steps=2500, learning_rate=2e-3, language_rate=2e-3, warm_up=100, ema=0.995)
+SETTINGS = replace(NANO, batch=16, steps=1000, learning_rate=2e-3, language_rate=2e-3, warm_up=50, ema=0.99)
 IMAGES = ImageOptions(short_sides=(world.SIDE,), long_side=world.SIDE)
 
 
@@ -80,12 +80,13 @@ class Row:
         return list(world.DETECTED) if self.closed_set else world.vocabulary()
 
 
+#: In the order that they are trained in.
 ROWS = {
-    "dyhead": Row(("detection",), fusion=False, closed_set=True),
-    "a": Row(("detection",), fusion=False),
-    "b": Row(("detection",)),
     "c": Row(("detection", "grounding")),
     "student": Row(("detection", "grounding", "labels")),
+    "b": Row(("detection",)),
+    "dyhead": Row(("detection",), fusion=False, closed_set=True),
+    "a": Row(("detection",), fusion=False),
 }
 TEACHER = "c"
 
@@ -93,9 +94,8 @@ TEACHER = "c"
 # --- training -------------------------------------------------------------------------------------------------------
 
 
-def train(arguments: tuple[str, int, Path, Path]) -> None:
-    """Trains a row's model, from where it stands; a process of its own runs this."""
-    name, seed, folder, encoder = arguments
+def train(name: str, seed: int, folder: Path, encoder: Path) -> None:
+    """Trains a row's model, from where it stands."""
     row, out = ROWS[name], folder / name
     settings = replace(SETTINGS, seed=seed)
     torch.manual_seed(seed)
@@ -176,8 +176,7 @@ def measure(model: Detector, tokenizer, scenes: list[Scene]) -> dict[str, dict[s
         pyramid = model.image_encoder(pad(normalise(scene.image))[None])
         answers = iter(ground(model, tokenizer, pyramid, scene.image.shape[:2], prompts))
         for question, parts in QUESTIONS.items():
-            ends = np.cumsum([0, *(len(part) for part in parts)])
-            labels = [np.arange(begin, end) for begin, end in zip(ends, ends[1:])]
+            labels = np.split(np.arange(sum(map(len, parts))), np.cumsum([len(part) for part in parts])[:-1])
             found[question].append(merge([next(answers) for _ in parts], labels))
     return scores(found, scenes)
 
@@ -231,7 +230,7 @@ def run_row(name: str, seed: int, folder: Path, encoder: Path, scenes: list[Scen
         return
     out.mkdir(parents=True, exist_ok=True)
     print(f"seed {seed}, {name}", flush=True)
-    launch(train, (name, seed, folder, encoder), out, processes=1, threads=1, cpu=True)
+    train(name, seed, folder, encoder)
     model = load_detector(out / "model.pth", CONFIG.text.heads)
     numbers = measure(model, model_tokenizer(model, out / "vocab.txt"), scenes)
     minutes = torch.load(out / "state.pt", weights_only=True)["seconds"] / 60
@@ -239,14 +238,8 @@ def run_row(name: str, seed: int, folder: Path, encoder: Path, scenes: list[Scen
     print(json.dumps(numbers), flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, help="folder of all runs")
-    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+def run(arguments: argparse.Namespace) -> None:
     numba.set_num_threads(1)
-    torch.set_flush_denormal(True)
     scenes = [world.draw_scene(TEST_SEED, index) for index in range(TEST_SCENES)]
     encoder = arguments.runs / "encoder" / "swin.pth"
     if not encoder.exists():
@@ -254,10 +247,20 @@ def main() -> None:
     for seed in arguments.seeds:
         folder = arguments.runs / f"seed-{seed}"
         world.write_data(folder / "data", seed, COUNTS)
-        for name in ROWS:
-            if "labels" in ROWS[name].data:
+        for name, row in ROWS.items():
+            if "labels" in row.data:
                 label_captions(seed, folder)
             run_row(name, seed, folder, encoder, scenes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, help="folder of all runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    arguments = parser.parse_args()
+    arguments.runs.mkdir(parents=True, exist_ok=True)
+    # As the training command does: one thread, and its settings for memory and tiny numbers.
+    launch(run, arguments, arguments.runs, processes=1, threads=1, cpu=True)
 
 
 if __name__ == "__main__":

@@ -179,11 +179,15 @@ def tables(results: dict) -> dict[str, str]:
 
 
 def fill(report: str, results: dict) -> str:
-    """The report with its tables; each stands between `<!-- name -->` and `<!-- end -->`."""
-    for name, content in tables(results).items():
-        mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+    return fill_tables(report, tables(results), REPORT.name)
+
+
+def fill_tables(report: str, tables: dict[str, str], name: str) -> str:
+    """The report of this name with its tables; each stands between `<!-- table -->` and `<!-- end -->`."""
+    for title, content in tables.items():
+        mark = re.compile(rf"(<!-- {title} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not mark.search(report):
-            raise ValueError(f"tuning.md has no place for the table {name!r}")
+            raise ValueError(f"{name} has no place for the table {title!r}")
         report = mark.sub(lambda match, content=content: f"{match[1]}{content}\n{match[2]}", report)
     return report
 

@@ -47,9 +47,7 @@ class PairSource:
 def _pair(line: str) -> tuple[str, str]:
     """Image and caption of a line; raises `ValueError` if it has none."""
     pair = json.loads(line)
-    if not isinstance(pair, dict):
-        raise ValueError("not an object")
-    for name in ("image", "caption"):
-        if not isinstance(pair.get(name), str) or not pair[name].strip():
-            raise ValueError(f"{name} is {pair.get(name)!r}: give a text")
-    return pair["image"], pair["caption"].strip()
+    image, caption = (pair.get(name) if isinstance(pair, dict) else None for name in ("image", "caption"))
+    if not all(isinstance(text, str) and text.strip() for text in (image, caption)):
+        raise ValueError(f"image is {image!r} and caption {caption!r}: give two texts")
+    return image, caption.strip()
