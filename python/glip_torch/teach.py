@@ -68,21 +68,15 @@ def _share(text: str) -> tuple[int, int]:
 
 def teach(arguments: argparse.Namespace) -> str:
     """Labels whatever is not labelled yet; returns what to tell about it."""
-    model = load_checkpoint(arguments.teacher, arguments.text_heads)
-    vocabulary = arguments.vocab or arguments.teacher.with_name("vocab.txt")
-    if not vocabulary.exists():
-        raise TeachingError(f"the vocabulary {vocabulary} does not exist: give the teacher's with --vocab")
-    max_tokens = min(TeacherOptions.max_tokens, model.config.text.max_positions)
-    options = TeacherOptions(arguments.short_side, arguments.long_side, max_tokens)
+    teacher, identity = load_teacher(arguments)
     screening = Screening(arguments.min_score, arguments.nms, arguments.min_boxes)
-    identity = fingerprint(model)
     part_blocks = max(1, arguments.part // BLOCK_RECORDS)
     parts = split(open_files(arguments.data), arguments.out, part_blocks)
-    captions = sum(part.records for part in parts)
-    description = {"teacher": identity, **vars(options), **vars(screening), "part": part_blocks, "captions": captions}
-    note(arguments.out, description)
-    labeller = Labeller(Teacher(model, build_tokenizer(vocabulary), options), screening, f"glip {identity[:12]}")
+    made_with = {"teacher": identity, **vars(teacher.options), **vars(screening), "part": part_blocks}
+    data = {"data": [str(path.resolve()) for path in arguments.data], "captions": sum(part.records for part in parts)}
+    note(arguments.out, made_with | data)
 
+    labeller = Labeller(teacher, screening, f"glip {identity[:12]}")
     number, of = arguments.share
     todo = [part for part in parts[number - 1 :: of] if not part.out.exists()]
     counts = Counter()
@@ -90,6 +84,17 @@ def teach(arguments: argparse.Namespace) -> str:
         for part in todo:
             counts += labeller.run(part, bar.update)
     return summary(arguments.out, counts, len(todo), len(parts))
+
+
+def load_teacher(arguments: argparse.Namespace) -> tuple[Teacher, str]:
+    """The teacher, and the fingerprint of its weights."""
+    model = load_checkpoint(arguments.teacher, arguments.text_heads)
+    vocabulary = arguments.vocab or arguments.teacher.with_name("vocab.txt")
+    if not vocabulary.exists():
+        raise TeachingError(f"the vocabulary {vocabulary} does not exist: give the teacher's with --vocab")
+    max_tokens = min(TeacherOptions.max_tokens, model.config.text.max_positions)
+    options = TeacherOptions(arguments.short_side, arguments.long_side, max_tokens)
+    return Teacher(model, build_tokenizer(vocabulary), options), fingerprint(model)
 
 
 def note(out: Path, description: dict) -> None:
