@@ -174,7 +174,6 @@ def test_a_closed_set_needs_categories(tmp_path):
         train.check_arguments(parse())
 
 
-@pytest.mark.slow
 def test_four_pictures_are_learned_by_heart(tmp_path, single_thread):
     data = squares(tmp_path)
     names = open_files([data])[0].header.categories
