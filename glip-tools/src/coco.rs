@@ -64,8 +64,6 @@ pub struct Annotation {
     pub area: f64,
     /// Whether the box holds a crowd, in which any number of detections may lie.
     pub is_crowd: bool,
-    /// LVIS: whether the object does not count.
-    pub ignore: bool,
 }
 
 /// A category of a [`Dataset`].
@@ -146,6 +144,14 @@ impl Dataset {
         };
         dataset.annotations = dataset.usable(annotations, &mut problems);
         Ok((dataset, problems))
+    }
+
+    /// Leaves out images, and what is in them.
+    pub fn retain_images(&mut self, keep: impl FnMut(&Image) -> bool) {
+        self.images.retain(keep);
+        let kept: HashSet<u64> = self.images.iter().map(|image| image.id).collect();
+        self.annotations
+            .retain(|annotation| kept.contains(&annotation.image));
     }
 
     /// The annotations that fit the images and categories.
@@ -317,8 +323,6 @@ struct AnnotationEntry {
     area: Option<f64>,
     #[serde(default, deserialize_with = "flag")]
     iscrowd: bool,
-    #[serde(default, deserialize_with = "flag")]
-    ignore: bool,
 }
 
 impl From<AnnotationEntry> for Annotation {
@@ -331,7 +335,6 @@ impl From<AnnotationEntry> for Annotation {
             bbox: entry.bbox,
             area: entry.area.unwrap_or(width * height),
             is_crowd: entry.iscrowd,
-            ignore: entry.ignore,
         }
     }
 }
@@ -446,6 +449,16 @@ mod tests {
                 .detail
                 .contains("neither file_name nor coco_url")
         );
+    }
+
+    #[test]
+    fn an_image_goes_with_what_is_in_it() {
+        let (mut dataset, _) =
+            with_annotations(r#"{"id": 1, "image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4]}"#);
+        dataset.retain_images(|image| image.id == 1);
+        assert_eq!((dataset.images.len(), dataset.annotations.len()), (1, 1));
+        dataset.retain_images(|_| false);
+        assert_eq!((dataset.images.len(), dataset.annotations.len()), (0, 0));
     }
 
     #[test]

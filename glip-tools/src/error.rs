@@ -16,6 +16,41 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] glip::Error),
 
+    /// A file of prompts has not one entry for each category.
+    #[error(
+        "{path} has {found} entries, the data set {expected} categories: \
+         give an entry for each, by ascending id of the categories"
+    )]
+    PromptCount {
+        /// The file.
+        path: PathBuf,
+        /// Its entries.
+        found: usize,
+        /// The categories.
+        expected: usize,
+    },
+    /// A plot cannot be drawn.
+    #[error("cannot draw a plot")]
+    Plot {
+        /// What the drawing said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Something cannot be used, and the run was to end then.
+    #[error("{0}: correct it, or do without --strict to leave it out")]
+    Strict(crate::Problem),
+    /// There is nothing to measure.
+    #[error("{path} has no images that could be measured: check that it is the right data set")]
+    NothingToMeasure {
+        /// The data set.
+        path: PathBuf,
+    },
+    /// Detections could not be matched with the truth.
+    #[error("cannot match detections with the data set: its source says why")]
+    Matching {
+        /// What the matching said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     // ---- Files ----
     /// A file or folder cannot be read.
     #[error("cannot read {path}: check the path and its permissions")]
@@ -53,20 +88,20 @@ pub enum Error {
         /// What is wrong, and the remedy.
         reason: String,
     },
-    /// A file of predictions belongs to another run.
+    /// A run in the same folder was begun with something else.
     #[error(
-        "{path} is of a run with another {part} ({found}, now {expected}): \
-         choose another folder for the results, or start anew with --restart"
+        "the run in {path} was begun with {what} {before}, now it is {now}: \
+         give the same, choose another folder, or start over (--overwrite)"
     )]
-    OtherRun {
-        /// The file.
+    RunDiffers {
+        /// The run's file.
         path: PathBuf,
-        /// What differs: `format`, `data`, `model` or `options`.
-        part: &'static str,
-        /// What the file says.
-        found: String,
-        /// What it should say.
-        expected: String,
+        /// What is not the same, for example `options`.
+        what: String,
+        /// Its value then.
+        before: String,
+        /// Its value now.
+        now: String,
     },
 
     // ---- Pictures ----

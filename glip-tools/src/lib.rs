@@ -8,6 +8,7 @@
 
 pub mod coco;
 mod error;
+pub mod eval;
 pub mod grounding;
 mod pictures;
 mod problem;

@@ -1,5 +1,6 @@
 //! The command `glip`: what the libraries `glip` and `glip_tools` do, from a terminal.
 
+mod evaluate;
 mod ground;
 mod model;
 mod output;
@@ -35,11 +36,13 @@ Exit codes:
 
 Examples:
   glip ground photo.jpg \"person . traffic light\" --model models/glip-t --draw boxes.png
+  glip evaluate coco val.json --images val --model models/glip-t --out results
   glip completions bash > ~/.local/share/bash-completion/completions/glip";
 
 #[derive(Subcommand)]
 enum Command {
     Ground(Box<ground::Ground>),
+    Evaluate(evaluate::Evaluate),
     Completions(Completions),
 }
 
@@ -67,6 +70,7 @@ impl Completions {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Ground(command) => command.run(),
+        Command::Evaluate(command) => command.run(),
         Command::Completions(command) => command.run(),
     };
     match result {

@@ -12,12 +12,25 @@ use glip_tools::{Error, Result};
 pub(crate) enum Outcome {
     /// Everything was done.
     Complete,
+    /// It was done, but for inputs that could not be used.
+    Partial,
+}
+
+impl Outcome {
+    /// What it came to if so many inputs could not be used.
+    pub(crate) fn of_failures(failures: u64) -> Self {
+        match failures {
+            0 => Self::Complete,
+            _ => Self::Partial,
+        }
+    }
 }
 
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Complete => Self::SUCCESS,
+            Outcome::Partial => Self::from(1),
         }
     }
 }

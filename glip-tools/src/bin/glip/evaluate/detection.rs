@@ -1,0 +1,318 @@
+//! Boxes in COCO's and LVIS' data sets.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+use glip::{Detector, GroundOptions, ImageSize};
+use glip_tools::{
+    Error, Problem, ProgressBar, Result,
+    coco::{Dataset, Image},
+    eval::{
+        Detection, DetectionScores, Prediction, Protocol, Task, average_precision, category_words,
+        encode_words, read_detections, report::detection_table, run_model,
+    },
+};
+use serde::Serialize;
+
+use super::{
+    options::{CommonOptions, digest, digest_file, run_key},
+    results::{Pictures, ResultFolder},
+};
+use crate::output::{self, Outcome};
+
+/// COCO's AP and AR: the twelve numbers, and those of every category.
+#[derive(clap::Args)]
+pub(crate) struct Coco {
+    /// The annotations: a JSON file in COCO's format, such as instances_val2017.json.
+    annotations: PathBuf,
+    /// The folder of the images.
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    #[command(flatten)]
+    asking: AskingOptions,
+    #[command(flatten)]
+    common: CommonOptions,
+}
+
+impl Coco {
+    pub(crate) fn run(self) -> Result<Outcome> {
+        let set = DetectionSet {
+            name: "coco".into(),
+            annotations: self.annotations,
+            images: self.images,
+            protocol: Protocol::Coco,
+        };
+        measure_one(&set, &self.asking, &self.common)
+    }
+}
+
+/// LVIS' AP by its federated rules: of rare, common and frequent categories too; fixed AP by default, as
+/// GLIP reports it.
+#[derive(clap::Args)]
+pub(crate) struct Lvis {
+    /// The annotations: LVIS' JSON file, such as lvis_v1_minival_inserted_image_name.json.
+    annotations: PathBuf,
+    /// The folder of the images, or the one above train2017 and val2017.
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// The standard AP, of the best 300 detections of an image, instead of fixed AP.
+    #[arg(long)]
+    standard: bool,
+    #[command(flatten)]
+    asking: AskingOptions,
+    #[command(flatten)]
+    common: CommonOptions,
+}
+
+impl Lvis {
+    /// Official asks for 40 names at a time.
+    const NAMES_PER_PROMPT: usize = 40;
+
+    pub(crate) fn run(self) -> Result<Outcome> {
+        let set = DetectionSet {
+            name: "lvis".into(),
+            annotations: self.annotations,
+            images: self.images,
+            protocol: match self.standard {
+                true => Protocol::Lvis,
+                false => Protocol::LVIS_FIXED,
+            },
+        };
+        let names = self
+            .asking
+            .names_per_prompt
+            .unwrap_or(Self::NAMES_PER_PROMPT);
+        let asking = AskingOptions {
+            names_per_prompt: Some(names),
+            ..self.asking
+        };
+        measure_one(&set, &asking, &self.common)
+    }
+}
+
+/// What the model is asked for.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Prompts")]
+pub(super) struct AskingOptions {
+    /// A JSON or YAML file with what to ask for: an entry for each category, by ascending id, as ODinW's
+    /// prompt files [default: the categories' names].
+    #[arg(long, value_name = "FILE")]
+    pub(super) prompts: Option<PathBuf>,
+    /// The most names in a prompt [default: as many as fit; 40 for lvis].
+    #[arg(long, value_name = "N")]
+    pub(super) names_per_prompt: Option<usize>,
+    /// The most detections of an image [default: 100; 300 for lvis --standard; any number for fixed AP].
+    #[arg(long, value_name = "N")]
+    pub(super) max_detections: Option<usize>,
+    /// Measures these detections (a file in COCO's format of results) instead of running a model.
+    #[arg(long, value_name = "FILE")]
+    pub(super) predictions: Option<PathBuf>,
+}
+
+/// A data set on disk.
+pub(super) struct DetectionSet {
+    pub(super) name: String,
+    pub(super) annotations: PathBuf,
+    pub(super) images: PathBuf,
+    pub(super) protocol: Protocol,
+}
+
+/// What `result.json` holds.
+#[derive(Serialize)]
+pub(super) struct DetectionResult {
+    pub(super) set: String,
+    pub(super) images: usize,
+    pub(super) scores: DetectionScores,
+    pub(super) problems: Vec<Problem>,
+}
+
+fn measure_one(
+    set: &DetectionSet,
+    asking: &AskingOptions,
+    common: &CommonOptions,
+) -> Result<Outcome> {
+    let detector = match asking.predictions {
+        Some(_) => None,
+        None => Some(common.model.builder()?.build()?),
+    };
+    let folder = ResultFolder::create(&common.out)?;
+    let result = measure(set, detector.as_ref(), asking, common, &folder)?;
+    let text = match common.json {
+        true => serde_json::to_string(&result).unwrap_or_default() + "\n",
+        false => detection_table(&result.scores),
+    };
+    output::print(text.as_bytes())?;
+    Ok(Outcome::of_failures(result.problems.len() as u64))
+}
+
+/// Measures a set and writes its results.
+pub(super) fn measure(
+    set: &DetectionSet,
+    detector: Option<&Detector>,
+    asking: &AskingOptions,
+    common: &CommonOptions,
+    folder: &ResultFolder,
+) -> Result<DetectionResult> {
+    let (mut truth, mut problems) = Dataset::read(&set.annotations)?;
+    if let Some(limit) = common.limit {
+        truth.images.truncate(limit);
+        truth.retain_images(|_| true);
+    }
+    common.tell(&problems)?;
+    let tasks: Vec<Task> = truth
+        .images
+        .iter()
+        .map(|image| task(image, &set.images))
+        .collect();
+    let (found, more) = match (detector, &asking.predictions) {
+        (Some(detector), _) => {
+            let run = Run {
+                set,
+                detector,
+                asking,
+                common,
+                folder,
+            };
+            run.detections(&mut truth, &tasks)?
+        }
+        (None, Some(file)) => {
+            let (found, problems) = read_detections(file, &truth)?;
+            common.tell(&problems)?;
+            (found, problems)
+        }
+        (None, None) => (Vec::new(), Vec::new()),
+    };
+    problems.extend(more);
+    if truth.images.is_empty() {
+        return Err(Error::NothingToMeasure {
+            path: set.annotations.clone(),
+        });
+    }
+    let result = DetectionResult {
+        set: set.name.clone(),
+        images: truth.images.len(),
+        scores: average_precision(&truth, &found, set.protocol)?,
+        problems,
+    };
+    folder.write_json("result.json", &result)?;
+    folder.write_curves(&result.scores.classes)?;
+    let pictures = Pictures {
+        tasks: &tasks,
+        limits: common.limits(),
+    };
+    folder.write_mistakes(&set.name, &truth, &found, &result.scores, &pictures)?;
+    Ok(result)
+}
+
+/// An image as the model is to look at it.
+fn task(image: &Image, folder: &Path) -> Task {
+    let size = ImageSize {
+        width: image.width,
+        height: image.height,
+    };
+    Task {
+        key: image.id.to_string(),
+        path: locate(folder, &image.file_name),
+        size: (size.width > 0 && size.height > 0).then_some(size),
+    }
+}
+
+/// Where an image is: as the file says, or, as LVIS' names have a folder, right in the given one.
+fn locate(folder: &Path, file_name: &Path) -> PathBuf {
+    let path = folder.join(file_name);
+    let bare = file_name.file_name().map(|name| folder.join(name));
+    match bare {
+        Some(bare) if !path.exists() && bare.exists() => bare,
+        _ => path,
+    }
+}
+
+/// A model looking for the categories of a set.
+struct Run<'a> {
+    set: &'a DetectionSet,
+    detector: &'a Detector,
+    asking: &'a AskingOptions,
+    common: &'a CommonOptions,
+    folder: &'a ResultFolder,
+}
+
+impl Run<'_> {
+    /// What the model finds, in the order of the images. Images that it cannot look at leave the set.
+    fn detections(
+        &self,
+        truth: &mut Dataset,
+        tasks: &[Task],
+    ) -> Result<(Vec<Detection>, Vec<Problem>)> {
+        let words = category_words(truth, self.asking.prompts.as_deref())?;
+        let query = encode_words(self.detector, &words, self.asking.names_per_prompt)?;
+        let ids: Vec<u64> = truth
+            .categories
+            .iter()
+            .map(|category| category.id)
+            .collect();
+        let limit = self.max_detections();
+        let options = format!(
+            "words {}, {:?} names in a prompt, {limit} detections",
+            digest(words.iter().map(|word| format!("{word:?}"))),
+            self.asking.names_per_prompt
+        );
+        let key = run_key(self.detector, digest_file(&self.set.annotations)?, options);
+        let mut file = self.folder.predictions(&key, self.common.overwrite)?;
+        let done = tasks
+            .iter()
+            .filter(|task| file.get(&task.key).is_some())
+            .count();
+        let progress = ProgressBar::new(Some(tasks.len() as u64), "images");
+        let progress = progress.starting_at(done as u64);
+        let postprocess = self.detector.postprocessor().options().clone();
+        let postprocess = postprocess
+            .with_score_threshold(0.0)
+            .with_max_detections(limit);
+        let ask = |_, scene: &glip::Scene| {
+            let options = GroundOptions::default().with_postprocess(postprocess.clone());
+            let found = self.detector.ground_with(scene, &query, options)?;
+            Ok(found.iter().map(|found| prediction(found, &ids)).collect())
+        };
+        let options = self.common.run_options();
+        let problems = run_model(self.detector, tasks, ask, &mut file, options, &progress)?;
+        progress.finish();
+        let done: HashSet<&str> = keys_done(tasks, &file);
+        truth.retain_images(|image| done.contains(image.id.to_string().as_str()));
+        let of_image = |image: &Image| {
+            let found = file.get(&image.id.to_string()).unwrap_or_default();
+            found
+                .iter()
+                .map(|found| Detection::new(image.id, found))
+                .collect::<Vec<_>>()
+        };
+        let found: Vec<Detection> = truth.images.iter().flat_map(of_image).collect();
+        self.folder.write_json("detections.json", &found)?;
+        Ok((found, problems))
+    }
+
+    fn max_detections(&self) -> usize {
+        self.asking
+            .max_detections
+            .unwrap_or(match self.set.protocol {
+                Protocol::Coco => 100,
+                Protocol::Lvis => 300,
+                // No image has a limit of its own; a million is more than the head has anchors.
+                Protocol::LvisFixed { .. } => 1_000_000,
+            })
+    }
+}
+
+fn keys_done<'a>(tasks: &'a [Task], file: &glip_tools::eval::PredictionFile) -> HashSet<&'a str> {
+    let done = tasks.iter().filter(|task| file.get(&task.key).is_some());
+    done.map(|task| task.key.as_str()).collect()
+}
+
+fn prediction(found: &glip::Detection, ids: &[u64]) -> Prediction {
+    Prediction {
+        label: ids.get(found.phrase_index).copied().unwrap_or_default(),
+        score: found.score,
+        bbox: found.bbox,
+    }
+}

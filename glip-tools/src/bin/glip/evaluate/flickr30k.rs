@@ -1,0 +1,189 @@
+//! Phrases of captions in Flickr30K Entities.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use glip::{Detector, GroundOptions, Prompt, Query, Scene};
+use glip_tools::{
+    Error, Problem, ProgressBar, Result,
+    eval::{
+        PhraseProtocol, PhraseRecall, PhraseResult, Prediction, PredictionFile, Sentence, Task,
+        phrase_recall, read_sentences, report::phrase_table, run_model,
+    },
+};
+use serde::Serialize;
+
+use super::{
+    options::{CommonOptions, digest, run_key},
+    results::ResultFolder,
+};
+use crate::output::{self, Outcome};
+
+/// Flickr30K Entities' Recall@1, 5 and 10 of phrases, by both protocols: any box of a phrase, and the box
+/// around all of them.
+#[derive(clap::Args)]
+pub(crate) struct Flickr30k {
+    /// The folder with Sentences and Annotations, as Flickr30K Entities' annotations.zip unpacks.
+    folder: PathBuf,
+    /// The folder of the images.
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// A file with the ids of a split, one a line: val.txt or test.txt [default: all images].
+    #[arg(long, value_name = "FILE")]
+    ids: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonOptions,
+}
+
+/// What `result.json` holds.
+#[derive(Serialize)]
+struct FlickrResult {
+    images: usize,
+    recall: [PhraseRecall; 2],
+    problems: Vec<Problem>,
+}
+
+/// The sentences about an image.
+type About<'a> = (&'a Path, Vec<&'a Sentence>);
+
+impl Flickr30k {
+    pub(crate) fn run(self) -> Result<Outcome> {
+        let ids = self.ids.as_deref().map(read_ids).transpose()?;
+        let (sentences, mut problems) = read_sentences(&self.folder, ids.as_deref())?;
+        self.common.tell(&problems)?;
+        let images = self.images(&sentences);
+        if images.is_empty() {
+            return Err(Error::NothingToMeasure { path: self.folder });
+        }
+        let folder = ResultFolder::create(&self.common.out)?;
+        let tasks: Vec<Task> = images.iter().map(|(image, _)| self.task(image)).collect();
+        let (file, more) = self.predictions(&images, &tasks, &folder)?;
+        problems.extend(more);
+        let mut phrases = Vec::new();
+        let mut measured = 0;
+        for ((_, sentences), task) in images.iter().zip(&tasks) {
+            if let Some(found) = file.get(&task.key) {
+                measured += 1;
+                phrases.extend(phrase_results(sentences, found));
+            }
+        }
+        let protocols = [PhraseProtocol::AnyBox, PhraseProtocol::MergedBoxes];
+        let result = FlickrResult {
+            images: measured,
+            recall: protocols.map(|protocol| phrase_recall(protocol, &phrases)),
+            problems,
+        };
+        folder.write_json("result.json", &result)?;
+        let text = match self.common.json {
+            true => serde_json::to_string(&result).unwrap_or_default() + "\n",
+            false => phrase_table(&result.recall),
+        };
+        output::print(text.as_bytes())?;
+        Ok(Outcome::of_failures(result.problems.len() as u64))
+    }
+
+    /// The images in the order of their names.
+    fn images<'a>(&self, sentences: &'a [Sentence]) -> Vec<About<'a>> {
+        let mut images: BTreeMap<&Path, Vec<&Sentence>> = BTreeMap::new();
+        for sentence in sentences {
+            images.entry(&sentence.image).or_default().push(sentence);
+        }
+        let limit = self.common.limit.unwrap_or(usize::MAX);
+        images.into_iter().take(limit).collect()
+    }
+
+    fn task(&self, image: &Path) -> Task {
+        Task {
+            key: image.display().to_string(),
+            path: self.images.join(image),
+            size: None,
+        }
+    }
+
+    fn predictions(
+        &self,
+        images: &[About<'_>],
+        tasks: &[Task],
+        folder: &ResultFolder,
+    ) -> Result<(PredictionFile, Vec<Problem>)> {
+        let detector = self.common.model.builder()?.build()?;
+        let about = images.iter().flat_map(|(_, sentences)| sentences);
+        let data = digest(about.map(|sentence| format!("{sentence:?}")));
+        let key = run_key(&detector, data, "captions, 100 detections".into());
+        let mut file = folder.predictions(&key, self.common.overwrite)?;
+        let done = tasks
+            .iter()
+            .filter(|task| file.get(&task.key).is_some())
+            .count();
+        let progress = ProgressBar::new(Some(tasks.len() as u64), "images");
+        let progress = progress.starting_at(done as u64);
+        let ask = |task: usize, scene: &Scene| ask(&detector, scene, &images[task].1);
+        let options = self.common.run_options();
+        let problems = run_model(&detector, tasks, ask, &mut file, options, &progress)?;
+        progress.finish();
+        Ok((file, problems))
+    }
+}
+
+/// Asks for the phrases of every sentence. Labels count the phrases of all sentences.
+fn ask(
+    detector: &Detector,
+    scene: &Scene,
+    sentences: &[&Sentence],
+) -> glip::Result<Vec<Prediction>> {
+    let mut found = Vec::new();
+    let mut first = 0;
+    for sentence in sentences {
+        let query = encode(detector, sentence)?;
+        let postprocess = detector.postprocessor().options().clone();
+        let postprocess = postprocess
+            .with_score_threshold(0.0)
+            .with_max_detections(100);
+        let options = GroundOptions::default().with_postprocess(postprocess);
+        let detections = detector.ground_with(scene, &query, options)?;
+        found.extend(detections.iter().map(|detection| Prediction {
+            label: first + detection.phrase_index as u64,
+            score: detection.score,
+            bbox: detection.bbox,
+        }));
+        first += sentence.phrases.len() as u64;
+    }
+    Ok(found)
+}
+
+fn encode(detector: &Detector, sentence: &Sentence) -> glip::Result<Query> {
+    let spans = sentence.phrases.iter().map(|phrase| phrase.span.clone());
+    detector.encode_prompt(Prompt::caption(&*sentence.text).spans(spans))
+}
+
+/// The phrases of an image, with what was found for each, best first.
+fn phrase_results(sentences: &[&Sentence], found: &[Prediction]) -> Vec<PhraseResult> {
+    let phrases = sentences.iter().flat_map(|sentence| &sentence.phrases);
+    let mut results: Vec<PhraseResult> = phrases
+        .map(|phrase| PhraseResult {
+            kinds: phrase.kinds.clone(),
+            truth: phrase.boxes.clone(),
+            found: Vec::new(),
+        })
+        .collect();
+    // Predictions of a sentence are best first.
+    for prediction in found {
+        if let Some(result) = results.get_mut(prediction.label as usize) {
+            result
+                .found
+                .push(<[f32; 4]>::from(prediction.bbox).map(f64::from));
+        }
+    }
+    results
+}
+
+fn read_ids(path: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(text.split_whitespace().map(str::to_owned).collect())
+}

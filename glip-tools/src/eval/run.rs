@@ -1,0 +1,167 @@
+//! Running a model over images.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use glip::{Detector, ImageSize, Scene};
+use image::DynamicImage;
+
+use super::{Prediction, PredictionFile};
+use crate::{Error, Picture, PictureLimits, Problem, ProblemKind, ProgressBar, Result};
+
+/// An image that a model is to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// What it is called in the file of predictions; unique.
+    pub key: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// The size that its annotations are for, if they say.
+    pub size: Option<ImageSize>,
+}
+
+/// How a model is run over images.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RunOptions {
+    /// The images in the works at the same time: while one runs, the next is decoded. Results do not
+    /// depend on it. Default: 2.
+    pub jobs: usize,
+    /// What a picture may take.
+    pub limits: PictureLimits,
+    /// Whether an image that cannot be used ends the run. Default: no.
+    pub strict: bool,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            jobs: 2,
+            limits: PictureLimits::default(),
+            strict: false,
+        }
+    }
+}
+
+impl RunOptions {
+    /// Sets [`jobs`](Self::jobs).
+    #[must_use]
+    pub fn with_jobs(self, jobs: usize) -> Self {
+        Self { jobs, ..self }
+    }
+
+    /// Sets [`limits`](Self::limits).
+    #[must_use]
+    pub fn with_limits(self, limits: PictureLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Sets [`strict`](Self::strict).
+    #[must_use]
+    pub fn with_strict(self, strict: bool) -> Self {
+        Self { strict, ..self }
+    }
+}
+
+/// Runs a model over the images that the file does not have yet, and adds what `ask` finds in each.
+///
+/// An image that cannot be used is a [`Problem`] and stays out of the file, so that it is tried again the
+/// next time. Problems are in the order of the tasks.
+///
+/// # Errors
+/// - [`Error::Write`]: the file cannot be written.
+/// - [`Error::Strict`]: an image cannot be used, and [`RunOptions::strict`] is set.
+pub fn run_model(
+    detector: &Detector,
+    tasks: &[Task],
+    ask: impl Fn(usize, &Scene) -> glip::Result<Vec<Prediction>> + Sync,
+    file: &mut PredictionFile,
+    options: RunOptions,
+    progress: &ProgressBar,
+) -> Result<Vec<Problem>> {
+    let left: Vec<usize> = (0..tasks.len())
+        .filter(|&task| file.get(&tasks[task].key).is_none())
+        .collect();
+    let look = |task: usize| {
+        let picture = open_picture(&tasks[task], options.limits)?;
+        let scene = detector.encode_image(&picture);
+        let found = scene.and_then(|scene| ask(task, &scene));
+        found.map_err(|error| problem(ProblemKind::Model, &tasks[task], error))
+    };
+    let mut problems = Vec::new();
+    in_parallel(&left, options.jobs, look, |task, answer| {
+        progress.advance();
+        match answer {
+            Ok(found) => file.append(&tasks[task].key, &found)?,
+            Err(problem) if options.strict => return Err(Error::Strict(problem)),
+            Err(problem) => {
+                progress.say(&problem.to_string());
+                problems.push((task, problem));
+            }
+        }
+        Ok(())
+    })?;
+    problems.sort_by_key(|(task, _)| *task);
+    Ok(problems.into_iter().map(|(_, problem)| problem).collect())
+}
+
+/// Opens the picture of a task in the frame that its annotations are for: as stored, or upright.
+///
+/// # Errors
+/// What is wrong with it: it cannot be read, or is of another size.
+pub fn open_picture(task: &Task, limits: PictureLimits) -> Result<DynamicImage, Problem> {
+    let picture = Picture::read(&task.path, limits)
+        .map_err(|error| problem(ProblemKind::Picture, task, error))?;
+    let stored = picture.size();
+    let Some(expected) = task.size else {
+        return Ok(picture.as_stored());
+    };
+    if stored == expected {
+        return Ok(picture.as_stored());
+    }
+    let upright = picture.upright();
+    if (upright.width(), upright.height()) == (expected.width, expected.height) {
+        return Ok(upright);
+    }
+    let detail = format!("{stored} pixels, the annotations are for {expected}");
+    Err(problem(ProblemKind::PictureSize, task, detail))
+}
+
+fn problem(kind: ProblemKind, task: &Task, detail: impl ToString) -> Problem {
+    Problem::new(kind, task.path.display().to_string(), detail)
+}
+
+/// Calls `work` for every item from several threads, and `take` with each result from this one. An
+/// error of `take` ends it.
+fn in_parallel<T: Send>(
+    items: &[usize],
+    threads: usize,
+    work: impl Fn(usize) -> T + Sync,
+    mut take: impl FnMut(usize, T) -> Result<()>,
+) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    // Bounded: results that are not written yet do not pile up.
+    let (sender, receiver) = mpsc::sync_channel(threads.max(1));
+    thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            let (sender, next, work) = (sender.clone(), &next, &work);
+            scope.spawn(move || {
+                while let Some(&item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if sender.send((item, work(item))).is_err() {
+                        break; // nobody takes results any more
+                    }
+                }
+            });
+        }
+        drop(sender);
+        receiver
+            .into_iter()
+            .try_for_each(|(item, result)| take(item, result))
+    })
+}

@@ -1,0 +1,472 @@
+//! The command, as people run it: on glip-nano and pictures drawn here.
+
+#![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
+#![cfg(all(feature = "cli", feature = "nano"))]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use image::{Rgb, RgbImage};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const RED: Rgb<u8> = Rgb([220, 40, 40]);
+const BLUE: Rgb<u8> = Rgb([40, 70, 210]);
+
+fn glip(arguments: &[&str]) -> Output {
+    // Paths such as ONNX Runtime's are relative to the repository's root.
+    Command::new(env!("CARGO_BIN_EXE_glip"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[track_caller]
+fn assert_exit(output: &Output, code: i32) {
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{stdout}\n{stderr}");
+}
+
+/// A light picture with a red circle around one place and a blue square around another.
+fn picture(circle: (i32, i32), square: (i32, i32)) -> RgbImage {
+    RgbImage::from_fn(256, 256, |x, y| {
+        let (x, y) = (x as i32, y as i32);
+        let from_circle = (x - circle.0).pow(2) + (y - circle.1).pow(2);
+        match () {
+            () if from_circle <= 35 * 35 => RED,
+            () if (x - square.0).abs() <= 30 && (y - square.1).abs() <= 30 => BLUE,
+            () => Rgb([235, 235, 230]),
+        }
+    })
+}
+
+/// A data set on disk, in a folder whose name has a space and a letter beyond ASCII.
+struct DataSet {
+    _folder: TempDir,
+    root: PathBuf,
+    content: Value,
+}
+
+impl DataSet {
+    /// Pictures with a red circle and a blue square each, and their boxes.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("bilder für tests");
+        fs::create_dir_all(&root).unwrap();
+        let mut content = json!({
+            "images": [], "annotations": [],
+            "categories": [{"id": 4, "name": "red_circle"}, {"id": 2, "name": "blue_square"}],
+        });
+        let places = [
+            ((70, 80), (180, 170)),
+            ((180, 70), (60, 190)),
+            ((128, 60), (128, 190)),
+        ];
+        for (number, (circle, square)) in (1..).zip(places) {
+            let name = format!("bild {number} ü.png");
+            picture(circle, square).save(root.join(&name)).unwrap();
+            add(
+                &mut content,
+                "images",
+                json!({"id": number, "file_name": name, "width": 256, "height": 256}),
+            );
+            for (category, (x, y), half) in [(4, circle, 35), (2, square, 30)] {
+                add(
+                    &mut content,
+                    "annotations",
+                    json!({"id": number * 10 + category, "image_id": number, "category_id": category,
+                           "bbox": [x - half, y - half, 2 * half + 1, 2 * half + 1], "iscrowd": 0}),
+                );
+            }
+        }
+        Self {
+            _folder: folder,
+            root,
+            content,
+        }
+    }
+
+    fn add(&mut self, list: &str, entry: Value) {
+        add(&mut self.content, list, entry);
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.root.join(name).to_str().unwrap().to_owned()
+    }
+
+    fn evaluate(&self, out: &str, more: &[&str]) -> Output {
+        let annotations = self.path("annotations.json");
+        fs::write(&annotations, self.content.to_string()).unwrap();
+        let (images, out) = (self.path(""), self.path(out));
+        let arguments = [
+            "evaluate",
+            "coco",
+            &annotations,
+            "--images",
+            &images,
+            "--out",
+            &out,
+        ];
+        glip(&[&arguments, more].concat())
+    }
+
+    fn result(&self, out: &str) -> Value {
+        read_json(&self.root.join(out).join("result.json"))
+    }
+}
+
+fn add(content: &mut Value, list: &str, entry: Value) {
+    content[list].as_array_mut().unwrap().push(entry);
+}
+
+fn read_json(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn ground_finds_and_draws() {
+    let set = DataSet::new();
+    let image = set.path("bild 1 ü.png");
+    let drawn = set.path("boxes.png");
+    let output = glip(&[
+        "ground",
+        &image,
+        "red circle . blue square",
+        "--json",
+        "--draw",
+        &drawn,
+    ]);
+    assert_exit(&output, 0);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["image"], json!({"width": 256, "height": 256}));
+    let phrases: Vec<_> = report["detections"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| &d["phrase"])
+        .collect();
+    assert!(phrases.contains(&&json!("red circle")) && phrases.contains(&&json!("blue square")));
+    assert_ne!(
+        image::open(&drawn).unwrap().into_rgb8(),
+        image::open(&image).unwrap().into_rgb8()
+    );
+    let output = glip(&["ground", &image, "--category", "red_circle"]);
+    assert_exit(&output, 0);
+    assert!(text(&output.stdout).contains("red_circle"));
+}
+
+#[test]
+fn exit_codes_say_what_happened() {
+    assert_exit(&glip(&["ground", "no such picture.png", "cat"]), 3);
+    assert_exit(&glip(&["ground", "picture.png"]), 2);
+    assert_exit(
+        &glip(&[
+            "evaluate",
+            "coco",
+            "none.json",
+            "--images",
+            "none",
+            "--predictions",
+            "none.json",
+        ]),
+        3,
+    );
+    let output = glip(&["completions", "bash"]);
+    assert_exit(&output, 0);
+    assert!(text(&output.stdout).contains("--names-per-prompt"));
+    let help = text(&glip(&["evaluate", "--help"]).stdout);
+    assert!(
+        help.contains("Examples:") && help.contains("predictions.jsonl"),
+        "{help}"
+    );
+}
+
+#[test]
+fn a_data_set_is_measured() {
+    let set = DataSet::new();
+    let output = set.evaluate("out", &[]);
+    assert_exit(&output, 0);
+    assert!(text(&output.stdout).contains("red_circle"));
+    let result = set.result("out");
+    let ap_50 = result["scores"]["averages"]["AP50"].as_f64().unwrap();
+    assert!(ap_50 > 0.6, "{ap_50}");
+    assert_eq!(result["images"], 3);
+    let out = set.root.join("out");
+    for class in ["2 blue_square.png", "4 red_circle.png"] {
+        assert_eq!(
+            image::open(out.join("curves").join(class)).unwrap().width(),
+            560
+        );
+    }
+    assert!(
+        fs::read_to_string(out.join("mistakes.html"))
+            .unwrap()
+            .contains("false positives")
+    );
+
+    // What the model found, measured again without it, is the same.
+    let detections = out.join("detections.json");
+    let detections = detections.to_str().unwrap();
+    assert_exit(&set.evaluate("again", &["--predictions", detections]), 0);
+    assert_eq!(set.result("again")["scores"], result["scores"]);
+}
+
+#[test]
+fn results_depend_neither_on_threads_nor_on_stops() {
+    let set = DataSet::new();
+    assert_exit(&set.evaluate("one", &["--jobs", "1"]), 0);
+    assert_exit(&set.evaluate("many", &["--jobs", "3"]), 0);
+    let detections = |out: &str| fs::read(set.root.join(out).join("detections.json")).unwrap();
+    assert_eq!(detections("one"), detections("many"));
+    assert_eq!(set.result("one"), set.result("many"));
+
+    // Stopped within the second image.
+    let file = set.root.join("one/predictions.jsonl");
+    let whole = fs::read(&file).unwrap();
+    let lines: Vec<_> = whole.split_inclusive(|&byte| byte == b'\n').collect();
+    let kept = lines[0].len() + lines[1].len() + lines[2].len() / 2;
+    fs::write(&file, &whole[..kept]).unwrap();
+    let expected = detections("one");
+    assert_exit(&set.evaluate("one", &["--jobs", "1"]), 0);
+    assert_eq!(fs::read(&file).unwrap(), whole);
+    assert_eq!(detections("one"), expected);
+
+    // With other options it is another run.
+    let output = set.evaluate("one", &["--max-detections", "7"]);
+    assert_exit(&output, 3);
+    assert!(
+        text(&output.stderr).contains("--overwrite"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_exit(
+        &set.evaluate("one", &["--max-detections", "7", "--overwrite"]),
+        0,
+    );
+}
+
+#[test]
+fn what_cannot_be_used_is_named_and_left_out() {
+    let mut set = DataSet::new();
+    assert_exit(&set.evaluate("good", &[]), 0);
+    let expected = set.result("good");
+
+    let mut jpeg = Vec::new();
+    let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut jpeg);
+    encoder
+        .encode_image(&picture((70, 80), (180, 170)))
+        .unwrap();
+    fs::write(set.path("cut off.jpg"), &jpeg[..jpeg.len() / 2]).unwrap();
+    fs::write(set.path("bomb.png"), bomb()).unwrap();
+    fs::write(set.path("text.jpg"), "no picture").unwrap();
+    picture((70, 80), (180, 170))
+        .save(set.path("small.png"))
+        .unwrap();
+    for (id, name) in [
+        (11, "cut off.jpg"),
+        (12, "bomb.png"),
+        (13, "text.jpg"),
+        (14, "missing.jpg"),
+    ] {
+        set.add(
+            "images",
+            json!({"id": id, "file_name": name, "width": 256, "height": 256}),
+        );
+    }
+    set.add(
+        "images",
+        json!({"id": 15, "file_name": "small.png", "width": 999, "height": 256}),
+    );
+    set.add(
+        "images",
+        json!({"id": 1, "file_name": "again.png", "width": 256, "height": 256}),
+    );
+    let bad = [
+        json!({"id": 14, "image_id": 1, "category_id": 4, "bbox": [1, 1, 5, 5]}),
+        json!({"id": 90, "image_id": 1, "category_id": 77, "bbox": [1, 1, 5, 5]}),
+        json!({"id": 91, "image_id": 66, "category_id": 4, "bbox": [1, 1, 5, 5]}),
+        json!({"id": 92, "image_id": 1, "category_id": 4, "bbox": [20, 20, -5, 5]}),
+        json!({"id": 93, "image_id": 1, "category_id": 4, "bbox": [300, 20, 5, 5]}),
+        json!({"id": 94, "image_id": 1, "category_id": 4}),
+    ];
+    bad.into_iter()
+        .for_each(|entry| set.add("annotations", entry));
+    let output = set.evaluate("bad", &[]);
+    assert_exit(&output, 1);
+    let result = set.result("bad");
+    assert_eq!(result["scores"], expected["scores"]);
+    assert_eq!(result["images"], 3);
+    let problems = result["problems"].as_array().unwrap();
+    let named = |kind: &str, part: &str| {
+        problems.iter().any(|problem| {
+            problem["kind"] == kind && problem["subject"].as_str().unwrap().ends_with(part)
+        })
+    };
+    let kinds = [
+        ("duplicate", "image 1"),
+        ("duplicate", "annotation 14"),
+        ("unknown_category", "annotation 90"),
+        ("unknown_image", "annotation 91"),
+        ("inverted_box", "annotation 92"),
+        ("box_outside", "annotation 93"),
+        ("malformed", "annotation entry 11"),
+        ("picture", "cut off.jpg"),
+        ("picture", "bomb.png"),
+        ("picture", "text.jpg"),
+        ("picture", "missing.jpg"),
+        ("picture_size", "small.png"),
+    ];
+    for (kind, part) in kinds {
+        assert!(named(kind, part), "{kind} {part} is not in {problems:#?}");
+    }
+    assert_eq!(problems.len(), kinds.len());
+    assert_exit(&set.evaluate("strict", &["--strict"]), 3);
+}
+
+/// A PNG of 60 bytes that says it has 60,000 x 60,000 pixels.
+fn bomb() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let small = RgbImage::new(1, 1);
+    let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
+    small.write_with_encoder(encoder).unwrap();
+    bytes[16..20].copy_from_slice(&60_000u32.to_be_bytes());
+    bytes[20..24].copy_from_slice(&60_000u32.to_be_bytes());
+    let checksum = crc32(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
+    bytes
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut checksum = u32::MAX;
+    for byte in bytes {
+        checksum ^= u32::from(*byte);
+        for _ in 0..8 {
+            checksum = (checksum >> 1) ^ (0xedb8_8320 * (checksum & 1));
+        }
+    }
+    !checksum
+}
+
+#[test]
+fn sets_of_odinw_are_found_in_their_layouts() {
+    let set = DataSet::new();
+    let odinw = set.root.join("odinw");
+    let layouts = [
+        (
+            "Pistols/export",
+            "test_annotations_without_background.json",
+            "",
+        ),
+        (
+            "Aqua rium/v2.coco",
+            "test/annotations_without_background.json",
+            "test",
+        ),
+        ("raccoon", "test/_annotations.coco.json", "test"),
+    ];
+    for (folder, annotations, images) in layouts {
+        let folder = odinw.join(folder);
+        fs::create_dir_all(folder.join("test")).unwrap();
+        fs::write(folder.join(annotations), set.content.to_string()).unwrap();
+        for entry in set.content["images"].as_array().unwrap() {
+            let name = entry["file_name"].as_str().unwrap();
+            fs::copy(set.root.join(name), folder.join(images).join(name)).unwrap();
+        }
+    }
+    let prompts = set.root.join("prompts");
+    fs::create_dir_all(&prompts).unwrap();
+    // By ascending id: 2 is the square. A set asked for other things finds nothing.
+    let swapped = r#"["green star", "purple ring"]"#;
+    fs::write(prompts.join("Aqua_rium_v2.coco.json"), swapped).unwrap();
+    let (root, prompts, out) = (
+        odinw.to_str().unwrap(),
+        prompts.to_str().unwrap(),
+        set.path("out"),
+    );
+    let output = glip(&[
+        "evaluate",
+        "odinw",
+        root,
+        "--prompts",
+        prompts,
+        "--out",
+        &out,
+    ]);
+    assert_exit(&output, 0);
+    let result = set.result("out");
+    let sets = result["sets"].as_array().unwrap();
+    let names: Vec<_> = sets
+        .iter()
+        .map(|set| set["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["Aqua rium/v2.coco", "Pistols", "raccoon"]);
+    let aps: Vec<_> = sets
+        .iter()
+        .map(|set| set["scores"]["averages"]["AP"].as_f64().unwrap())
+        .collect();
+    assert!(aps[0] < 0.1 && aps[1] > 0.3 && aps[1] == aps[2], "{aps:?}");
+    let mean = result["mean_ap"].as_f64().unwrap();
+    assert!((mean - aps.iter().sum::<f64>() / 3.0).abs() < 1e-12);
+}
+
+#[test]
+fn phrases_of_captions_are_measured() {
+    let set = DataSet::new();
+    let entities = set.root.join("entities");
+    for folder in ["Sentences", "Annotations"] {
+        fs::create_dir_all(entities.join(folder)).unwrap();
+    }
+    let images = set.root.join("flickr30k-images");
+    fs::create_dir_all(&images).unwrap();
+    picture((70, 80), (180, 170))
+        .save(images.join("17.jpg"))
+        .unwrap();
+    fs::write(
+        entities.join("Sentences/17.txt"),
+        "[/EN#1/other A red circle] and [/EN#2/other/clothing a blue square] .\nNothing is marked here .\n",
+    )
+    .unwrap();
+    fs::write(
+        entities.join("Annotations/17.xml"),
+        "<annotation><size><width>256</width><height>256</height></size>
+         <object><name>1</name><bndbox><xmin>36</xmin><ymin>46</ymin><xmax>106</xmax><ymax>116</ymax></bndbox></object>
+         <object><name>2</name><bndbox><xmin>151</xmin><ymin>141</ymin><xmax>211</xmax><ymax>201</ymax></bndbox></object>
+         </annotation>",
+    )
+    .unwrap();
+    let (folder, images, out) = (
+        entities.to_str().unwrap(),
+        images.to_str().unwrap(),
+        set.path("out"),
+    );
+    let ids = set.path("test.txt");
+    fs::write(&ids, "17\n18\n").unwrap();
+    let output = glip(&[
+        "evaluate",
+        "flickr30k",
+        folder,
+        "--images",
+        images,
+        "--ids",
+        &ids,
+        "--out",
+        &out,
+    ]);
+    assert_exit(&output, 1);
+    assert!(
+        text(&output.stderr).contains("image 18"),
+        "{}",
+        text(&output.stderr)
+    );
+    let recall = &set.result("out")["recall"][0];
+    assert_eq!(recall["all"]["phrases"], 2);
+    assert_eq!(recall["kinds"]["clothing"]["phrases"], 1);
+    assert!(recall["all"]["at_10"].as_f64().unwrap() >= 0.5, "{recall}");
+}
