@@ -4,11 +4,16 @@
 //! [`coco`] and [`grounding`] read and write data sets, [`Picture`] whatever pictures there are. What cannot
 //! be used is a [`Problem`], which names it, and the rest is used.
 //!
+//! [`eval`] says how good a detector is; the chapter [`evaluation`] goes through it.
+//!
 //! The detector itself is the crate `glip-rs`, whose library is called `glip`.
 
 pub mod coco;
 mod error;
 pub mod eval;
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/evaluation.md")]
+pub mod evaluation {}
 pub mod grounding;
 mod pictures;
 mod problem;
