@@ -16,7 +16,7 @@ pub use options::{GroundOptions, Progress, ProgressCallback};
 
 use crate::{
     Detections, Device, Error, FeaturePyramid, Fusion, GroundingHead, ImageEncoder, ImageGeometry,
-    ImageSize, Manifest, Postprocessor, Preprocessor, Result, SourceImage, TextEncoder, Tokenizer,
+    ImageSize, Manifest, PostprocessOptions, Postprocessor, Preprocessor, Result, SourceImage, TextEncoder, Tokenizer,
     postprocess::{Candidate, HeadView},
 };
 
@@ -119,10 +119,7 @@ impl Detector {
         prompt: impl Into<PromptInput<'a>>,
         options: GroundOptions<'_>,
     ) -> Result<Detections> {
-        let postprocessor = match options.postprocess {
-            Some(options) => Cow::Owned(self.postprocessor().with_options(options)?),
-            None => Cow::Borrowed(self.postprocessor()),
-        };
+        let postprocessor = self.postprocessor_with(options.postprocess)?;
         let prompts = self.prompts(prompt.into())?;
         let scene = self.scene(image.into())?;
         let mut steps = Steps {
@@ -155,29 +152,76 @@ impl Detector {
         I: IntoIterator,
         I::Item: Into<ImageInput<'a>>,
     {
+        self.ground_batch_with(images, prompt, GroundOptions::default())
+    }
+
+    /// As [`ground_batch`](Self::ground_batch), with options for this call alone, as
+    /// [`ground_with`](Self::ground_with). One prompt in one batch is a step of the progress.
+    ///
+    /// ```
+    /// use glip::{Detector, GroundOptions};
+    ///
+    /// let image = image::open("examples/images/scene.png")?;
+    /// let detector = Detector::nano()?;
+    /// let options = detector.postprocessor().options().clone().with_max_per_phrase(1);
+    /// let options = GroundOptions::default().with_postprocess(options);
+    /// let found = detector.ground_batch_with([&image, &image], "circle", options)?;
+    /// assert!(found.len() == 2 && found.iter().all(|found| found.len() == 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ground_with`](Self::ground_with), for the first image that fails.
+    pub fn ground_batch_with<'a, I>(
+        &self,
+        images: I,
+        prompt: impl Into<PromptInput<'a>>,
+        options: GroundOptions<'_>,
+    ) -> Result<Vec<Detections>>
+    where
+        I: IntoIterator,
+        I::Item: Into<ImageInput<'a>>,
+    {
+        let postprocessor = self.postprocessor_with(options.postprocess)?;
         let query = self.encode_prompt(prompt)?;
         let images: Vec<_> = images.into_iter().map(Into::into).collect();
-        let mut results = vec![Detections::default(); images.len()];
-        let mut pictures = Vec::new();
+        let (mut scenes, mut pictures) = (Vec::new(), Vec::new());
         for (index, image) in images.iter().enumerate() {
             match &image.0 {
-                Image::Scene(scene) => results[index] = self.ground(*scene, &query)?,
+                Image::Scene(scene) => scenes.push((index, *scene)),
                 Image::Picture(picture) => pictures.push((index, picture)),
             }
         }
-        for batch in self.batches(pictures)? {
+        let batches = self.batches(pictures)?;
+        let mut steps = Steps {
+            total: (scenes.len() + batches.len()) * query.prompts().len(),
+            callback: options.progress,
+        };
+        let mut done = 0;
+        let mut find = |pyramid: &FeaturePyramid, geometries: &[ImageGeometry]| {
+            let prompts = query.prompts().iter().map(|prompt| {
+                steps.before(done)?;
+                done += 1;
+                Ok(Cow::Borrowed(prompt))
+            });
+            self.find(pyramid, geometries, prompts, &postprocessor)
+        };
+        let mut results = vec![Detections::default(); images.len()];
+        for (index, scene) in scenes {
+            results[index] = find(&scene.pyramid, &[scene.geometry])?
+                .pop()
+                .unwrap_or_default();
+        }
+        for batch in batches {
             let (indices, pictures): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             let pixels = self.preprocessor().run_batch(pictures)?;
             let pyramid = self.image_encoder().run(&pixels)?;
-            let prompts = query
-                .prompts()
-                .iter()
-                .map(|prompt| Ok(Cow::Borrowed(prompt)));
-            let found = self.find(&pyramid, pixels.geometries(), prompts, self.postprocessor())?;
+            let found = find(&pyramid, pixels.geometries())?;
             for (index, detections) in indices.into_iter().zip(found) {
                 results[index] = detections;
             }
         }
+        steps.finished();
         Ok(results)
     }
 
@@ -213,6 +257,11 @@ impl Detector {
     /// The device that the graphs run on.
     pub fn device(&self) -> Device {
         self.image_encoder().device()
+    }
+
+    /// How many images [`ground_batch`](Self::ground_batch) runs at once at most.
+    pub fn max_batch(&self) -> usize {
+        self.manifest().batch_limit(self.0.max_batch)
     }
 
     /// What the model is and what it needs.
@@ -291,6 +340,17 @@ impl Detector {
             .collect()
     }
 
+    /// The post-processor of a call: the detector's, unless the call has options of its own.
+    fn postprocessor_with(
+        &self,
+        options: Option<PostprocessOptions>,
+    ) -> Result<Cow<'_, Postprocessor>> {
+        match options {
+            Some(options) => Ok(Cow::Owned(self.postprocessor().with_options(options)?)),
+            None => Ok(Cow::Borrowed(self.postprocessor())),
+        }
+    }
+
     fn scene<'a>(&self, image: ImageInput<'a>) -> Result<Cow<'a, Scene>> {
         match image.0 {
             Image::Scene(scene) => Ok(Cow::Borrowed(scene)),
@@ -311,7 +371,7 @@ impl Detector {
                 None => by_size.push((padded, vec![(index, picture)])),
             }
         }
-        let limit = self.manifest().batch_limit(self.0.max_batch);
+        let limit = self.max_batch();
         let chunks = by_size
             .iter()
             .flat_map(|(_, pictures)| pictures.chunks(limit));

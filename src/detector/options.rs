@@ -4,7 +4,8 @@ use std::{fmt, ops::ControlFlow};
 
 use crate::PostprocessOptions;
 
-/// Options of one call of [`Detector::ground_with`](crate::Detector::ground_with).
+/// Options of one call of [`Detector::ground_with`](crate::Detector::ground_with) or
+/// [`Detector::ground_batch_with`](crate::Detector::ground_batch_with).
 ///
 /// ```
 /// use std::ops::ControlFlow;
@@ -38,7 +39,8 @@ pub struct GroundOptions<'a> {
 /// Called with how far a call is; [`ControlFlow::Break`] cancels it.
 pub type ProgressCallback<'a> = Box<dyn FnMut(Progress) -> ControlFlow<()> + 'a>;
 
-/// How far a call is. One prompt is one step; only a [`Vocabulary`](crate::Vocabulary) has several.
+/// How far a call is. One prompt is one step; a [`Vocabulary`](crate::Vocabulary) may have several, and
+/// so has a call with several batches of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The prompts that are done.

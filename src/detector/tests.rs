@@ -387,6 +387,38 @@ fn a_batch_has_one_result_per_image_in_their_order() {
 }
 
 #[test]
+fn a_batch_has_options_of_its_own_and_can_be_cancelled() {
+    let (detector, _) = detector(2);
+    let image = picture(160, 96, (9, 5));
+    let scene = detector.encode_image(&image).unwrap();
+    let images = || [(&scene).into(), (&image).into(), (&image).into(), (&image).into()];
+    let vocabulary = Vocabulary::new(["red", "green"]).with_names_per_prompt(1);
+    let query = detector.encode_prompt(&vocabulary).unwrap();
+    let ground = |options| detector.ground_batch_with::<[ImageInput<'_>; 4]>(images(), &query, options);
+
+    let across = PostprocessOptions::default().with_nms_across_phrases(true);
+    let mut steps = Vec::new();
+    let options = GroundOptions::default()
+        .with_postprocess(across)
+        .with_progress(|progress| {
+            steps.push((progress.done, progress.total));
+            ControlFlow::Continue(())
+        });
+    let found = ground(options).unwrap();
+    let counts: Vec<_> = found.iter().map(Detections::len).collect();
+    assert_eq!(counts, [1, 1, 1, 1]); // 2 without the option
+    // A scene, two pictures and one more, with two prompts each.
+    assert_eq!(steps, (0..=6).map(|done| (done, 6)).collect::<Vec<_>>());
+
+    let options = GroundOptions::default().with_progress(|progress| match progress.done {
+        3 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    let error = ground(options).unwrap_err();
+    assert!(matches!(error, Error::Cancelled { done: 3, total: 6 }), "{error}");
+}
+
+#[test]
 fn an_empty_batch_is_an_empty_result() {
     let (detector, _) = detector(4);
 

@@ -1,0 +1,27 @@
+#![doc = include_str!("../../docs/labelling.md")]
+
+mod boxes;
+mod grounding;
+mod inputs;
+mod journal;
+mod labeller;
+mod options;
+mod ordered;
+mod outputs;
+mod record;
+mod run;
+mod subject;
+mod tiles;
+
+pub use self::{
+    boxes::BoxFilter,
+    inputs::{Inputs, Requests},
+    journal::{Journal, JournalHeader},
+    labeller::{Counts, Labeller},
+    options::{Band, LabelOptions, Verdict},
+    outputs::{ERRORS, Format, OutputOptions, write},
+    record::{Asked, Failure, ImageBytes, Label, LabelRecord, Outcome, Request},
+    run::Run,
+    subject::{Caption, Subject},
+    tiles::{Tile, Tiling},
+};

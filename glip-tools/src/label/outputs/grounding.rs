@@ -1,0 +1,138 @@
+//! The grounding format of `glip_torch`.
+
+use std::path::{Component, Path, PathBuf};
+
+use glip::ImageSize;
+
+use super::{AtomicFile, records, unwritable};
+use crate::{
+    Result,
+    grounding::{Boxes, Category, Content, Header, Phrase, Record},
+    label::{Asked, Journal, Label, LabelRecord, Verdict},
+};
+
+/// Writes `labels.jsonl`, and `review.jsonl` if the run asks questions.
+pub(super) fn write(journal: &Journal, folder: &Path) -> Result<()> {
+    let images = below(folder, &journal.header().base);
+    let model = &journal.header().model;
+    let of_image = |record: Record| Record {
+        image: slashed(&images.join(&record.image)),
+        source: record.source.or_else(|| Some(model.clone())),
+        ..record
+    };
+    let path = folder.join("labels.jsonl");
+    write_lines(&path, records(journal)?.map(|record| Ok(of_image(record?.to_grounding()))))?;
+    if journal.header().asks {
+        let path = folder.join("review.jsonl");
+        let is_asked = |record: &LabelRecord| {
+            record.labels.iter().any(|label| label.verdict == Verdict::Ask)
+        };
+        let records = records(journal)?.filter(|record| record.as_ref().map_or(true, is_asked));
+        write_lines(&path, records.map(|record| Ok(of_image(all(&record?)))))?;
+    }
+    Ok(())
+}
+
+fn write_lines(path: &Path, records: impl Iterator<Item = Result<Record>>) -> Result<()> {
+    AtomicFile::write(path, |file| {
+        // No categories: negatives shall only be drawn from what a record says is absent.
+        let header = Header::default().to_line();
+        writeln!(file, "{header}").map_err(unwritable(path))?;
+        for record in records {
+            writeln!(file, "{}", record?.to_line()).map_err(unwritable(path))?;
+        }
+        Ok(())
+    })
+}
+
+impl LabelRecord {
+    /// The labels as a record of the grounding format, with scores. Phrases without labels are absent;
+    /// one that is in question is neither there nor absent, so it is left out.
+    pub fn to_grounding(&self) -> Record {
+        let is_known = |phrase: usize| self.kept(phrase).next().is_some() || !self.asks(phrase);
+        content(self, is_known, |label| label.verdict == Verdict::Keep)
+    }
+}
+
+/// All boxes of a record.
+fn all(record: &LabelRecord) -> Record {
+    content(record, |_| true, |_| true)
+}
+
+fn content(
+    record: &LabelRecord,
+    has_phrase: impl Fn(usize) -> bool,
+    has_label: impl Fn(&Label) -> bool,
+) -> Record {
+    let boxes = |phrase: usize| {
+        let labels = record.labels.iter();
+        let labels = labels.filter(|label| label.phrase == phrase && has_label(label));
+        let (boxes, scores) = labels.map(|label| (label.bbox, label.score)).unzip();
+        Boxes {
+            boxes,
+            scores: Some(scores),
+        }
+    };
+    let content = match &record.asked {
+        Asked::Categories(names) => {
+            let numbered = names.iter().enumerate().filter(|(phrase, _)| has_phrase(*phrase));
+            let category = |(phrase, name): (usize, &String)| Category {
+                name: name.clone(),
+                boxes: boxes(phrase),
+            };
+            Content::Categories(numbered.map(category).collect())
+        }
+        Asked::Caption(caption, _) => {
+            let numbered = caption.phrases.iter().enumerate().filter(|(phrase, _)| has_phrase(*phrase));
+            let phrase = |(phrase, spans): (usize, &Vec<_>)| Phrase {
+                spans: spans.clone(),
+                boxes: boxes(phrase),
+            };
+            Content::Caption {
+                text: caption.text.clone(),
+                phrases: numbered.map(phrase).collect(),
+            }
+        }
+    };
+    Record {
+        image: record.image.clone(),
+        size: ImageSize {
+            width: record.width,
+            height: record.height,
+        },
+        content,
+        source: record.source.clone(),
+    }
+}
+
+/// The way from one folder to another, both of which are absolute or else relative to one folder.
+fn below(from: &Path, to: &Path) -> PathBuf {
+    let absolute = std::path::absolute(from).unwrap_or_else(|_| from.to_owned());
+    let from: Vec<Component<'_>> = absolute.components().collect();
+    let to: Vec<Component<'_>> = to.components().collect();
+    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    if shared == 0 {
+        return to.iter().collect();
+    }
+    let up = from[shared..].iter().map(|_| Component::ParentDir);
+    up.chain(to[shared..].iter().copied()).collect()
+}
+
+/// A path with `/` between its parts.
+fn slashed(path: &Path) -> String {
+    path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_a_folder_goes_up_and_down() {
+        let way = |from: &str, to: &str| slashed(&below(Path::new(from), Path::new(to)));
+        assert_eq!(way("/data/out", "/data/images"), "../images");
+        assert_eq!(way("/data", "/data/images/a b"), "images/a b");
+        assert_eq!(way("/data/images", "/data/images"), "");
+        assert_eq!(way("/a/b", "/"), "../..");
+    }
+}

@@ -1,0 +1,162 @@
+//! A run into a folder, which goes on where an earlier one was ended.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use glip::Prompt;
+use serde_json::json;
+
+use super::{
+    Counts, Inputs, Journal, JournalHeader, Labeller, OutputOptions, Outcome, Requests, Subject,
+    outputs,
+};
+use crate::{Error, Result};
+
+/// Labels inputs into a folder.
+///
+/// The folder has a journal with a line for every input that is done. A run that was ended, in whatever
+/// way, goes on after the last of them if it is started again with the same inputs and options. The
+/// formats that were asked for are made of the journal once all inputs are done; made again, they do
+/// not need the model.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use glip::Detector;
+/// use glip_tools::label::{Format, Inputs, LabelOptions, Labeller, OutputOptions, Run, Subject};
+///
+/// let labeller = Labeller::new(Detector::nano()?, LabelOptions::default())?;
+/// let inputs = Inputs::find(["../examples/images/scene.png"])?;
+/// let subject = Arc::new(Subject::categories(["red circle", "blue square"]));
+///
+/// let folder = tempfile::tempdir()?;
+/// let mut run = Run::open(folder.path(), &labeller, &inputs, Some(&subject))?;
+/// let counts = run.label(&labeller, inputs.requests(Some(subject))?, |_| Ok(()))?;
+/// assert_eq!((counts.labelled, counts.kept), (1, 2));
+/// let failures = run.write(&OutputOptions::default().with_formats([Format::Grounding, Format::Coco]))?;
+/// assert_eq!(failures, 0);
+/// assert!(folder.path().join("coco.json").exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Run {
+    folder: PathBuf,
+    journal: Journal,
+}
+
+impl Run {
+    /// Begins a run, or opens the one that was begun in this folder.
+    ///
+    /// # Errors
+    /// - [`Error::Write`]: the folder cannot be written to.
+    /// - [`Error::RunBusy`]: another process has a run in it.
+    /// - [`Error::RunDiffers`]: the run in it is of another model, other options or words.
+    /// - As [`Labeller::check`].
+    pub fn open(
+        folder: impl AsRef<Path>,
+        labeller: &Labeller,
+        inputs: &Inputs,
+        subject: Option<&Arc<Subject>>,
+    ) -> Result<Self> {
+        let header = header(labeller, inputs, subject)?;
+        let folder = folder.as_ref().to_owned();
+        Ok(Self {
+            journal: Journal::open(&folder, header)?,
+            folder,
+        })
+    }
+
+    /// Opens a run that is over, for its formats alone.
+    ///
+    /// # Errors
+    /// - As [`Journal::read`].
+    pub fn reopen(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref().to_owned();
+        Ok(Self {
+            journal: Journal::read(&folder)?,
+            folder,
+        })
+    }
+
+    /// Removes what a run left in a folder, to start over. The formats that it wrote are replaced
+    /// when the new run is over.
+    ///
+    /// # Errors
+    /// - [`Error::Write`].
+    pub fn discard(folder: impl AsRef<Path>) -> Result<()> {
+        super::journal::remove(folder.as_ref())
+    }
+
+    /// Labels what has not been labelled yet, and calls `each` with every outcome, those of earlier runs
+    /// included. Returns the counts of all.
+    ///
+    /// # Errors
+    /// - [`Error::InputsDiffer`]: the inputs that are done are not the first of these.
+    /// - [`Error::Write`]: the journal cannot be written.
+    /// - What `each` returns.
+    pub fn label(
+        &mut self,
+        labeller: &Labeller,
+        mut requests: Requests,
+        mut each: impl FnMut(&Outcome) -> Result<()>,
+    ) -> Result<Counts> {
+        let mut before = Counts::default();
+        self.journal.skip_done(&mut requests, |outcome| {
+            before += Counts::of(outcome);
+            each(outcome)
+        })?;
+        let mut counts = labeller.run(requests, |outcome| {
+            self.journal.add(&outcome)?;
+            each(&outcome)
+        })?;
+        counts += before;
+        Ok(counts)
+    }
+
+    /// Writes the formats and `errors.jsonl`, as [`outputs::write`](super::write).
+    ///
+    /// # Errors
+    /// As [`outputs::write`](super::write).
+    pub fn write(&self, options: &OutputOptions) -> Result<u64> {
+        outputs::write(&self.journal, &self.folder, options)
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+}
+
+fn header(
+    labeller: &Labeller,
+    inputs: &Inputs,
+    subject: Option<&Arc<Subject>>,
+) -> Result<JournalHeader> {
+    let options = labeller.options();
+    if let Some(subject) = subject {
+        labeller.check(subject)?;
+    }
+    let categories = match subject.map(Arc::as_ref) {
+        Some(Subject::Categories(categories)) => Some(categories),
+        _ => None,
+    };
+    let base = match inputs.base() {
+        base if base.as_os_str().is_empty() => Path::new("."),
+        base => base,
+    };
+    Ok(JournalHeader {
+        journal_version: 1,
+        model: labeller.model().to_owned(),
+        base: fs::canonicalize(base).map_err(|source| Error::Read {
+            path: base.to_owned(),
+            source,
+        })?,
+        categories: subject.map(|subject| subject.phrases()).transpose()?,
+        prompt: categories.map(|categories| Prompt::categories(categories).text().to_owned()),
+        asks: options.asks(),
+        options: json!({"model": labeller.model_options(), "label": options}),
+    })
+}
