@@ -96,7 +96,7 @@ pub enum Error {
     RunDiffers {
         /// The run's file.
         path: PathBuf,
-        /// What is not the same, for example `options`.
+        /// What is not the same, for example `options.label.band.keep`.
         what: String,
         /// Its value then.
         before: String,
@@ -143,5 +143,59 @@ pub enum Error {
         height: u32,
         /// The most pixels.
         limit: u64,
+    },
+
+    // ---- Labelling ----
+    /// A place that shall be labelled has nothing in it.
+    #[error(
+        "no images in {place:?}: {reason}; give a folder, a pattern, a .jsonl or .tar file, pictures, or -"
+    )]
+    NoInput {
+        /// The folder, file or pattern.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Pictures were given, and nothing to look for in them.
+    #[error(
+        "nothing to look for in the pictures: give categories (--categories), or JSON Lines that say it"
+    )]
+    NoSubject,
+    /// A picture could not be labelled, and the run was to end then.
+    #[error("{}: {}", .0.image, .0.error)]
+    Failed(crate::label::Failure),
+    /// Another process labels into the same folder.
+    #[error("another run writes {path}: wait for it, or choose another folder")]
+    RunBusy {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// A run in the same folder was begun with other inputs.
+    #[error(
+        "input {number} of the run in {path} was {known:?}, now it is {}: \
+         give the same inputs, choose another folder, or start over (--overwrite)",
+        found.as_ref().map_or("missing".to_owned(), |name| format!("{name:?}"))
+    )]
+    InputsDiffer {
+        /// The journal.
+        path: PathBuf,
+        /// The input's number, from 0.
+        number: u64,
+        /// What it was called then.
+        known: String,
+        /// What it is called now, if there are as many inputs.
+        found: Option<String>,
+    },
+
+    // ---- Options ----
+    /// An option has a value it cannot have.
+    #[error("option {option} is {found}, expected {expected}")]
+    Option {
+        /// The option, for example `keep`.
+        option: &'static str,
+        /// The value that was given.
+        found: String,
+        /// What it may be.
+        expected: String,
     },
 }

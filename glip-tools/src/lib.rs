@@ -15,6 +15,7 @@ pub mod eval;
 #[doc = include_str!("../docs/evaluation.md")]
 pub mod evaluation {}
 pub mod grounding;
+pub mod label;
 mod pictures;
 mod problem;
 mod progress;

@@ -26,8 +26,9 @@ NAMES = ("red circle", "blue square", "green triangle", "yellow star", "purple r
 def render(folder: Path) -> Path:
     """Scenes as pictures, and the lines that name them. One picture is cut off, and one does not exist."""
     import numpy as np
-    from glip_torch.data.scenes import render_scene
     from PIL import Image
+
+    from glip_torch.data.scenes import render_scene
 
     lines = folder / "pictures.jsonl"
     with lines.open("w") as file:
@@ -108,7 +109,9 @@ def compare(name: str, expected: list[str], found: list[str], processes: int) ->
     if found != expected:
         differing = next((i for i, pair in enumerate(zip(expected, found)) if pair[0] != pair[1]), len(found))
         sys.exit(f"{name}: {len(found)} records instead of {len(expected)}, number {differing} differs")
-    print(f"{name}: the same {len(found)} records; a worker was killed, glip was started {processes} times\n", flush=True)
+    print(
+        f"{name}: the same {len(found)} records; a worker was killed, glip was started {processes} times\n", flush=True
+    )
 
 
 def main() -> None:

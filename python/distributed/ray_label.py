@@ -13,6 +13,7 @@ import argparse
 import os
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -96,8 +97,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=32, help="lines that a retry repeats (default: 32)")
     parser.add_argument("--glip", default="glip", help="the command on the workers (default: glip)")
     parser.add_argument("--address", help="the cluster (default: a new one on this machine)")
-    parser.add_argument("arguments", nargs="*", help="after --, options of `glip label`")
-    return parser.parse_args()
+    parser.epilog = "What stands after -- are options of `glip label`."
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    return parser.parse_args(sys.argv[1:end], argparse.Namespace(arguments=sys.argv[end + 1 :]))
 
 
 def main() -> None:

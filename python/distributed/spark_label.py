@@ -13,6 +13,7 @@ import argparse
 import os
 import shlex
 import socket
+import sys
 import time
 from collections.abc import Iterable, Iterator
 
@@ -74,8 +75,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--partitions", type=int, default=2, help="at least so many; a retry repeats one (default: 2)")
     parser.add_argument("--glip", default="glip", help="the command on the workers (default: glip)")
     parser.add_argument("--master", help="the cluster, if spark-submit does not say")
-    parser.add_argument("arguments", nargs="*", help="after --, options of `glip label`")
-    return parser.parse_args()
+    parser.epilog = "What stands after -- are options of `glip label`."
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    return parser.parse_args(sys.argv[1:end], argparse.Namespace(arguments=sys.argv[end + 1 :]))
 
 
 def main() -> None:

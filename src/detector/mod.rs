@@ -16,7 +16,8 @@ pub use options::{GroundOptions, Progress, ProgressCallback};
 
 use crate::{
     Detections, Device, Error, FeaturePyramid, Fusion, GroundingHead, ImageEncoder, ImageGeometry,
-    ImageSize, Manifest, PostprocessOptions, Postprocessor, Preprocessor, Result, SourceImage, TextEncoder, Tokenizer,
+    ImageSize, Manifest, PostprocessOptions, Postprocessor, Preprocessor, Result, SourceImage,
+    TextEncoder, Tokenizer,
     postprocess::{Candidate, HeadView},
 };
 

@@ -391,10 +391,18 @@ fn a_batch_has_options_of_its_own_and_can_be_cancelled() {
     let (detector, _) = detector(2);
     let image = picture(160, 96, (9, 5));
     let scene = detector.encode_image(&image).unwrap();
-    let images = || [(&scene).into(), (&image).into(), (&image).into(), (&image).into()];
+    let images = || {
+        [
+            (&scene).into(),
+            (&image).into(),
+            (&image).into(),
+            (&image).into(),
+        ]
+    };
     let vocabulary = Vocabulary::new(["red", "green"]).with_names_per_prompt(1);
     let query = detector.encode_prompt(&vocabulary).unwrap();
-    let ground = |options| detector.ground_batch_with::<[ImageInput<'_>; 4]>(images(), &query, options);
+    let ground =
+        |options| detector.ground_batch_with::<[ImageInput<'_>; 4]>(images(), &query, options);
 
     let across = PostprocessOptions::default().with_nms_across_phrases(true);
     let mut steps = Vec::new();
@@ -415,7 +423,10 @@ fn a_batch_has_options_of_its_own_and_can_be_cancelled() {
         _ => ControlFlow::Continue(()),
     });
     let error = ground(options).unwrap_err();
-    assert!(matches!(error, Error::Cancelled { done: 3, total: 6 }), "{error}");
+    assert!(
+        matches!(error, Error::Cancelled { done: 3, total: 6 }),
+        "{error}"
+    );
 }
 
 #[test]

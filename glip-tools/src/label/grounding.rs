@@ -92,6 +92,7 @@ impl Grounding for ModelGrounding {
     ) -> glip::Result<Vec<Detections>> {
         let query = self.query(subject)?;
         let options = GroundOptions::default().with_postprocess(options);
-        self.detector.ground_batch_with(images.iter().copied(), &*query, options)
+        self.detector
+            .ground_batch_with(images.iter().copied(), &*query, options)
     }
 }

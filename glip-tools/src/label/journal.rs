@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,11 +10,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Asked, Caption, Failure, Label, LabelRecord, Outcome, Request};
+use super::{Asked, Caption, Failure, Label, LabelRecord, Outcome, Request, outputs};
 use crate::{Error, Result};
 
 /// The journal's name in the folder of a run.
-pub(super) const FILE: &str = "journal.jsonl";
+const FILE: &str = "journal.jsonl";
 
 /// What a run depends on. A run goes on only with the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,10 +68,7 @@ impl Journal {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(&path).map_err(unwritable)?;
-        file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => Error::RunBusy { path: path.clone() },
-            TryLockError::Error(source) => unwritable(source),
-        })?;
+        lock(&file, &path)?;
         match whole_line(&mut BufReader::new(&file)).map_err(unwritable)? {
             Some(line) => check_header(&path, &line, &header)?,
             None => begin(&mut file, &header).map_err(unwritable)?,
@@ -82,6 +79,15 @@ impl Journal {
             categories: header.categories.clone().unwrap_or_default().into(),
             header,
         })
+    }
+
+    /// Removes the journal of a folder, if there is one that no other process writes.
+    pub(super) fn remove(folder: &Path) -> Result<()> {
+        let path = folder.join(FILE);
+        if let Ok(file) = File::open(&path) {
+            lock(&file, &path)?;
+        }
+        outputs::remove(&path)
     }
 
     /// Opens the journal of a run that is over, to make other formats of it.
@@ -95,7 +101,10 @@ impl Journal {
             path: path.clone(),
             source,
         })?;
-        let line = whole_line(&mut BufReader::new(&file)).ok().flatten().unwrap_or_default();
+        let line = whole_line(&mut BufReader::new(&file))
+            .ok()
+            .flatten()
+            .unwrap_or_default();
         let header: JournalHeader =
             serde_json::from_slice(&line).map_err(|error| no_journal(&path, 1, &error))?;
         Ok(Self {
@@ -132,7 +141,11 @@ impl Journal {
     /// - [`Error::InputsDiffer`]: other inputs were done.
     /// - [`Error::Read`], [`Error::Write`], [`Error::Record`].
     /// - What `each` returns.
-    pub fn skip_done<I>(&mut self, requests: &mut I, mut each: impl FnMut(&Outcome) -> Result<()>) -> Result<u64>
+    pub fn skip_done<I>(
+        &mut self,
+        requests: &mut I,
+        mut each: impl FnMut(&Outcome) -> Result<()>,
+    ) -> Result<u64>
     where
         I: Iterator<Item = Result<Request, Failure>>,
     {
@@ -143,7 +156,9 @@ impl Journal {
             let outcome = self.parse(&line, number)?;
             let known = name(&outcome, |record| &record.image);
             let request = requests.next();
-            let found = request.as_ref().map(|request| name(request, |request| &request.image));
+            let found = request
+                .as_ref()
+                .map(|request| name(request, |request| &request.image));
             if found != Some(known) {
                 return Err(Error::InputsDiffer {
                     path: self.path.clone(),
@@ -156,7 +171,10 @@ impl Journal {
             done += 1;
         }
         let end = lines.end;
-        let cut = self.file.set_len(end).and_then(|()| self.file.seek(SeekFrom::Start(end)));
+        let cut = self
+            .file
+            .set_len(end)
+            .and_then(|()| self.file.seek(SeekFrom::Start(end)));
         cut.map_err(|source| Error::Write {
             path: self.path.clone(),
             source,
@@ -188,7 +206,9 @@ impl Journal {
             source,
         };
         let mut file = BufReader::new(File::open(&self.path).map_err(unreadable)?);
-        let header = whole_line(&mut file).map_err(unreadable)?.unwrap_or_default();
+        let header = whole_line(&mut file)
+            .map_err(unreadable)?
+            .unwrap_or_default();
         Ok(WholeLines {
             path: self.path.clone(),
             file,
@@ -241,6 +261,18 @@ impl Journal {
             labels: line.labels,
         })
     }
+}
+
+fn lock(file: &File, path: &Path) -> Result<()> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => Error::RunBusy {
+            path: path.to_owned(),
+        },
+        TryLockError::Error(source) => Error::Write {
+            path: path.to_owned(),
+            source,
+        },
+    })
 }
 
 /// A line of the journal.
@@ -309,8 +341,11 @@ fn begin(file: &mut File, header: &JournalHeader) -> io::Result<()> {
 }
 
 fn check_header(path: &Path, line: &[u8], now: &JournalHeader) -> Result<()> {
-    let before: Value = serde_json::from_slice(line).map_err(|error| no_journal(path, 1, &error))?;
-    let now = serde_json::to_value(now).map_err(|error| no_journal(path, 1, &error))?;
+    let before: Value =
+        serde_json::from_slice(line).map_err(|error| no_journal(path, 1, &error))?;
+    // Read back like the other, as numbers may change in their last digit on the way.
+    let now = serde_json::to_string(now).and_then(|now| serde_json::from_str(&now));
+    let now: Value = now.map_err(|error| no_journal(path, 1, &error))?;
     match difference("", &before, &now) {
         None => Ok(()),
         Some((what, before, now)) => Err(Error::RunDiffers {
@@ -351,18 +386,8 @@ fn no_journal(path: &Path, line: usize, error: &dyn std::error::Error) -> Error 
     Error::Record {
         path: path.to_owned(),
         line,
-        reason: format!("no line of a journal ({error}): choose another folder, or start over (--overwrite)"),
-    }
-}
-
-/// Removes the journal of a folder, if there is one, so that a run starts over.
-///
-/// # Errors
-/// - [`Error::Write`]: it cannot be removed.
-pub(super) fn remove(folder: &Path) -> Result<()> {
-    let path = folder.join(FILE);
-    match fs::remove_file(&path) {
-        Err(source) if source.kind() != ErrorKind::NotFound => Err(Error::Write { path, source }),
-        _ => Ok(()),
+        reason: format!(
+            "no line of a journal ({error}): choose another folder, or start over (--overwrite)"
+        ),
     }
 }

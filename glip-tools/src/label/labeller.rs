@@ -6,7 +6,8 @@ use glip::{Detections, Detector, ImageSize, PostprocessOptions};
 use image::DynamicImage;
 
 use super::{
-    Band, Failure, ImageBytes, Label, LabelOptions, LabelRecord, Outcome, Request, Subject, Verdict,
+    Band, Failure, ImageBytes, Label, LabelOptions, LabelRecord, Outcome, Request, Subject,
+    Verdict,
     grounding::{Grounding, ModelGrounding},
     ordered::{Batches, stage},
     record::Asked,
@@ -95,7 +96,9 @@ impl Labeller {
     /// - [`Error::Option`]: an option is for a phrase that is not looked for.
     pub fn check(&self, subject: &Arc<Subject>) -> Result<()> {
         self.options.check_phrases(subject)?;
-        let none = self.grounding.ground(&[], subject, self.grounding.defaults().clone());
+        let none = self
+            .grounding
+            .ground(&[], subject, self.grounding.defaults().clone());
         none.map(|_| ()).map_err(Error::from)
     }
 
@@ -129,7 +132,9 @@ impl Labeller {
             let decode = |request: Result<_, _>| request.and_then(|request| self.decode(request));
             let tasks = stage(scope, decoders, decoded_ahead, requests.into_iter(), decode);
             let batches = Batches::new(tasks, batch, run_together);
-            let outcomes = stage(scope, CALLS, BATCHES_AHEAD, batches, |batch| self.ground(batch));
+            let outcomes = stage(scope, CALLS, BATCHES_AHEAD, batches, |batch| {
+                self.ground(batch)
+            });
             let mut counts = Counts::default();
             for outcome in outcomes.flatten() {
                 counts += Counts::of(&outcome);
@@ -178,7 +183,9 @@ impl Labeller {
         match self.find(&pictures, asked, &request.subject) {
             Ok(found) => {
                 let tasks = tasks.into_iter().zip(found);
-                tasks.map(|(task, labels)| Ok(task.record(labels))).collect()
+                tasks
+                    .map(|(task, labels)| Ok(task.record(labels)))
+                    .collect()
             }
             Err(error) if tasks.len() == 1 => vec![Err(Failure::new(&request.image, &error))],
             Err(_) => {
@@ -198,7 +205,11 @@ impl Labeller {
         let options = self.postprocess(asked);
         let numbered = pictures.iter().enumerate();
         let parts: Vec<(usize, Part<'_>)> = numbered
-            .flat_map(|(index, picture)| self.parts(picture).into_iter().map(move |part| (index, part)))
+            .flat_map(|(index, picture)| {
+                self.parts(picture)
+                    .into_iter()
+                    .map(move |part| (index, part))
+            })
             .collect();
         let images: Vec<&DynamicImage> = parts.iter().map(|(_, part)| &*part.pixels).collect();
         let found = self.grounding.ground(&images, subject, options.clone())?;
@@ -218,7 +229,12 @@ impl Labeller {
     fn parts<'p>(&self, picture: &'p DynamicImage) -> Vec<Part<'p>> {
         let ImageSize { width, height } = size(picture);
         let all = Part {
-            place: Tile { x: 0, y: 0, width, height },
+            place: Tile {
+                x: 0,
+                y: 0,
+                width,
+                height,
+            },
             pixels: Cow::Borrowed(picture),
         };
         let Some(tiling) = &self.options.tiling else {
@@ -259,7 +275,9 @@ impl Labeller {
                 bbox: detection.bbox,
             })
         };
-        let wanted = found.into_iter().filter(|found| self.options.boxes.passes(found.bbox, size));
+        let wanted = found
+            .into_iter()
+            .filter(|found| self.options.boxes.passes(found.bbox, size));
         wanted.filter_map(label).collect()
     }
 
@@ -329,7 +347,13 @@ impl Counts {
                 ..Self::default()
             };
         };
-        let of = |verdict| record.labels.iter().filter(|label| label.verdict == verdict).count() as u64;
+        let of = |verdict| {
+            record
+                .labels
+                .iter()
+                .filter(|label| label.verdict == verdict)
+                .count() as u64
+        };
         Self {
             labelled: 1,
             failed: 0,
@@ -408,17 +432,24 @@ mod tests {
             if phrases[0] == "slow" {
                 thread::sleep(Duration::from_micros(50));
             }
-            let reds = images.iter().map(|image| red(image).map(|bbox| bbox.ok_or(glip::Error::EmptyPrompt)));
+            let reds = images
+                .iter()
+                .map(|image| red(image).map(|bbox| bbox.ok_or(glip::Error::EmptyPrompt)));
             reds.map(|bbox| {
-                let Some(bbox) = bbox else { return Ok(Detections::default()) };
+                let Some(bbox) = bbox else {
+                    return Ok(Detections::default());
+                };
                 let bbox = bbox?;
-                let found = phrases.iter().enumerate().map(|(phrase_index, phrase)| Detection {
-                    phrase: phrase.clone(),
-                    phrase_index,
-                    score: self.score,
-                    phrase_score: self.score,
-                    bbox,
-                });
+                let found = phrases
+                    .iter()
+                    .enumerate()
+                    .map(|(phrase_index, phrase)| Detection {
+                        phrase: phrase.clone(),
+                        phrase_index,
+                        score: self.score,
+                        phrase_score: self.score,
+                        bbox,
+                    });
                 Ok(found.collect())
             })
             .collect()
@@ -429,7 +460,11 @@ mod tests {
     fn red(image: &DynamicImage) -> Option<Option<BBox>> {
         let rgb = image.to_rgb8();
         let is_red = |(_, _, pixel): &(u32, u32, &Rgb<u8>)| pixel.0 == [255, 0, 0];
-        let reds: Vec<_> = rgb.enumerate_pixels().filter(is_red).map(|(x, y, _)| (x as f32, y as f32)).collect();
+        let reds: Vec<_> = rgb
+            .enumerate_pixels()
+            .filter(is_red)
+            .map(|(x, y, _)| (x as f32, y as f32))
+            .collect();
         let fold = |of: fn(f32, f32) -> f32, coordinate: fn(&(f32, f32)) -> f32| {
             reds.iter().map(coordinate).reduce(of)
         };
@@ -442,7 +477,8 @@ mod tests {
     /// A black picture with a red rectangle: left, top, width, height.
     fn picture(width: u32, height: u32, [x, y, w, h]: [u32; 4]) -> Vec<u8> {
         let mut image = RgbImage::new(width, height);
-        for (column, row) in (x..x + w).flat_map(|column| (y..y + h).map(move |row| (column, row))) {
+        for (column, row) in (x..x + w).flat_map(|column| (y..y + h).map(move |row| (column, row)))
+        {
             image.put_pixel(column, row, Rgb([255, 0, 0]));
         }
         let mut bytes = Cursor::new(Vec::new());
@@ -450,7 +486,11 @@ mod tests {
         bytes.into_inner()
     }
 
-    fn request(name: impl ToString, bytes: Vec<u8>, subject: &Arc<Subject>) -> Result<Request, Failure> {
+    fn request(
+        name: impl ToString,
+        bytes: Vec<u8>,
+        subject: &Arc<Subject>,
+    ) -> Result<Request, Failure> {
         Ok(Request {
             image: name.to_string(),
             bytes: ImageBytes::Memory(bytes),
@@ -479,7 +519,9 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_inputs_take_the_memory_of_a_few() {
-        let options = LabelOptions::default().with_decoders(2).with_decoded_ahead(4);
+        let options = LabelOptions::default()
+            .with_decoders(2)
+            .with_decoded_ahead(4);
         let labeller = labeller(0.9, options);
         let (taken, given) = (AtomicU64::new(0), AtomicU64::new(0));
         let (bytes, subject) = (picture(2, 1, [0, 0, 1, 1]), subject(&["red"]));
@@ -503,11 +545,16 @@ mod tests {
 
     #[test]
     fn failures_keep_their_place_and_take_nobody_with_them() {
-        let options = LabelOptions::default().with_decoders(1).with_decoded_ahead(20);
+        let options = LabelOptions::default()
+            .with_decoders(1)
+            .with_decoded_ahead(20);
         let subject = subject(&["red"]);
         let good = || picture(8, 8, [1, 1, 4, 4]);
         let all_red = picture(8, 8, [0, 0, 8, 8]); // on which the model fails
-        let unnamed = Failure { image: "line 4".into(), error: "no JSON".into() };
+        let unnamed = Failure {
+            image: "line 4".into(),
+            error: "no JSON".into(),
+        };
         let requests = vec![
             request("a", good(), &subject),
             request("b", b"no picture".to_vec(), &subject),
@@ -526,8 +573,15 @@ mod tests {
             })
             .collect();
         let failed = usize::MAX;
-        let expected =
-            [("a", 1), ("b", failed), ("c", 1), ("line 4", failed), ("d", failed), ("e", 1), ("f", failed)];
+        let expected = [
+            ("a", 1),
+            ("b", failed),
+            ("c", 1),
+            ("line 4", failed),
+            ("d", failed),
+            ("e", 1),
+            ("f", failed),
+        ];
         assert_eq!(summary, expected);
         assert_eq!(outcomes[3], Err(unnamed));
     }
@@ -542,9 +596,15 @@ mod tests {
         let label = |options: LabelOptions| {
             let picture = image::load_from_memory(&picture(20, 20, [4, 4, 5, 10])).unwrap();
             let labels = labeller(0.5, options).label(picture, &subject).unwrap();
-            labels.iter().map(|label| (label.phrase, label.verdict)).collect::<Vec<_>>()
+            labels
+                .iter()
+                .map(|label| (label.phrase, label.verdict))
+                .collect::<Vec<_>>()
         };
-        assert_eq!(label(options.clone()), [(0, Verdict::Ask), (1, Verdict::Keep)]);
+        assert_eq!(
+            label(options.clone()),
+            [(0, Verdict::Ask), (1, Verdict::Keep)]
+        );
         let small = BoxFilter::default().with_min_area(51.0);
         assert!(label(options.with_boxes(small)).is_empty());
     }
@@ -558,7 +618,10 @@ mod tests {
             let options = LabelOptions::default().with_tiling(tiling);
             let labeller = Labeller::with_grounding(Box::new(finder), options).unwrap();
             let labels = labeller.label(picture.clone(), &subject).unwrap();
-            labels.iter().map(|label| <[f32; 4]>::from(label.bbox)).collect::<Vec<_>>()
+            labels
+                .iter()
+                .map(|label| <[f32; 4]>::from(label.bbox))
+                .collect::<Vec<_>>()
         };
         let whole = [85.0, 20.0, 94.0, 49.0];
         assert_eq!(find(Tiling::new(100, 20)), [whole]);
@@ -597,11 +660,16 @@ mod tests {
             }
         }
         let watching = Watching(red_finder(0.9), Arc::clone(&finder));
-        let labeller = Labeller::with_grounding(Box::new(watching), LabelOptions::default()).unwrap();
+        let labeller =
+            Labeller::with_grounding(Box::new(watching), LabelOptions::default()).unwrap();
         let (one, other) = (subject(&["slow"]), subject(&["slow", "other"]));
         let requests = (0..60_u32).map(|number| {
             let width = 4 + number / 20;
-            request(number, picture(width, 4, [1, 1, 1, 1]), if number % 10 < 5 { &one } else { &other })
+            request(
+                number,
+                picture(width, 4, [1, 1, 1, 1]),
+                if number % 10 < 5 { &one } else { &other },
+            )
         });
         let outcomes = outcomes(&labeller, requests.collect());
         for (number, outcome) in outcomes.iter().enumerate() {
@@ -609,7 +677,11 @@ mod tests {
             assert_eq!(outcome.as_ref().unwrap().labels.len(), expected);
         }
         let batches = finder.lock().unwrap();
-        assert!(batches.iter().all(|widths| widths.len() <= 3 && widths.iter().all(|w| *w == widths[0])));
+        assert!(
+            batches
+                .iter()
+                .all(|widths| widths.len() <= 3 && widths.iter().all(|w| *w == widths[0]))
+        );
         assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 60);
     }
 }

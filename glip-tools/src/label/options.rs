@@ -55,7 +55,9 @@ pub struct LabelOptions {
 
 impl Default for LabelOptions {
     fn default() -> Self {
-        let decoders = thread::available_parallelism().map_or(2, NonZeroUsize::get).min(8);
+        let decoders = thread::available_parallelism()
+            .map_or(2, NonZeroUsize::get)
+            .min(8);
         Self {
             band: None,
             phrase_bands: BTreeMap::new(),
@@ -154,7 +156,11 @@ impl LabelOptions {
     /// - [`Error::Option`]: one is not.
     pub fn check_phrases(&self, subject: &Subject) -> Result<()> {
         let phrases = subject.phrases()?;
-        match self.phrase_bands.keys().find(|phrase| !phrases.contains(phrase)) {
+        match self
+            .phrase_bands
+            .keys()
+            .find(|phrase| !phrases.contains(phrase))
+        {
             None => Ok(()),
             Some(unknown) => Err(Error::Option {
                 option: "phrase_bands",
@@ -272,19 +278,34 @@ mod tests {
         let cases = [
             ("keep", defaults().with_band(Band::keep(1.5))),
             ("ask", defaults().with_band(Band::review(f32::NAN, 0.5))),
-            ("ask", defaults().with_phrase_band("cat", Band::review(0.6, 0.5))),
+            (
+                "ask",
+                defaults().with_phrase_band("cat", Band::review(0.6, 0.5)),
+            ),
             ("nms_iou", defaults().with_nms_iou(-0.5)),
             ("batch", defaults().with_batch(0)),
             ("decoders", defaults().with_decoders(0)),
             ("overlap", defaults().with_tiling(Tiling::new(100, 100))),
             ("tile side", defaults().with_tiling(Tiling::new(0, 0))),
-            ("min_area", defaults().with_boxes(BoxFilter::default().with_min_area(-1.0))),
-            ("max_share", defaults().with_boxes(BoxFilter::default().with_max_share(2.0))),
-            ("max_aspect", defaults().with_boxes(BoxFilter::default().with_max_aspect(0.5))),
+            (
+                "min_area",
+                defaults().with_boxes(BoxFilter::default().with_min_area(-1.0)),
+            ),
+            (
+                "max_share",
+                defaults().with_boxes(BoxFilter::default().with_max_share(2.0)),
+            ),
+            (
+                "max_aspect",
+                defaults().with_boxes(BoxFilter::default().with_max_aspect(0.5)),
+            ),
         ];
         for (expected, options) in cases {
             let error = options.validate().unwrap_err();
-            assert!(matches!(error, Error::Option { option, .. } if option == expected), "{error}");
+            assert!(
+                matches!(error, Error::Option { option, .. } if option == expected),
+                "{error}"
+            );
         }
     }
 }

@@ -212,6 +212,9 @@ mod tests {
         let batches: Vec<_> = Batches::new(items, 3, same_ten).collect();
         // Three at most, then what fits, and at last nothing is there before it is waited for.
         let expected: [&[u32]; 5] = [&[10, 11, 12], &[13], &[20, 21], &[30], &[]];
-        assert_eq!(batches, expected[..4].iter().map(|b| b.to_vec()).collect::<Vec<_>>());
+        assert_eq!(
+            batches,
+            expected[..4].iter().map(|b| b.to_vec()).collect::<Vec<_>>()
+        );
     }
 }

@@ -150,7 +150,10 @@ impl LabelRecord {
 
     /// What a label's phrase is called.
     pub fn name(&self, label: &Label) -> &str {
-        self.asked.phrases().get(label.phrase).map_or("", String::as_str)
+        self.asked
+            .phrases()
+            .get(label.phrase)
+            .map_or("", String::as_str)
     }
 
     /// A label's left, top, right and bottom edge in pixels, within the image. Its last column and row
@@ -158,7 +161,12 @@ impl LabelRecord {
     pub fn edges(&self, label: &Label) -> [f32; 4] {
         let [x1, y1, x2, y2] = label.bbox.into();
         let (right, bottom) = (self.width as f32, self.height as f32);
-        [x1.max(0.0), y1.max(0.0), (x2 + 1.0).min(right), (y2 + 1.0).min(bottom)]
+        [
+            x1.max(0.0),
+            y1.max(0.0),
+            (x2 + 1.0).min(right),
+            (y2 + 1.0).min(bottom),
+        ]
     }
 }
 

@@ -10,7 +10,7 @@ use glip::Prompt;
 use serde_json::json;
 
 use super::{
-    Counts, Inputs, Journal, JournalHeader, Labeller, OutputOptions, Outcome, Requests, Subject,
+    Counts, Inputs, Journal, JournalHeader, Labeller, Outcome, OutputOptions, Requests, Subject,
     outputs,
 };
 use crate::{Error, Result};
@@ -81,13 +81,15 @@ impl Run {
         })
     }
 
-    /// Removes what a run left in a folder, to start over. The formats that it wrote are replaced
-    /// when the new run is over.
+    /// Removes the run in a folder and what it wrote, to start over.
     ///
     /// # Errors
+    /// - [`Error::RunBusy`]: another process has a run in it.
     /// - [`Error::Write`].
     pub fn discard(folder: impl AsRef<Path>) -> Result<()> {
-        super::journal::remove(folder.as_ref())
+        let folder = folder.as_ref();
+        Journal::remove(folder)?;
+        outputs::remove_written(folder)
     }
 
     /// Labels what has not been labelled yet, and calls `each` with every outcome, those of earlier runs

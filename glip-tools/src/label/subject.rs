@@ -105,7 +105,9 @@ mod tests {
         let characters: Vec<char> = caption.text.chars().collect();
         let words = caption.phrases.iter().map(|spans| {
             let spans = spans.iter().cloned();
-            spans.map(|span| characters[span].iter().collect::<String>()).collect::<String>()
+            spans
+                .map(|span| characters[span].iter().collect::<String>())
+                .collect::<String>()
         });
         let words: Vec<String> = words.collect();
         assert_eq!(words.last().map(String::as_str), Some("a cat"));

@@ -186,7 +186,8 @@ fn suppressed(found: Vec<Detection>, options: &PostprocessOptions) -> Vec<Detect
         corners: detection.bbox.into(),
     });
     let kept = nms(candidates.collect(), options).into_iter();
-    kept.map(|candidate| found[candidate.anchor].clone()).collect()
+    kept.map(|candidate| found[candidate.anchor].clone())
+        .collect()
 }
 
 /// How much of a box lies within another, 0 to 1.
@@ -232,7 +233,10 @@ mod tests {
     }
 
     fn boxes(found: &Detections) -> Vec<[f32; 4]> {
-        found.iter().map(|detection| detection.bbox.into()).collect()
+        found
+            .iter()
+            .map(|detection| detection.bbox.into())
+            .collect()
     }
 
     #[test]
@@ -251,22 +255,29 @@ mod tests {
     #[test]
     fn a_part_gives_way_to_the_whole_even_if_it_is_surer() {
         let options = PostprocessOptions::default();
-        let whole = found(0, 0.6, [2.0, 10.0, 40.0, 50.0]); // columns 82 to 120
-        let part = found(0, 0.9, [82.0, 10.0, 99.0, 50.0]);
-        let other = found(1, 0.7, [82.0, 10.0, 99.0, 50.0]);
+        let whole = found(0, 0.6, [6.0, 10.0, 40.0, 50.0]); // columns 86 to 120
+        let part = found(0, 0.9, [86.0, 10.0, 99.0, 50.0]);
+        let other = found(1, 0.7, [86.0, 10.0, 99.0, 50.0]);
         let merged = |options: &PostprocessOptions| {
             let found = parts(vec![part.clone(), other.clone()], vec![whole.clone()]);
             boxes(&merge(found, IMAGE, options).unwrap())
         };
-        let expected = [[82.0, 10.0, 99.0, 50.0], [82.0, 10.0, 120.0, 50.0]];
+        let expected = [[86.0, 10.0, 99.0, 50.0], [86.0, 10.0, 120.0, 50.0]];
         assert_eq!(merged(&options), expected);
-        assert_eq!(merged(&options.with_nms_across_phrases(true)), [expected[1]]);
+        assert_eq!(
+            merged(&options.with_nms_across_phrases(true)),
+            [expected[1]]
+        );
     }
 
     #[test]
     fn a_part_of_what_no_tile_shows_whole_stays() {
         let part = found(0, 0.9, [60.0, 10.0, 99.0, 50.0]);
-        let merged = merge(parts(vec![part], vec![]), IMAGE, &PostprocessOptions::default());
+        let merged = merge(
+            parts(vec![part], vec![]),
+            IMAGE,
+            &PostprocessOptions::default(),
+        );
         assert_eq!(merged.unwrap().len(), 1);
     }
 

@@ -6,12 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use glip::Category;
+use glip::{Category, Device};
 use glip_tools::{
     Error, PictureLimits, ProgressBar, Result,
     label::{
-        Band, BoxFilter, Counts, Format, Inputs, LabelOptions, Labeller, Outcome as Labelled,
-        OutputOptions, Run, Subject, Tiling,
+        Band, BoxFilter, Counts, Format, Inputs, LabelOptions, Labeller, OutputOptions, Run,
+        Subject, Tiling,
     },
 };
 
@@ -39,7 +39,7 @@ pub(crate) struct Label {
     /// The folder to write to.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Starts over if there is a run in the folder.
+    /// Starts over: removes the run that is in the folder, and what it wrote.
     #[arg(long, requires = "out")]
     overwrite: bool,
     #[command(flatten)]
@@ -251,12 +251,12 @@ impl Label {
     }
 
     fn labeller(&self) -> Result<Labeller> {
-        let mut builder = self.model.builder()?;
-        if self.model.is_on_cpu() {
-            builder = builder.max_batch(self.work.batch.unwrap_or(1));
-        } else {
-            builder = builder.max_batch(self.work.batch.unwrap_or(8));
-        }
+        let batch = match self.model.device() {
+            Device::Cpu => 1,
+            _ => 8,
+        };
+        let builder = self.model.builder()?;
+        let builder = builder.max_batch(self.work.batch.unwrap_or(batch));
         Labeller::new(builder.build()?, self.label_options())
     }
 
@@ -277,7 +277,9 @@ impl Label {
         options.tiling = self.selection.tiling();
         options.batch = self.work.batch;
         match self.work.decoders {
-            Some(threads) => options.with_decoders(threads).with_decoded_ahead(2 * threads),
+            Some(threads) => options
+                .with_decoders(threads)
+                .with_decoded_ahead(2 * threads),
             None => options,
         }
     }
@@ -309,20 +311,27 @@ impl Selection {
 /// Writes a line to the standard output, at once.
 fn print_line(line: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(|source| Error::Write {
-        path: "the standard output".into(),
-        source,
-    })
+    writeln!(stdout, "{line}")
+        .and_then(|()| stdout.flush())
+        .map_err(|source| Error::Write {
+            path: "the standard output".into(),
+            source,
+        })
 }
 
 fn summary(counts: &Counts, failures: u64) -> String {
-    let Counts { labelled, kept, asked, .. } = counts;
+    let Counts {
+        labelled,
+        kept,
+        asked,
+        ..
+    } = counts;
     let mut summary = format!("{labelled} images, {kept} labels");
     if *asked > 0 {
         summary += &format!(", {asked} boxes to look at");
     }
     if failures > 0 {
-        summary += &format!(", {failures} failures in errors.jsonl");
+        summary += &format!(", {failures} failed (errors.jsonl)");
     }
     summary + "\n"
 }
@@ -336,7 +345,9 @@ fn parse_band(text: &str) -> Result<(String, Band), String> {
         };
         Some((phrase.to_owned(), band))
     };
-    parse().ok_or_else(|| "a phrase and one or two scores, for example \"cat=0.7\" or \"cat=0.7:0.5\"".to_owned())
+    parse().ok_or_else(|| {
+        "a phrase and one or two scores, for example \"cat=0.7\" or \"cat=0.7:0.5\"".to_owned()
+    })
 }
 
 fn parse_tiling(text: &str) -> Result<Tiling, String> {

@@ -2,6 +2,7 @@
 
 mod evaluate;
 mod ground;
+mod label;
 mod model;
 mod output;
 
@@ -37,12 +38,14 @@ Exit codes:
 Examples:
   glip ground photo.jpg \"person . traffic light\" --model models/glip-t --draw boxes.png
   glip evaluate coco val.json --images val --model models/glip-t --out results
+  glip label photos --category person --model models/glip-t --out labels --format coco,yolo
   glip completions bash > ~/.local/share/bash-completion/completions/glip";
 
 #[derive(Subcommand)]
 enum Command {
     Ground(Box<ground::Ground>),
     Evaluate(evaluate::Evaluate),
+    Label(Box<label::Label>),
     Completions(Completions),
 }
 
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Ground(command) => command.run(),
         Command::Evaluate(command) => command.run(),
+        Command::Label(command) => command.run(),
         Command::Completions(command) => command.run(),
     };
     match result {

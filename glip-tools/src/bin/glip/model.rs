@@ -27,6 +27,11 @@ pub(crate) struct ModelOptions {
 }
 
 impl ModelOptions {
+    /// What the model was asked to run on.
+    pub(crate) fn device(&self) -> Device {
+        self.device
+    }
+
     /// The detector's builder, for options of the command's own.
     pub(crate) fn builder(&self) -> Result<DetectorBuilder> {
         let bundle = match &self.model {

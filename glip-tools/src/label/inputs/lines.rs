@@ -56,9 +56,13 @@ impl<R: BufRead> Lines<R> {
     fn read_line(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         self.line += 1;
-        (&mut self.input).take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+        (&mut self.input)
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut line)?;
         if line.len() as u64 == LONGEST_LINE {
-            return Err(io::Error::other("the line does not end: give a file of JSON Lines"));
+            return Err(io::Error::other(
+                "the line does not end: give a file of JSON Lines",
+            ));
         }
         Ok(line)
     }
@@ -77,7 +81,11 @@ impl<R: BufRead> Lines<R> {
             subject,
         } = record(content)?;
         let image = image.ok_or("it names no image: write {\"image\": \"PATH\", ...}")?;
-        let subject = self.subject.clone().or(subject.map(Arc::new)).or(self.header.clone());
+        let subject = self
+            .subject
+            .clone()
+            .or(subject.map(Arc::new))
+            .or(self.header.clone());
         let path = self.folder.join(&image);
         Ok(Some(Request {
             image: match self.folder == self.base {
@@ -179,7 +187,9 @@ fn categories(mut entries: Vec<Value>) -> Result<Subject, String> {
         entry.remove("scores");
     }
     let categories = Category::from_json(&Value::Array(entries).to_string());
-    Ok(Subject::Categories(categories.map_err(|error| error.to_string())?))
+    Ok(Subject::Categories(
+        categories.map_err(|error| error.to_string())?,
+    ))
 }
 
 fn caption(text: String, phrases: Option<Vec<Phrase>>) -> Subject {
@@ -197,7 +207,9 @@ fn caption(text: String, phrases: Option<Vec<Phrase>>) -> Subject {
 /// The categories of a file's header, if it lists any.
 pub(super) fn header(content: Map<String, Value>) -> Result<Option<Arc<Subject>>, String> {
     if content.get("format") != Some(&Value::from("glip-grounding")) {
-        return Err("its format is not \"glip-grounding\": leave the header out, or write that".to_owned());
+        return Err(
+            "its format is not \"glip-grounding\": leave the header out, or write that".to_owned(),
+        );
     }
     match content.get("categories").and_then(Value::as_array) {
         Some(names) if !names.is_empty() => Ok(Some(Arc::new(categories(names.clone())?))),
@@ -212,7 +224,14 @@ mod tests {
     fn requests(text: &str, subject: Option<Subject>) -> Vec<Result<Request, Failure>> {
         let folder = || PathBuf::from("data");
         let file = PathBuf::from("data/lines.jsonl");
-        Lines::new(text.as_bytes(), file, folder(), folder(), subject.map(Arc::new)).collect()
+        Lines::new(
+            text.as_bytes(),
+            file,
+            folder(),
+            folder(),
+            subject.map(Arc::new),
+        )
+        .collect()
     }
 
     fn phrases(request: &Result<Request, Failure>) -> Vec<String> {
@@ -254,10 +273,22 @@ mod tests {
             ("[1]", "not a JSON object"),
             (r#"{"categories": ["a"]}"#, "names no image"),
             (r#"{"image": "a.jpg"}"#, "does not say what to look for"),
-            (r#"{"image": "a.jpg", "categories": [], "text": "a"}"#, "both categories and a text"),
-            (r#"{"image": "a.jpg", "categories": []}"#, "the list is empty"),
-            (r#"{"image": "a.jpg", "categores": ["a"]}"#, "unknown field `categores`"),
-            (r#"{"image": "a.jpg", "categories": [{"boxes": []}]}"#, "missing field `name`"),
+            (
+                r#"{"image": "a.jpg", "categories": [], "text": "a"}"#,
+                "both categories and a text",
+            ),
+            (
+                r#"{"image": "a.jpg", "categories": []}"#,
+                "the list is empty",
+            ),
+            (
+                r#"{"image": "a.jpg", "categores": ["a"]}"#,
+                "unknown field `categores`",
+            ),
+            (
+                r#"{"image": "a.jpg", "categories": [{"boxes": []}]}"#,
+                "missing field `name`",
+            ),
             (r#"{"format": "coco"}"#, "glip-grounding"),
             ("\u{fffd}", "not a JSON object"),
         ];
@@ -266,8 +297,15 @@ mod tests {
         let found = requests(&text, None);
         for ((number, (line, expected)), request) in cases.iter().enumerate().zip(&found) {
             let failure = request.as_ref().unwrap_err();
-            assert_eq!(failure.image, format!("data/lines.jsonl, line {}", number + 1));
-            assert!(failure.error.contains(expected), "{line}: {}", failure.error);
+            assert_eq!(
+                failure.image,
+                format!("data/lines.jsonl, line {}", number + 1)
+            );
+            assert!(
+                failure.error.contains(expected),
+                "{line}: {}",
+                failure.error
+            );
         }
         assert_eq!(found.len(), cases.len() + 1);
         assert_eq!(found.last().unwrap().as_ref().unwrap().image, "good.jpg");
@@ -279,6 +317,12 @@ mod tests {
         let nowhere = PathBuf::new;
         let found: Vec<_> = Lines::new(endless, nowhere(), nowhere(), nowhere(), None).collect();
         assert_eq!(found.len(), 1);
-        assert!(found[0].as_ref().unwrap_err().error.contains("does not end"));
+        assert!(
+            found[0]
+                .as_ref()
+                .unwrap_err()
+                .error
+                .contains("does not end")
+        );
     }
 }

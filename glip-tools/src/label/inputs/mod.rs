@@ -69,7 +69,10 @@ impl Inputs {
         I: IntoIterator,
         I::Item: AsRef<Path>,
     {
-        let found: Result<Vec<_>> = places.into_iter().map(|place| find(place.as_ref())).collect();
+        let found: Result<Vec<_>> = places
+            .into_iter()
+            .map(|place| find(place.as_ref()))
+            .collect();
         let (mut bases, places): (Vec<_>, Vec<_>) = found?.into_iter().unzip();
         bases.dedup();
         match bases.len() {
@@ -135,7 +138,13 @@ impl Inputs {
             Place::StandardInput => {
                 let path = PathBuf::from("standard input");
                 let input = BufReader::new(io::stdin());
-                Box::new(Lines::new(input, path, PathBuf::new(), PathBuf::new(), subject))
+                Box::new(Lines::new(
+                    input,
+                    path,
+                    PathBuf::new(),
+                    PathBuf::new(),
+                    subject,
+                ))
             }
             Place::Shard(path) => Box::new(Shard::open(path, &base, subject)?),
         })
@@ -162,7 +171,9 @@ fn find(place: &Path) -> Result<(PathBuf, Place)> {
     }
     match place.to_str() {
         Some(pattern) if pattern.contains(['*', '?', '[']) => matching(place, pattern),
-        _ => open(place).and_then(|_| listed(place, Vec::new())).map(|none| (place.to_owned(), none)),
+        _ => open(place)
+            .and_then(|_| listed(place, Vec::new()))
+            .map(|none| (place.to_owned(), none)),
     }
 }
 
@@ -255,7 +266,13 @@ mod tests {
 
     #[test]
     fn names_are_paths_below_what_was_given() {
-        let folder = files(&["b c/ü 1.jpg", "a.PNG", "notes.txt", "b c/d/2.webp", "b c/e.jpg.txt"]);
+        let folder = files(&[
+            "b c/ü 1.jpg",
+            "a.PNG",
+            "notes.txt",
+            "b c/d/2.webp",
+            "b c/e.jpg.txt",
+        ]);
         let path = |name: &str| folder.path().join(name);
         let all = Inputs::find([folder.path()]).unwrap();
         assert_eq!(names(&all), ["a.PNG", "b c/d/2.webp", "b c/ü 1.jpg"]);
@@ -272,10 +289,17 @@ mod tests {
     #[test]
     fn places_without_pictures_are_errors_that_name_them() {
         let folder = files(&["notes.txt"]);
-        for place in [folder.path().to_owned(), folder.path().join("*.jpg"), folder.path().join("***")] {
+        for place in [
+            folder.path().to_owned(),
+            folder.path().join("*.jpg"),
+            folder.path().join("***"),
+        ] {
             let error = Inputs::find([&place]).unwrap_err();
             assert!(matches!(error, Error::NoInput { .. }), "{error}");
-            assert!(error.to_string().contains(&*place.to_string_lossy()), "{error}");
+            assert!(
+                error.to_string().contains(&*place.to_string_lossy()),
+                "{error}"
+            );
         }
         let missing = Inputs::find([folder.path().join("missing.jsonl")]).unwrap_err();
         assert!(matches!(missing, Error::Read { .. }), "{missing}");
@@ -286,7 +310,11 @@ mod tests {
     #[test]
     fn pictures_need_something_to_look_for() {
         let folder = files(&["a.jpg"]);
-        let error = Inputs::find([folder.path()]).unwrap().requests(None).err().unwrap();
+        let error = Inputs::find([folder.path()])
+            .unwrap()
+            .requests(None)
+            .err()
+            .unwrap();
         assert!(matches!(error, Error::NoSubject), "{error}");
     }
 }

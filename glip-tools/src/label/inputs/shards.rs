@@ -67,7 +67,8 @@ impl Shard {
     pub(super) fn open(path: &Path, base: &Path, subject: Option<Arc<Subject>>) -> Result<Self> {
         let mut members = VecDeque::new();
         let damage = list(open(path)?, &mut members).err();
-        let folder = name_below(base, &path.with_extension("")).unwrap_or_else(|failure| failure.image);
+        let folder =
+            name_below(base, &path.with_extension("")).unwrap_or_else(|failure| failure.image);
         let mut shard = Self {
             path: path.to_owned(),
             folder,
@@ -119,7 +120,11 @@ impl Shard {
         } else if let Some(text) = text {
             subject = Some(Subject::caption(self.text(text)?.trim()));
         }
-        let subject = self.subject.clone().or(subject.map(Arc::new)).or(self.header.clone());
+        let subject = self
+            .subject
+            .clone()
+            .or(subject.map(Arc::new))
+            .or(self.header.clone());
         Ok((subject.ok_or(NOTHING_ASKED)?, source))
     }
 
@@ -143,7 +148,11 @@ impl Iterator for Shard {
     fn next(&mut self) -> Option<Self::Item> {
         while let Some(first) = self.members.pop_front() {
             let mut group = vec![first];
-            while self.members.front().is_some_and(|next| next.key().0 == group[0].key().0) {
+            while self
+                .members
+                .front()
+                .is_some_and(|next| next.key().0 == group[0].key().0)
+            {
                 group.extend(self.members.pop_front());
             }
             if let Some(request) = self.request(group) {
@@ -153,7 +162,9 @@ impl Iterator for Shard {
         self.damage.take().map(|error| {
             Err(Failure {
                 image: self.path.display().to_string(),
-                error: format!("the shard cannot be read on ({error}): copy it again, or make it anew"),
+                error: format!(
+                    "the shard cannot be read on ({error}): copy it again, or make it anew"
+                ),
             })
         })
     }
@@ -182,7 +193,10 @@ pub(crate) fn read_section(path: &Path, offset: u64, bytes: u64) -> io::Result<V
     let mut content = Vec::new();
     file.take(bytes).read_to_end(&mut content)?;
     if content.len() as u64 != bytes {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends early"));
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the file ends early",
+        ));
     }
     Ok(content)
 }
@@ -201,18 +215,27 @@ mod tests {
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
             header.set_mode(0o644);
-            builder.append_data(&mut header, name, content.as_bytes()).unwrap();
+            builder
+                .append_data(&mut header, name, content.as_bytes())
+                .unwrap();
         }
         builder.finish().unwrap();
         (folder, path)
     }
 
     fn requests(path: &Path, subject: Option<Arc<Subject>>) -> Vec<Result<Request, Failure>> {
-        Shard::open(path, path.parent().unwrap(), subject).unwrap().collect()
+        Shard::open(path, path.parent().unwrap(), subject)
+            .unwrap()
+            .collect()
     }
 
     fn content(request: &Request) -> String {
-        let ImageBytes::Section { file, offset, bytes } = &request.bytes else {
+        let ImageBytes::Section {
+            file,
+            offset,
+            bytes,
+        } = &request.bytes
+        else {
             panic!("images of shards are sections")
         };
         String::from_utf8(read_section(file, *offset, *bytes).unwrap()).unwrap()
@@ -222,8 +245,14 @@ mod tests {
     fn members_of_one_name_belong_together() {
         let long = format!("{}/3.jpg", "deep/".repeat(40));
         let (_folder, path) = shard(&[
-            ("header.json", r#"{"format": "glip-grounding", "categories": ["bird"]}"#),
-            ("a/1.json", r#"{"image": "1.jpg", "categories": ["dog"], "source": "web"}"#),
+            (
+                "header.json",
+                r#"{"format": "glip-grounding", "categories": ["bird"]}"#,
+            ),
+            (
+                "a/1.json",
+                r#"{"image": "1.jpg", "categories": ["dog"], "source": "web"}"#,
+            ),
             ("a/1.jpg", "first"),
             ("a/1.seg.png", "not the picture"),
             ("a/ü 2.txt", "a cat on the mat\n"),
@@ -232,20 +261,51 @@ mod tests {
             (&long, "third"),
         ]);
         let found = requests(&path, None);
-        let found: Vec<&Request> = found.iter().map(|request| request.as_ref().unwrap()).collect();
+        let found: Vec<&Request> = found
+            .iter()
+            .map(|request| request.as_ref().unwrap())
+            .collect();
         let names: Vec<&str> = found.iter().map(|request| request.image.as_str()).collect();
-        assert_eq!(names, ["shard 0/a/1.jpg", "shard 0/a/ü 2.PNG", &format!("shard 0/{long}")]);
-        let phrases: Vec<_> = found.iter().map(|request| request.subject.phrases().unwrap()).collect();
-        assert_eq!(phrases, [vec!["dog"], vec!["a cat", "the mat"], vec!["bird"]]);
-        assert_eq!(found.iter().map(|request| content(request)).collect::<Vec<_>>(), ["first", "second", "third"]);
+        assert_eq!(
+            names,
+            [
+                "shard 0/a/1.jpg",
+                "shard 0/a/ü 2.PNG",
+                &format!("shard 0/{long}")
+            ]
+        );
+        let phrases: Vec<_> = found
+            .iter()
+            .map(|request| request.subject.phrases().unwrap())
+            .collect();
+        assert_eq!(
+            phrases,
+            [vec!["dog"], vec!["a cat", "the mat"], vec!["bird"]]
+        );
+        assert_eq!(
+            found
+                .iter()
+                .map(|request| content(request))
+                .collect::<Vec<_>>(),
+            ["first", "second", "third"]
+        );
         assert_eq!(found[0].source.as_deref(), Some("web"));
     }
 
     #[test]
     fn broken_words_are_failures_of_their_image() {
-        let (_folder, path) = shard(&[("1.jpg", "x"), ("1.json", "{"), ("2.jpg", "x"), ("3.jpg", "x"), ("3.txt", "a cat")]);
+        let (_folder, path) = shard(&[
+            ("1.jpg", "x"),
+            ("1.json", "{"),
+            ("2.jpg", "x"),
+            ("3.jpg", "x"),
+            ("3.txt", "a cat"),
+        ]);
         let found = requests(&path, None);
-        let failed: Vec<_> = found.iter().map(|request| request.as_ref().err().map(|f| f.image.as_str())).collect();
+        let failed: Vec<_> = found
+            .iter()
+            .map(|request| request.as_ref().err().map(|f| f.image.as_str()))
+            .collect();
         assert_eq!(failed, [Some("shard 0/1.jpg"), Some("shard 0/2.jpg"), None]);
     }
 
@@ -260,10 +320,25 @@ mod tests {
         let found = requests(&path, subject.clone());
         assert_eq!(found.len(), 2);
         assert!(found[0].is_ok());
-        assert!(found[1].as_ref().unwrap_err().error.contains("cannot be read on"));
+        assert!(
+            found[1]
+                .as_ref()
+                .unwrap_err()
+                .error
+                .contains("cannot be read on")
+        );
         fs::write(&path, &whole[..2 * 1024 + 515]).unwrap(); // in the third content
         let found = requests(&path, subject);
-        let Ok(Request { bytes: ImageBytes::Section { file, offset, bytes }, .. }) = &found[2] else {
+        let Ok(Request {
+            bytes:
+                ImageBytes::Section {
+                    file,
+                    offset,
+                    bytes,
+                },
+            ..
+        }) = &found[2]
+        else {
             panic!("{:?}", found[2])
         };
         assert!(read_section(file, *offset, *bytes).is_err());

@@ -29,7 +29,8 @@ impl Classes {
             let record = record?;
             match &record.asked {
                 // Mostly the same as in the record before.
-                Asked::Categories(names) if last.as_ref().is_some_and(|last| Arc::ptr_eq(last, names)) => {}
+                Asked::Categories(names)
+                    if last.as_ref().is_some_and(|last| Arc::ptr_eq(last, names)) => {}
                 Asked::Categories(names) => {
                     names.iter().for_each(|name| classes.add(name));
                     last = Some(Arc::clone(names));

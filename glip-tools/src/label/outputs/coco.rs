@@ -15,21 +15,31 @@ pub(super) fn write(journal: &Journal, path: &Path) -> Result<()> {
     let classes = Classes::of(journal)?;
     let description = format!("labels made by {}", journal.header().model);
     AtomicFile::write(path, |file| {
-        let text = |file: &mut dyn Write, text: &str| file.write_all(text.as_bytes()).map_err(unwritable(path));
+        let text = |file: &mut dyn Write, text: &str| {
+            file.write_all(text.as_bytes()).map_err(unwritable(path))
+        };
         let info = json!({"description": description});
-        text(file, &format!("{{\"info\": {info},\n\"licenses\": [],\n\"images\": ["))?;
-        let entries = images(journal)?.map(|image| image.map(|(id, record)| image_entry(id, &record)));
+        text(
+            file,
+            &format!("{{\"info\": {info},\n\"licenses\": [],\n\"images\": ["),
+        )?;
+        let entries =
+            images(journal)?.map(|image| image.map(|(id, record)| image_entry(id, &record)));
         json_elements(file, entries, path)?;
         text(file, "],\n\"annotations\": [")?;
         let mut last = 0;
         let annotations = images(journal)?.flat_map(|image| match image {
-            Ok((id, record)) => annotations(id, &record, &classes, &mut last).into_iter().map(Ok).collect(),
+            Ok((id, record)) => annotations(id, &record, &classes, &mut last)
+                .into_iter()
+                .map(Ok)
+                .collect(),
             Err(error) => vec![Err(error)],
         });
         json_elements(file, annotations, path)?;
         text(file, "],\n\"categories\": [")?;
         let categories = classes.names().iter().zip(1..);
-        let categories = categories.map(|(name, id)| Ok(json!({"id": id, "name": name, "supercategory": ""})));
+        let categories =
+            categories.map(|(name, id)| Ok(json!({"id": id, "name": name, "supercategory": ""})));
         json_elements(file, categories, path)?;
         text(file, "]}\n")
     })
@@ -46,7 +56,10 @@ fn annotations(
     classes: &Classes,
     last: &mut u64,
 ) -> Vec<serde_json::Value> {
-    let kept = record.labels.iter().filter(|label| label.verdict == Verdict::Keep);
+    let kept = record
+        .labels
+        .iter()
+        .filter(|label| label.verdict == Verdict::Keep);
     let annotation = |label| {
         let [left, top, right, bottom] = record.edges(label);
         let (width, height) = (right - left, bottom - top);

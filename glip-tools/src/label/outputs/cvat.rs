@@ -12,12 +12,15 @@ use crate::{
 pub(super) fn write(journal: &Journal, path: &Path) -> Result<()> {
     let classes = Classes::of(journal)?;
     AtomicFile::write(path, |file| {
-        file.write_all(head(&classes).as_bytes()).map_err(unwritable(path))?;
+        file.write_all(head(&classes).as_bytes())
+            .map_err(unwritable(path))?;
         for (id, image) in images_to_review(journal)?.enumerate() {
             let (_, record) = image?;
-            file.write_all(element(id, &record).as_bytes()).map_err(unwritable(path))?;
+            file.write_all(element(id, &record).as_bytes())
+                .map_err(unwritable(path))?;
         }
-        file.write_all(b"</annotations>\n").map_err(unwritable(path))
+        file.write_all(b"</annotations>\n")
+            .map_err(unwritable(path))
     })
 }
 
@@ -29,7 +32,8 @@ fn head(classes: &Classes) -> String {
              <default_value>{default}</default_value><values>{values}</values></attribute>"
         )
     };
-    let attributes = attribute("score", "text", "", "") + &attribute("verdict", "select", "keep", "keep\nask");
+    let attributes =
+        attribute("score", "text", "", "") + &attribute("verdict", "select", "keep", "keep\nask");
     let labels = classes.names().iter().map(|name| {
         let name = escaped(name);
         format!("<label><name>{name}</name><type>rectangle</type><attributes>{attributes}</attributes></label>\n")

@@ -27,7 +27,10 @@ pub(super) fn write(journal: &Journal, path: &Path) -> Result<()> {
 }
 
 fn line(record: &LabelRecord) -> Option<Value> {
-    let kept = record.labels.iter().filter(|label| label.verdict == Verdict::Keep);
+    let kept = record
+        .labels
+        .iter()
+        .filter(|label| label.verdict == Verdict::Keep);
     let kept: Vec<&Label> = kept.take(MOST).collect();
     if kept.is_empty() {
         return None;

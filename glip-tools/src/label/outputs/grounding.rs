@@ -21,11 +21,17 @@ pub(super) fn write(journal: &Journal, folder: &Path) -> Result<()> {
         ..record
     };
     let path = folder.join("labels.jsonl");
-    write_lines(&path, records(journal)?.map(|record| Ok(of_image(record?.to_grounding()))))?;
+    write_lines(
+        &path,
+        records(journal)?.map(|record| Ok(of_image(record?.to_grounding()))),
+    )?;
     if journal.header().asks {
         let path = folder.join("review.jsonl");
         let is_asked = |record: &LabelRecord| {
-            record.labels.iter().any(|label| label.verdict == Verdict::Ask)
+            record
+                .labels
+                .iter()
+                .any(|label| label.verdict == Verdict::Ask)
         };
         let records = records(journal)?.filter(|record| record.as_ref().map_or(true, is_asked));
         write_lines(&path, records.map(|record| Ok(of_image(all(&record?)))))?;
@@ -75,7 +81,10 @@ fn content(
     };
     let content = match &record.asked {
         Asked::Categories(names) => {
-            let numbered = names.iter().enumerate().filter(|(phrase, _)| has_phrase(*phrase));
+            let numbered = names
+                .iter()
+                .enumerate()
+                .filter(|(phrase, _)| has_phrase(*phrase));
             let category = |(phrase, name): (usize, &String)| Category {
                 name: name.clone(),
                 boxes: boxes(phrase),
@@ -83,7 +92,11 @@ fn content(
             Content::Categories(numbered.map(category).collect())
         }
         Asked::Caption(caption, _) => {
-            let numbered = caption.phrases.iter().enumerate().filter(|(phrase, _)| has_phrase(*phrase));
+            let numbered = caption
+                .phrases
+                .iter()
+                .enumerate()
+                .filter(|(phrase, _)| has_phrase(*phrase));
             let phrase = |(phrase, spans): (usize, &Vec<_>)| Phrase {
                 spans: spans.clone(),
                 boxes: boxes(phrase),
@@ -120,7 +133,8 @@ fn below(from: &Path, to: &Path) -> PathBuf {
 
 /// A path with `/` between its parts.
 fn slashed(path: &Path) -> String {
-    path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
+    path.to_string_lossy()
+        .replace(std::path::MAIN_SEPARATOR, "/")
 }
 
 #[cfg(test)]

@@ -16,21 +16,32 @@ pub(super) fn write(journal: &Journal, folder: &Path, image_url: &str) -> Result
     let model = &journal.header().model;
     AtomicFile::write(&path, |file| {
         file.write_all(b"[").map_err(unwritable(&path))?;
-        let tasks = images_to_review(journal)?.map(|image| image.map(|(_, record)| task(&record, model, image_url)));
+        let tasks = images_to_review(journal)?
+            .map(|image| image.map(|(_, record)| task(&record, model, image_url)));
         json_elements(file, tasks, &path)?;
         file.write_all(b"]\n").map_err(unwritable(&path))
     })?;
     let path = folder.join("label_studio.xml");
     let configuration = configuration(&Classes::of(journal)?);
-    AtomicFile::write(&path, |file| file.write_all(configuration.as_bytes()).map_err(unwritable(&path)))
+    AtomicFile::write(&path, |file| {
+        file.write_all(configuration.as_bytes())
+            .map_err(unwritable(&path))
+    })
 }
 
 fn task(record: &LabelRecord, model: &str, image_url: &str) -> Value {
     let numbered = record.labels.iter().enumerate();
-    let regions: Vec<Value> = numbered.map(|(number, label)| region(number, record, label)).collect();
+    let regions: Vec<Value> = numbered
+        .map(|(number, label)| region(number, record, label))
+        .collect();
     let mut prediction = json!({"model_version": model, "result": regions});
     // The least sure box decides when an image's turn comes.
-    if let Some(score) = record.labels.iter().map(|label| label.score).reduce(f32::min) {
+    if let Some(score) = record
+        .labels
+        .iter()
+        .map(|label| label.score)
+        .reduce(f32::min)
+    {
         prediction["score"] = json!(score);
     }
     let address = format!("{image_url}{}", percent_encoded(&record.image));
@@ -64,7 +75,9 @@ fn region(number: usize, record: &LabelRecord, label: &Label) -> Value {
 
 fn configuration(classes: &Classes) -> String {
     let labels = classes.names().iter();
-    let labels: String = labels.map(|name| format!("    <Label value=\"{}\"/>\n", escaped(name))).collect();
+    let labels: String = labels
+        .map(|name| format!("    <Label value=\"{}\"/>\n", escaped(name)))
+        .collect();
     format!(
         "<View>\n  <Image name=\"image\" value=\"$image\"/>\n  \
          <RectangleLabels name=\"label\" toName=\"image\">\n{labels}  </RectangleLabels>\n</View>\n"

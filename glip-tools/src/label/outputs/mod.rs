@@ -10,14 +10,13 @@ mod label_studio;
 mod yolo;
 
 use std::{
-    fmt,
+    collections::HashSet,
+    fmt, fs,
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
     str::FromStr,
 };
-
-use std::collections::HashSet;
 
 use self::{atomic::AtomicFile, classes::Classes};
 use super::{Failure, Journal, LabelRecord, Verdict};
@@ -166,7 +165,11 @@ pub const ERRORS: &str = "errors.jsonl";
 /// - [`Error::Write`]: a file cannot be written.
 pub fn write(journal: &Journal, folder: &Path, options: &OutputOptions) -> Result<u64> {
     let mut problems = Vec::new();
-    if options.formats.iter().any(|format| format.is_keyed_by_image()) {
+    if options
+        .formats
+        .iter()
+        .any(|format| format.is_keyed_by_image())
+    {
         problems = repeated_images(journal)?;
     }
     for format in &options.formats {
@@ -175,7 +178,9 @@ pub fn write(journal: &Journal, folder: &Path, options: &OutputOptions) -> Resul
     let mut failures = 0;
     let path = folder.join(ERRORS);
     AtomicFile::write(&path, |file| {
-        let of_inputs = journal.outcomes()?.filter_map(|outcome| outcome.map(Result::err).transpose());
+        let of_inputs = journal
+            .outcomes()?
+            .filter_map(|outcome| outcome.map(Result::err).transpose());
         for failure in of_inputs.chain(problems.into_iter().map(Ok)) {
             json_line(file, &failure?, &path)?;
             failures += 1;
@@ -203,6 +208,34 @@ fn write_format(
     Ok(Vec::new())
 }
 
+/// Removes what formats wrote into a folder.
+pub(super) fn remove_written(folder: &Path) -> Result<()> {
+    let files = [
+        ERRORS,
+        "labels.jsonl",
+        "review.jsonl",
+        "coco.json",
+        "yolo",
+        "gligen.jsonl",
+        "label_studio.json",
+        "label_studio.xml",
+        "cvat.xml",
+    ];
+    files.iter().try_for_each(|file| remove(&folder.join(file)))
+}
+
+/// Removes a file or a folder, if it is there.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    let removed = match path.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    };
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(unwritable(path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// The records of a journal.
 fn records(journal: &Journal) -> Result<impl Iterator<Item = Result<LabelRecord>>> {
     let outcomes = journal.outcomes()?;
@@ -227,9 +260,14 @@ fn images(journal: &Journal) -> Result<impl Iterator<Item = Result<(u64, LabelRe
 fn images_to_review(journal: &Journal) -> Result<impl Iterator<Item = Result<(u64, LabelRecord)>>> {
     let asks = journal.header().asks;
     let is_wanted = move |record: &LabelRecord| {
-        !asks || record.labels.iter().any(|label| label.verdict == Verdict::Ask)
+        !asks
+            || record
+                .labels
+                .iter()
+                .any(|label| label.verdict == Verdict::Ask)
     };
-    Ok(images(journal)?.filter(move |image| image.as_ref().map_or(true, |(_, record)| is_wanted(record))))
+    Ok(images(journal)?
+        .filter(move |image| image.as_ref().map_or(true, |(_, record)| is_wanted(record))))
 }
 
 fn repeated_images(journal: &Journal) -> Result<Vec<Failure>> {

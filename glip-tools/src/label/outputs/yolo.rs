@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{Classes, atomic::partial, images, unwritable};
+use super::{Classes, atomic::partial, images, remove, unwritable};
 use crate::{
     Result,
     label::{Failure, Journal, LabelRecord, Verdict},
@@ -55,8 +55,13 @@ impl Folder<'_> {
     /// Adds an image and its labels. The inner error is why it has no place.
     fn add(&self, record: &LabelRecord) -> Result<Result<(), String>> {
         let name = Path::new(&record.image);
-        if !name.components().all(|part| matches!(part, Component::Normal(_))) {
-            return Ok(Err("yolo: the image lies outside of the input's folder".to_owned()));
+        if !name
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+        {
+            return Ok(Err(
+                "yolo: the image lies outside of the input's folder".to_owned()
+            ));
         }
         let label = self.labels.join(name).with_extension("txt");
         let (image, original) = (self.images.join(name), self.base.join(name));
@@ -66,9 +71,11 @@ impl Folder<'_> {
         }
         match fs::File::create_new(&label) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                return Ok(Err("yolo: its labels would be in the file of another image, \
+                return Ok(Err(
+                    "yolo: its labels would be in the file of another image, \
                     whose name differs in its ending alone: rename one"
-                    .to_owned()));
+                        .to_owned(),
+                ));
             }
             file => file
                 .and_then(|mut file| file.write_all(self.lines(record).as_bytes()))
@@ -86,7 +93,10 @@ impl Folder<'_> {
 
     /// A line for each label: class, centre, width and height, as shares of the image.
     fn lines(&self, record: &LabelRecord) -> String {
-        let kept = record.labels.iter().filter(|label| label.verdict == Verdict::Keep);
+        let kept = record
+            .labels
+            .iter()
+            .filter(|label| label.verdict == Verdict::Keep);
         let line = |label| {
             let [left, top, right, bottom] = record.edges(label);
             let (width, height) = (record.width as f32, record.height as f32);
@@ -124,13 +134,10 @@ fn link(original: &Path, link: &Path) -> io::Result<()> {
 /// YAML takes JSON's strings.
 fn data_yaml(classes: &Classes) -> String {
     let names = classes.names().iter().enumerate();
-    let names = names.map(|(number, name)| format!("  {number}: {}\n", serde_json::Value::from(name.as_str())));
-    format!("train: images\nval: images\nnames:\n{}", names.collect::<String>())
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(unwritable(folder)(error)),
-        _ => Ok(()),
-    }
+    let names = names
+        .map(|(number, name)| format!("  {number}: {}\n", serde_json::Value::from(name.as_str())));
+    format!(
+        "train: images\nval: images\nnames:\n{}",
+        names.collect::<String>()
+    )
 }

@@ -1,0 +1,570 @@
+//! The command `glip label`, as people and programs use it, on glip-nano and small pictures.
+
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)] // It is all tests.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::LazyLock,
+    thread,
+    time::Duration,
+};
+
+use image::DynamicImage;
+use serde_json::Value;
+
+const WORDS: [&str; 6] = [
+    "--category",
+    "red circle",
+    "--category",
+    "green ring",
+    "--threads",
+    "1",
+];
+
+/// Where the red circle is in the scene of the examples.
+const CIRCLE: [f64; 4] = [156.0, 43.0, 326.0, 224.0];
+
+/// How many pixels of it are one of a picture.
+const SCALE: f64 = 480.0 / 256.0;
+
+/// A part of that scene with the red circle, cut out at a place that depends on the number.
+fn picture(path: &Path, number: u32) {
+    static SCENE: LazyLock<DynamicImage> = LazyLock::new(|| {
+        image::open(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../examples/images/scene.png"
+        ))
+        .unwrap()
+    });
+    let [left, top] = corner(number);
+    let picture = SCENE
+        .crop_imm(left, top, 480, 480)
+        .thumbnail_exact(256, 256);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    picture.save(path).unwrap();
+}
+
+fn corner(number: u32) -> [u32; 2] {
+    [3 * (number % 8), 2 * (number % 6)]
+}
+
+/// A folder of pictures, some with names that are hard to write.
+fn pictures(count: u32) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("the pictures");
+    for number in 0..count {
+        picture(
+            &images.join(format!("day {}/bild ü {number:03}.png", number % 3)),
+            number,
+        );
+    }
+    (folder, images)
+}
+
+fn glip() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_glip"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).arg("label");
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    let code = output.status.code();
+    assert!(
+        matches!(code, Some(0..=3)),
+        "{code:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_folder_becomes_labels_in_every_format() {
+    let (folder, images) = pictures(4);
+    fs::write(
+        images.join("cut off.png"),
+        &fs::read(images.join("day 0/bild ü 000.png")).unwrap()[..90],
+    )
+    .unwrap();
+    let out = folder.path().join("out put");
+    let formats = "grounding,coco,yolo,gligen,label-studio,cvat";
+    let output = run(glip()
+        .arg(&images)
+        .args(WORDS)
+        .arg("--out")
+        .arg(&out)
+        .args(["--format", formats]));
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "4 images, 4 labels, 1 failed (errors.jsonl)\n"
+    );
+
+    let errors = lines(&out.join("errors.jsonl"));
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0]["image"], "cut off.png");
+    let labels = lines(&out.join("labels.jsonl"));
+    assert_eq!(labels[0]["format"], "glip-grounding");
+    assert_eq!(labels[1]["image"], "../the pictures/day 0/bild ü 000.png");
+    let [red, blue] = [0, 1].map(|index| &labels[1]["categories"][index]);
+    assert_eq!(
+        (red["name"].as_str(), red["boxes"].as_array().unwrap().len()),
+        (Some("red circle"), 1)
+    );
+    assert_eq!(
+        (
+            blue["name"].as_str(),
+            blue["boxes"].as_array().unwrap().len()
+        ),
+        (Some("green ring"), 0)
+    );
+    let bbox: Vec<f64> = red["boxes"][0]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_f64().unwrap())
+        .collect();
+    let [left, top] = corner(0).map(f64::from);
+    let expected = [
+        CIRCLE[0] - left,
+        CIRCLE[1] - top,
+        CIRCLE[2] - left,
+        CIRCLE[3] - top,
+    ];
+    let expected = expected.map(|edge| edge / SCALE);
+    for (edge, expected) in bbox.iter().zip(expected) {
+        assert!((edge - expected).abs() < 4.0, "{bbox:?}");
+    }
+
+    let coco: Value = serde_json::from_slice(&fs::read(out.join("coco.json")).unwrap()).unwrap();
+    assert_eq!(coco["images"][0]["file_name"], "day 0/bild ü 000.png");
+    assert_eq!(coco["annotations"].as_array().unwrap().len(), 4);
+    let categories: Vec<_> = coco["categories"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| (c["id"].as_u64(), c["name"].as_str()))
+        .collect();
+    assert_eq!(
+        categories,
+        [(Some(1), Some("red circle")), (Some(2), Some("green ring"))]
+    );
+    let width = coco["annotations"][0]["bbox"][2].as_f64().unwrap();
+    assert!((width - (bbox[2] - bbox[0] + 1.0)).abs() < 0.02, "{width}");
+
+    let yolo = fs::read_to_string(out.join("yolo/labels/day 0/bild ü 000.txt")).unwrap();
+    let numbers: Vec<f64> = yolo
+        .split_whitespace()
+        .map(|number| number.parse().unwrap())
+        .collect();
+    assert_eq!(numbers.len(), 5);
+    assert!((numbers[3] - width / 256.0).abs() < 0.001, "{yolo}");
+    assert!(image::open(out.join("yolo/images/day 0/bild ü 000.png")).is_ok());
+    assert!(
+        fs::read_to_string(out.join("yolo/data.yaml"))
+            .unwrap()
+            .contains("0: \"red circle\"\n")
+    );
+
+    let tasks: Value =
+        serde_json::from_slice(&fs::read(out.join("label_studio.json")).unwrap()).unwrap();
+    assert_eq!(
+        tasks[0]["data"]["image"],
+        "/data/local-files/?d=day%200/bild%20%C3%BC%20000.png"
+    );
+    let cvat = fs::read_to_string(out.join("cvat.xml")).unwrap();
+    assert_eq!(cvat.matches("<box label=\"red circle\"").count(), 4);
+    assert_eq!(
+        lines(&out.join("gligen.jsonl"))[0]["phrases"][0],
+        "red circle"
+    );
+
+    // What was made can be made again without the model, and nothing half-written is left.
+    let before = fs::read(out.join("coco.json")).unwrap();
+    fs::remove_file(out.join("coco.json")).unwrap();
+    run(glip().arg("--out").arg(&out).args(["--format", "coco"]));
+    assert_eq!(fs::read(out.join("coco.json")).unwrap(), before);
+    let names: BTreeSet<String> = fs::read_dir(&out)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let expected = [
+        "coco.json",
+        "cvat.xml",
+        "errors.jsonl",
+        "gligen.jsonl",
+        "journal.jsonl",
+        "label_studio.json",
+        "label_studio.xml",
+        "labels.jsonl",
+        "yolo",
+    ];
+    assert_eq!(names, expected.map(str::to_owned).into());
+}
+
+/// Numbers that look random, 0 to 1: a linear congruential generator's.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f64 / (1 << 24) as f64
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_goes_on_with_nothing_lost_or_doubled() {
+    const PICTURES: u32 = 20;
+    let (folder, images) = pictures(PICTURES);
+    fs::write(images.join("day 1/no picture.png"), "no picture").unwrap();
+    let label = |out: &Path| {
+        let mut command = glip();
+        command.arg(&images).args(WORDS).arg("--out").arg(out);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    run(&mut label(&whole));
+    assert_eq!(
+        lines(&whole.join("journal.jsonl")).len() as u32,
+        1 + PICTURES + 1
+    );
+    let check = |code: Option<i32>| {
+        assert_eq!(code, Some(1));
+        for file in ["journal.jsonl", "labels.jsonl", "coco.json", "errors.jsonl"] {
+            let read = |folder: &Path| fs::read_to_string(folder.join(file)).unwrap();
+            assert!(read(&killed) == read(&whole), "{file} differs");
+        }
+    };
+    let journal = killed.join("journal.jsonl");
+    let bytes = || fs::metadata(&journal).map_or(0, |journal| journal.len());
+    let (mut random, mut continued) = (Random(12345), 0);
+    for kills in 0..20 {
+        let before = bytes();
+        let mut process = label(&killed).spawn().unwrap();
+        // A few records later, or while it starts, and then at any moment.
+        let growth = (random.next() * 1200.0) as u64;
+        while kills % 5 > 0 && bytes() < before + growth && process.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_secs_f64(random.next() * 0.03));
+        let ended = process.try_wait().unwrap();
+        kill(&mut process);
+        continued += usize::from(before > 1000 && bytes() > before);
+        if let Some(status) = ended {
+            // It was done before it was killed.
+            check(status.code());
+            fs::remove_dir_all(&killed).unwrap();
+        } else if kills % 3 == 0 && bytes() > 2000 {
+            // A process may also die within a line.
+            let journal = File::options().write(true).open(&journal).unwrap();
+            journal.set_len(bytes() - 7).unwrap();
+        }
+    }
+    assert!(
+        continued > 3,
+        "{continued} runs went on with another's work"
+    );
+    check(run(&mut label(&killed)).status.code());
+}
+
+/// As `kill -9` does.
+fn kill(process: &mut Child) {
+    process.kill().unwrap();
+    process.wait().unwrap();
+}
+
+#[test]
+fn a_run_does_not_go_on_with_something_else() {
+    let (folder, images) = pictures(2);
+    let out = folder.path().join("out");
+    let label = |arguments: &[&str]| {
+        let output = run(glip()
+            .arg(&images)
+            .args(WORDS)
+            .arg("--out")
+            .arg(&out)
+            .args(arguments));
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    assert_eq!(label(&[]).0, Some(0));
+    let (code, error) = label(&["--keep", "0.9"]);
+    assert_eq!(code, Some(3));
+    assert!(
+        error.contains("options.label.band") && error.contains("--overwrite"),
+        "{error}"
+    );
+    picture(&images.join("a new one.png"), 3);
+    let (code, error) = label(&[]);
+    assert_eq!(code, Some(3));
+    assert!(
+        error.contains("day 0/bild ü 000.png") && error.contains("a new one.png"),
+        "{error}"
+    );
+    assert_eq!(label(&["--overwrite"]).0, Some(0));
+    assert_eq!(lines(&out.join("labels.jsonl")).len(), 1 + 3);
+    let (code, error) = label(&["--band", "cat=0.5", "--overwrite"]);
+    assert_eq!(code, Some(3));
+    assert!(error.contains("cat"), "{error}");
+}
+
+#[test]
+fn a_filter_answers_each_line_before_it_needs_the_next() {
+    let (_folder, images) = pictures(3);
+    let mut filter = glip()
+        .args(["-", "--inline-errors", "--threads", "1"])
+        .current_dir(&images)
+        .env("ORT_DYLIB_PATH", library())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut input, output) = (filter.stdin.take().unwrap(), filter.stdout.take().unwrap());
+    let mut answers = BufReader::new(output).lines();
+    let mut ask = |line: &str| -> Value {
+        writeln!(input, "{line}").unwrap();
+        serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap()
+    };
+    let found =
+        ask(r#"{"image": "day 0/bild ü 000.png", "categories": ["red circle", "green ring"]}"#);
+    assert_eq!(found["image"], "day 0/bild ü 000.png");
+    assert_eq!(found["source"], "glip-nano");
+    assert_eq!(found["categories"][0]["boxes"].as_array().unwrap().len(), 1);
+    let failed = ask(r#"{"image": "missing.png", "categories": ["red circle"]}"#);
+    assert!(
+        failed["error"].as_str().unwrap().contains("missing.png"),
+        "{failed}"
+    );
+    let failed = ask("nonsense");
+    assert_eq!(failed["image"], "standard input, line 3");
+    let caption = ask(r#"{"image": "day 1/bild ü 001.png", "text": "ein rotes: a red circle"}"#);
+    assert_eq!(caption["text"], "ein rotes: a red circle");
+    let phrases = caption["phrases"].as_array().unwrap();
+    assert_eq!(
+        phrases.last().unwrap()["spans"][0],
+        serde_json::json!([11, 23])
+    );
+    drop(input);
+    assert_eq!(filter.wait().unwrap().code(), Some(0));
+}
+
+/// The runtime of the checkout, which is found relative to where tests run only.
+fn library() -> PathBuf {
+    let path = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
+    fs::canonicalize(path.unwrap_or_default()).unwrap_or_default()
+}
+
+#[test]
+fn a_filter_without_inline_errors_says_it_by_its_code() {
+    let (_folder, images) = pictures(1);
+    let output = run(glip()
+        .arg(images.join("day 0/*.png"))
+        .arg(images.join("day 0"))
+        .args(WORDS));
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        output.stdout.iter().filter(|byte| **byte == b'\n').count(),
+        2
+    );
+    fs::write(images.join("day 0/a.png"), "no picture").unwrap();
+    let output = run(glip().arg(images.join("day 0")).args(WORDS));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        output.stdout.iter().filter(|byte| **byte == b'\n').count(),
+        1
+    );
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .starts_with("a.png: ")
+    );
+    let strict = run(glip().arg(images.join("day 0")).args(WORDS).arg("--strict"));
+    assert_eq!(strict.status.code(), Some(3));
+    assert!(strict.stdout.is_empty());
+}
+
+#[test]
+fn a_bomb_is_refused_before_it_is_unpacked() {
+    let (_folder, images) = pictures(1);
+    // 30,000 x 30,000 pixels of one colour in a file of a megabyte or less.
+    let mut bomb = png_header(30_000, 30_000);
+    bomb.extend([0; 64]);
+    fs::write(images.join("bomb.png"), bomb).unwrap();
+    let output = run(glip().arg(&images).args(WORDS));
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("bomb.png") && error.contains("30000 x 30000"),
+        "{error}"
+    );
+}
+
+/// The signature and the first chunk of a PNG of this size, 8-bit RGB.
+fn png_header(width: u32, height: u32) -> Vec<u8> {
+    let mut chunk = b"IHDR".to_vec();
+    chunk.extend(width.to_be_bytes());
+    chunk.extend(height.to_be_bytes());
+    chunk.extend([8, 2, 0, 0, 0]);
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    png.extend(13_u32.to_be_bytes());
+    png.extend(&chunk);
+    png.extend(crc32(&chunk).to_be_bytes());
+    // A data chunk has to follow, or the size is never looked at.
+    png.extend(0_u32.to_be_bytes());
+    png.extend(b"IDAT");
+    png.extend(crc32(b"IDAT").to_be_bytes());
+    png
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, byte: &u8| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    };
+    !bytes.iter().fold(!0, step)
+}
+
+#[test]
+fn an_image_that_a_format_cannot_hold_is_named() {
+    let (folder, images) = pictures(1);
+    fs::copy(
+        images.join("day 0/bild ü 000.png"),
+        images.join("day 0/bild ü 000.PNG.jpg"),
+    )
+    .unwrap();
+    picture(&images.join("day 0/bild ü 000.bmp"), 1);
+    let listed = folder.path().join("twice.jsonl");
+    let line = r#"{"image": "the pictures/day 0/bild ü 000.png", "categories": ["red circle"]}"#;
+    fs::write(&listed, format!("{line}\n{line}\n")).unwrap();
+    let label = |input: &Path, format: &str, words: &[&str]| {
+        let out = folder.path().join(format!("{format}{}", words.len()));
+        let output = run(glip()
+            .arg(input)
+            .args(words)
+            .arg("--out")
+            .arg(&out)
+            .args(["--format", format]));
+        (output.status.code(), lines(&out.join("errors.jsonl")), out)
+    };
+    let (code, errors, _) = label(&images, "yolo", &WORDS);
+    assert_eq!((code, errors.len()), (Some(1), 1), "{errors:?}");
+    assert_eq!(errors[0]["image"], "day 0/bild ü 000.png");
+    let (code, errors, out) = label(&listed, "coco", &[]);
+    assert_eq!((code, errors.len()), (Some(1), 1));
+    assert!(
+        errors[0]["error"]
+            .as_str()
+            .unwrap()
+            .contains("more than once")
+    );
+    let coco: Value = serde_json::from_slice(&fs::read(out.join("coco.json")).unwrap()).unwrap();
+    assert_eq!(coco["images"].as_array().unwrap().len(), 1);
+    let (code, errors, out) = label(&listed, "grounding", &[]);
+    assert_eq!((code, errors.len()), (Some(0), 0));
+    assert_eq!(lines(&out.join("labels.jsonl")).len(), 1 + 2);
+}
+
+#[test]
+fn a_review_holds_the_images_with_a_question() {
+    let (folder, images) = pictures(6);
+    let out = folder.path().join("out");
+    let formats = "grounding,coco,label-studio,cvat";
+    let found = |keep: &str| {
+        let arguments = [
+            "--overwrite",
+            "--keep",
+            keep,
+            "--ask",
+            "0.1",
+            "--format",
+            formats,
+        ];
+        run(glip()
+            .arg(&images)
+            .args(WORDS)
+            .arg("--out")
+            .arg(&out)
+            .args(arguments));
+        let labels = lines(&out.join("labels.jsonl"));
+        let tasks: Value =
+            serde_json::from_slice(&fs::read(out.join("label_studio.json")).unwrap()).unwrap();
+        let cvat = fs::read_to_string(out.join("cvat.xml")).unwrap();
+        let review = out.join("review.jsonl");
+        let review = if review.exists() {
+            lines(&review)
+        } else {
+            Vec::new()
+        };
+        (labels, review, tasks.as_array().unwrap().len(), cvat)
+    };
+    let (labels, review, tasks, cvat) = found("0.99");
+    // Whatever is found is in question, so it is neither there nor absent.
+    assert!(labels[1..].iter().all(|record| {
+        record["categories"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|category| category["name"] != "red circle")
+    }));
+    assert_eq!((review.len() - 1, tasks), (6, 6));
+    assert!(cvat.contains("<attribute name=\"verdict\">ask</attribute>"));
+    // Nothing is in question where both scores are the same.
+    let (labels, review, tasks, _) = found("0.1");
+    assert!(
+        labels[1..]
+            .iter()
+            .all(|record| record["categories"][0]["name"] == "red circle")
+    );
+    assert_eq!((review.len(), tasks), (0, 6));
+}
+
+#[test]
+fn two_processes_do_not_write_into_one_folder() {
+    let (folder, images) = pictures(48);
+    let out = folder.path().join("out");
+    let label = || {
+        let mut command = glip();
+        command.arg(&images).args(WORDS).arg("--out").arg(&out);
+        command
+    };
+    let mut first = label()
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !out.join("journal.jsonl").exists() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let second = run(&mut label());
+    kill(&mut first);
+    assert_eq!(second.status.code(), Some(3));
+    assert!(
+        String::from_utf8(second.stderr)
+            .unwrap()
+            .contains("another run writes")
+    );
+}
