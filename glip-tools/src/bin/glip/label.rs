@@ -176,12 +176,12 @@ impl Label {
                 let run = Run::reopen(folder)?;
                 Ok(Outcome::of_failures(run.write(&self.output_options())?))
             }
-            Some(folder) => self.into_folder(folder.clone()),
+            Some(folder) => self.label_folder(folder.clone()),
             None => self.filter(),
         }
     }
 
-    fn into_folder(&self, folder: PathBuf) -> Result<Outcome> {
+    fn label_folder(&self, folder: PathBuf) -> Result<Outcome> {
         if self.overwrite {
             Run::discard(&folder)?;
         }
