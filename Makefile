@@ -79,7 +79,9 @@ $(PICTURES):
 		echo "npm is missing: no pictures of everyday things"; \
 	fi
 
-python-test: $(VENV) pictures
+# Builds the command `glip` too, whose output some of the tests read.
+python-test: $(VENV) pictures runtime
+	cargo build -p glip-tools
 	cd python && ../$(VENV)/bin/python -m ruff format --check --config pyproject.toml . ../benches
 	cd python && ../$(VENV)/bin/python -m ruff check --config pyproject.toml . ../benches
 	cd python && ../$(VENV)/bin/python -m pytest -q

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Boxes are `x1 y1 x2 y2` in pixels, whose last column and row belong to them, as with
-//! [`BBox`](glip::BBox)es that the model finds; spans are in characters, end exclusive. What has no boxes is
+//! [`BBox`]es that the model finds; spans are in characters, end exclusive. What has no boxes is
 //! known to be absent. `python/README.md` of the repository describes the format, and `glip_torch` reads
 //! and writes it too.
 

@@ -4,7 +4,8 @@
 //! [`coco`] and [`grounding`] read and write data sets, [`Picture`] whatever pictures there are. What cannot
 //! be used is a [`Problem`], which names it, and the rest is used.
 //!
-//! [`eval`] says how good a detector is; the chapter [`evaluation`] goes through it.
+//! [`eval`] says how good a detector is; the chapter [`evaluation`] goes through it. [`label`] makes boxes for what
+//! words name in any number of pictures, on [`many_machines`] if need be.
 //!
 //! The detector itself is the crate `glip-rs`, whose library is called `glip`.
 
@@ -16,6 +17,9 @@ pub mod eval;
 pub mod evaluation {}
 pub mod grounding;
 pub mod label;
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/many-machines.md")]
+pub mod many_machines {}
 mod pictures;
 mod problem;
 mod progress;

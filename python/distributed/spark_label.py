@@ -53,7 +53,9 @@ def timed(rows) -> callable:
 
 def label(context: SparkContext, lines: str, out: str, command: str, partitions: int) -> None:
     rows = context.accumulator([], Rows())
-    records = context.textFile(lines, minPartitions=partitions).pipe(command, checkCode=True)
+    # Without one, the command would have no environment at all. This one finds ONNX Runtime as it is found here.
+    environment = dict(os.environ)
+    records = context.textFile(lines, minPartitions=partitions).pipe(command, environment, checkCode=True)
     records.mapPartitions(timed(rows)).saveAsTextFile(out)
     print_throughput(rows.value)
 
