@@ -94,10 +94,10 @@ TEACHER = "c"
 # --- training -------------------------------------------------------------------------------------------------------
 
 
-def train(name: str, seed: int, folder: Path, encoder: Path) -> None:
+def train(name: str, seed: int, folder: Path, encoder: Path, steps: int) -> None:
     """Trains a row's model, from where it stands."""
     row, out = ROWS[name], folder / name
-    settings = replace(SETTINGS, seed=seed)
+    settings = replace(SETTINGS, seed=seed, steps=steps)
     torch.manual_seed(seed)
     model = DyHead(row.config) if row.closed_set else GLIP(row.config)
     initialise(model)
@@ -223,14 +223,14 @@ GROUPS = {
 # --- all of it ------------------------------------------------------------------------------------------------------
 
 
-def run_row(name: str, seed: int, folder: Path, encoder: Path, scenes: list[Scene]) -> None:
+def run_row(name: str, seed: int, folder: Path, encoder: Path, steps: int, scenes: list[Scene]) -> None:
     out = folder / name
     result = out / "result.json"
     if result.exists():
         return
     out.mkdir(parents=True, exist_ok=True)
     print(f"seed {seed}, {name}", flush=True)
-    train(name, seed, folder, encoder)
+    train(name, seed, folder, encoder, steps)
     model = load_detector(out / "model.pth", CONFIG.text.heads)
     numbers = measure(model, model_tokenizer(model, out / "vocab.txt"), scenes)
     minutes = torch.load(out / "state.pt", weights_only=True)["seconds"] / 60
@@ -247,16 +247,22 @@ def run(arguments: argparse.Namespace) -> None:
     for seed in arguments.seeds:
         folder = arguments.runs / f"seed-{seed}"
         world.write_data(folder / "data", seed, COUNTS)
-        for name, row in ROWS.items():
-            if "labels" in row.data:
+        for name in arguments.models:
+            if "labels" in ROWS[name].data:
                 label_captions(seed, folder)
-            run_row(name, seed, folder, encoder, scenes)
+            run_row(name, seed, folder, encoder, arguments.steps, scenes)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="folder of all runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument(
+        "--models", nargs="+", choices=ROWS, default=list(ROWS), help="in this order; a student needs its teacher"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=SETTINGS.steps, help="of every model; give another RUNS for others"
+    )
     arguments = parser.parse_args()
     arguments.runs.mkdir(parents=True, exist_ok=True)
     # As the training command does: one thread, and its settings for memory and tiny numbers.

@@ -183,7 +183,7 @@ def fill(report: str, results: dict) -> str:
 
 
 def fill_tables(report: str, tables: dict[str, str], name: str) -> str:
-    """The report of this name with its tables; each stands between `<!-- table -->` and `<!-- end -->`."""
+    """The report with its tables; each stands between `<!-- name -->` and `<!-- end -->`."""
     for title, content in tables.items():
         mark = re.compile(rf"(<!-- {title} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not mark.search(report):

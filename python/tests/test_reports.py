@@ -16,7 +16,7 @@ def load(name, monkeypatch):
     return module
 
 
-@pytest.mark.parametrize("name", ["tuning_report"])
+@pytest.mark.parametrize("name", ["tuning_report", "teaching_report"])
 def test_the_tables_of_a_report_are_those_of_its_results(monkeypatch, name):
     report = load(name, monkeypatch)
     text = report.REPORT.read_text(encoding="utf-8")
