@@ -391,7 +391,7 @@ fn a_batch_has_options_of_its_own_and_can_be_cancelled() {
     let (detector, _) = detector(2);
     let image = picture(160, 96, (9, 5));
     let scene = detector.encode_image(&image).unwrap();
-    let images = || {
+    let images = || -> [ImageInput<'_>; 4] {
         [
             (&scene).into(),
             (&image).into(),
@@ -401,8 +401,6 @@ fn a_batch_has_options_of_its_own_and_can_be_cancelled() {
     };
     let vocabulary = Vocabulary::new(["red", "green"]).with_names_per_prompt(1);
     let query = detector.encode_prompt(&vocabulary).unwrap();
-    let ground =
-        |options| detector.ground_batch_with::<[ImageInput<'_>; 4]>(images(), &query, options);
 
     let across = PostprocessOptions::default().with_nms_across_phrases(true);
     let mut steps = Vec::new();
@@ -412,7 +410,9 @@ fn a_batch_has_options_of_its_own_and_can_be_cancelled() {
             steps.push((progress.done, progress.total));
             ControlFlow::Continue(())
         });
-    let found = ground(options).unwrap();
+    let found = detector
+        .ground_batch_with(images(), &query, options)
+        .unwrap();
     let counts: Vec<_> = found.iter().map(Detections::len).collect();
     assert_eq!(counts, [1, 1, 1, 1]); // 2 without the option
     // A scene, two pictures and one more, with two prompts each.
@@ -422,7 +422,9 @@ fn a_batch_has_options_of_its_own_and_can_be_cancelled() {
         3 => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     });
-    let error = ground(options).unwrap_err();
+    let error = detector
+        .ground_batch_with(images(), &query, options)
+        .unwrap_err();
     assert!(
         matches!(error, Error::Cancelled { done: 3, total: 6 }),
         "{error}"
