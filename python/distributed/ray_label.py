@@ -104,7 +104,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    ray.init(address=arguments.address, log_to_driver=False)
+    # A cluster here has a core for each worker, and one that reads: otherwise reading would wait for ever.
+    cores = None if arguments.address else arguments.workers + 1
+    ray.init(address=arguments.address, num_cpus=cores, log_to_driver=False)
     label(
         arguments.lines,
         arguments.out,
