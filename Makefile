@@ -12,7 +12,7 @@ EXPORTED = $(if $(wildcard $(firstword $(GOLDEN))),-- --include-ignored)
 
 DEMO_PROMPT = "red circle . blue square . purple triangle . orange star . yellow circle . green ring"
 
-.PHONY: runtime demo test check lint bench bench-glip-t golden python-test pictures
+.PHONY: runtime demo test check lint bench bench-glip-t golden python-test label-readers-test pictures
 runtime: $(RUNTIME)
 
 # The Python wheel is the one package of ONNX Runtime that every platform's registry client fetches.
@@ -85,6 +85,12 @@ python-test: $(VENV) pictures runtime
 	cd python && ../$(VENV)/bin/python -m ruff format --check --config pyproject.toml . ../benches
 	cd python && ../$(VENV)/bin/python -m ruff check --config pyproject.toml . ../benches
 	cd python && ../$(VENV)/bin/python -m pytest -q
+
+# What `glip label` writes, read by the programs it is for. They are large and hold back other packages' versions.
+label-readers-test: $(VENV) runtime
+	cargo build -p glip-tools
+	$(VENV)/bin/python -m pip install --quiet --editable "./python[test,label-readers]"
+	cd python && ../$(VENV)/bin/python -m pytest -q tests/test_labels.py
 
 # Exports the checkpoints that the golden numbers belong to, for `make test` to run them.
 golden: $(GOLDEN)
