@@ -26,14 +26,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (found, unusable) = read_detections(detections, &truth)?;
     problems.extend(unusable);
     if let Some(problem) = problems.first() {
-        return Err(format!("{} entries cannot be used, the first: {problem}", problems.len()).into());
+        return Err(format!(
+            "{} entries cannot be used, the first: {problem}",
+            problems.len()
+        )
+        .into());
     }
     let read = begin.elapsed();
     let begin = Instant::now();
     let scores = average_precision(&truth, &found, Protocol::Coco)?;
     let measure = begin.elapsed();
     let named = scores.averages.named(Protocol::Coco);
-    let numbers: Vec<f64> = named.iter().map(|(_, value)| value.unwrap_or(-1.0)).collect();
+    let numbers: Vec<f64> = named
+        .iter()
+        .map(|(_, value)| value.unwrap_or(-1.0))
+        .collect();
     let result = json!({
         "read": read.as_secs_f64(),
         "measure": measure.as_secs_f64(),
