@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import FusionConfig, GLIPConfig
@@ -63,7 +64,8 @@ class BiAttention(nn.Module):
     The usual form projects every one of the N image tokens to 2048 channels, three times. Here the
     products are regrouped so that only the T words are ever projected: with q = W_q v and k = W_k l,
     q.k = v.(W_q' k), and a weighted sum of projected values is the projection of the weighted sum.
-    The result is the same up to rounding, and no N x 2048 tensor exists.
+    The result is the same up to rounding, and no N x 2048 tensor exists. Where a head is narrower than the image's states, as
+    in glip-nano, the usual form is less work, and training uses it.
     """
 
     def __init__(self, image_width: int, text_width: int, config: FusionConfig, gain: float):
@@ -87,13 +89,27 @@ class BiAttention(nn.Module):
         image = torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2)
         image = self.layer_norm_v(image)
         text = self.layer_norm_l(hidden)
-        scores = self.scores(image, text)
+        heads_are_narrow = self.v_proj.out_features // self.heads < self.v_proj.in_features
+        updates = self.usual_updates if self.training and heads_are_narrow else self.regrouped_updates
+        image_update, text_update = updates(image, text, attention_mask)
         # The residuals are added to the *normalised* states: so the released models were trained.
-        text_out = text + self.gamma_l * self.text_update(scores, image)
-        image_out = image + self.gamma_v * self.image_update(scores, text, attention_mask)
+        image_out, text_out = image + self.gamma_v * image_update, text + self.gamma_l * text_update
         sizes = [level.shape[2] * level.shape[3] for level in levels]
         pieces = image_out.transpose(1, 2).split(sizes, dim=2)
         return [piece.reshape(level.shape) for piece, level in zip(pieces, levels)], text_out
+
+    def usual_updates(self, image: Tensor, text: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Attention between projected states, in both directions. Scores are not clamped."""
+        queries, keys = self._heads(self.v_proj(image)), self._heads(self.l_proj(text))
+        words, seen = self._heads(self.values_l_proj(text)), self._heads(self.values_v_proj(image))
+        mask = attention_mask[:, None, None, :] > 0
+        image_update = F.scaled_dot_product_attention(queries, keys, words, mask).transpose(1, 2).flatten(2)
+        text_update = F.scaled_dot_product_attention(keys, queries, seen).transpose(1, 2).flatten(2)
+        return self.out_v_proj(image_update), self.out_l_proj(text_update)
+
+    def regrouped_updates(self, image: Tensor, text: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        scores = self.scores(image, text)
+        return self.image_update(scores, text, attention_mask), self.text_update(scores, image)
 
     def scores(self, image: Tensor, text: Tensor) -> Tensor:
         """Attention scores before any softmax, `[batch, image tokens, heads * words]`, head by head.
