@@ -7,7 +7,8 @@ On data of one's own, from a checkpoint (official's, or one that this command wr
 `--data` takes grounding files, tar shards, and folders of either (`python -m glip_torch.data` makes them from other layouts);
 a file that is given twice counts twice. The defaults are official's for pre-training.
 
-From scratch, a small model on scenes that are rendered as they are needed, which is how glip-nano was made:
+From scratch, a small model on scenes that are rendered as they are needed, which is how glip-nano was made; with --init, more of
+it:
 
     python -m glip_torch.train OUT --minutes 85
 
@@ -95,10 +96,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--world",
         choices=sorted(WORLDS),
         default="shapes",
-        help="of a model from scratch: what scenes show, its words and size (default: shapes)",
+        help="what rendered scenes show, with its words and size of model (default: shapes)",
     )
     data.add_argument("--data", type=Path, nargs="+", metavar="FILE", help="grounding files (default: rendered scenes)")
-    data.add_argument("--short-sides", type=int, nargs="+", help="short sides of images, one drawn for each step")
+    data.add_argument(
+        "--short-sides",
+        type=int,
+        nargs="+",
+        help="short sides of images, one drawn for each step (default for scenes: growing)",
+    )
     data.add_argument("--long-side", type=int, help="longest side of images")
     data.add_argument("--flip", type=float, help="chance to mirror an image that nothing calls left or right")
     data.add_argument("--negatives", type=int, help="names of absent categories in a prompt, at most")
@@ -119,7 +125,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def _add_settings(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--recipe", choices=sorted(RECIPES), help="default: official with --init, nano without")
+    group.add_argument(
+        "--recipe", choices=sorted(RECIPES), help="default: nano for scenes and from scratch, else official"
+    )
     group.add_argument("--seed", type=int)
     group.add_argument("--batch", type=int, help="examples of a process at a time")
     group.add_argument("--accumulate", type=int, help="batches of a process that make a step")
@@ -161,8 +169,6 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     """Raises `TrainingError` for options that do not go together."""
     if arguments.epochs is not None and not arguments.data:
         raise TrainingError("rendered scenes have no epochs: give --steps or --minutes, or files with --data")
-    if arguments.init and not arguments.data:
-        raise TrainingError("rendered scenes are for a model from scratch: give files with --data, or leave --init out")
     if arguments.init and arguments.no_fusion:
         raise TrainingError("--no-fusion is for a model from scratch: a checkpoint has fusion or not")
     if arguments.closed_set and (arguments.init or not arguments.data):
@@ -228,7 +234,7 @@ class Setup:
 
 def prepare(arguments: argparse.Namespace) -> Setup:
     vocabulary = read_vocabulary(arguments)
-    settings = RECIPES[arguments.recipe or ("official" if arguments.init else "nano")]
+    settings = RECIPES[arguments.recipe or ("official" if arguments.init and arguments.data else "nano")]
     settings = _with_options(settings, arguments)
     # Every process draws the same weights.
     torch.manual_seed(settings.seed)
@@ -237,7 +243,7 @@ def prepare(arguments: argparse.Namespace) -> Setup:
     scenes = not arguments.data
     stages = 1 + model.config.tower_layers
     probes = AttributeProbes(model.config.channels, stages, WORLDS[arguments.world].attributes) if scenes else None
-    source = RenderedScenes(tokenizer, arguments.world) if scenes else file_source(arguments, tokenizer, model)
+    source = scene_source(arguments, tokenizer) if scenes else file_source(arguments, tokenizer, model)
     return Setup(vocabulary, model, probes, source, with_length(settings, arguments, source))
 
 
@@ -248,11 +254,17 @@ def read_vocabulary(arguments: argparse.Namespace) -> list[str]:
         return WORLDS[arguments.world].vocabulary()
     path = arguments.vocab or arguments.init.with_name("vocab.txt")
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        vocabulary = path.read_text(encoding="utf-8").splitlines()
     except OSError:
         raise TrainingError(
             f"the vocabulary {path} cannot be read: give the model's with --vocab (official models: bert-base-uncased's vocab.txt)"
         ) from None
+    if not arguments.data and vocabulary != WORLDS[arguments.world].vocabulary():
+        raise TrainingError(
+            f"the vocabulary {path} is not that of the world {arguments.world!r}, whose words its scenes are asked for with: give "
+            "another --world, or files with --data"
+        )
+    return vocabulary
 
 
 def closed_set(files: list[Path]) -> list[str]:
@@ -282,6 +294,10 @@ def build_model(arguments: argparse.Namespace, vocabulary_size: int) -> GLIP | D
             "with --vocab"
         )
     return model
+
+
+def scene_source(arguments: argparse.Namespace, tokenizer: Tokenizer) -> RenderedScenes:
+    return RenderedScenes(tokenizer, arguments.world, tuple(arguments.short_sides or ()))
 
 
 def file_source(arguments: argparse.Namespace, tokenizer: Tokenizer, model: GLIP | DyHead) -> GroundingFiles:

@@ -364,6 +364,23 @@ def test_rendered_scenes_from_scratch(tmp_path, monkeypatch):
     assert record["token"] == pytest.approx(2.8861, abs=2e-3) and record["box"] == pytest.approx(1.8087, abs=2e-3)
 
 
+def test_scenes_go_on_from_a_checkpoint_of_their_world(tmp_path):
+    options = ["--steps", 1, "--batch", 1, "--log-every", 1, "--cpu"]
+    run_command(tmp_path / "first", *options, "--short-sides", 64)
+    checkpoint = tmp_path / "first" / "model.pth"
+    go_on = [*options, "--init", checkpoint, "--text-heads", NANO.text.heads, "--short-sides", 96, 64, "--steps", 3]
+    run_command(tmp_path / "second", *go_on)
+    first, second = (
+        load_checkpoint(run / "model.pth", NANO.text.heads) for run in (checkpoint.parent, tmp_path / "second")
+    )
+    assert {record["short_side"] for record in log_of(tmp_path / "second")} <= {64, 96}
+    drift = [(a - b).abs().max() for a, b in zip(first.parameters(), second.parameters())]
+    # Three steps of warm-up: near the first run's weights, which a new model would not be.
+    assert 0 < max(drift) < 0.01
+    with pytest.raises(TrainingError, match="is not that of the world 'mixed'"):
+        run_command(tmp_path / "third", *go_on, "--world", "mixed")
+
+
 def test_a_world_brings_its_words_model_and_probes(tmp_path):
     setup = train.prepare(train.parse_arguments([str(tmp_path), "--steps", "1", "--world", "mixed"]))
     assert setup.vocabulary == mixed_vocabulary() != nano_vocabulary()
@@ -380,7 +397,6 @@ def test_the_model_stays_under_four_million_parameters():
     "options, message",
     [
         (["--epochs", "1"], "rendered scenes have no epochs"),
-        (["--steps", "1", "--init", "x.pth"], "rendered scenes are for a model from scratch"),
         (["--steps", "1", "--init", "x.pth", "--data", "y", "--no-fusion"], "a checkpoint has fusion or not"),
         (["--steps", "1", "--precision", "fp16", "--cpu"], "fp16 needs a GPU"),
         (["--steps", "0"], "--steps is 0: give a number above 0"),

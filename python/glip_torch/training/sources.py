@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 
@@ -60,33 +61,41 @@ def simple_share(progress: float) -> float:
 
 @dataclass(frozen=True)
 class RenderedScenes:
-    """Scenes of one of `data.worlds`, none of them seen twice."""
+    """Scenes of one of `data.worlds`, none of them seen twice; of growing size, or one of `short_sides` for each step."""
 
     tokenizer: Tokenizer
     world: str = "shapes"
+    short_sides: tuple[int, ...] = ()
     records: None = None
 
     def describe(self) -> dict:
-        return {"data": f"scenes of {self.world}"}
+        sizes = {"short sides": list(self.short_sides)} if self.short_sides else {}
+        return {"data": f"scenes of {self.world}", **sizes}
 
     def open(self, settings: Settings, rank: int, ranks: int, step: int) -> _SceneReader:
         world = WORLDS[self.world]
-        return _SceneReader(
-            SceneBatches(self.tokenizer, settings.seed, settings.batch, rank, ranks, world), settings, step
-        )
+        batches = SceneBatches(self.tokenizer, settings.seed, settings.batch, rank, ranks, world)
+        return _SceneReader(batches, settings, self.short_sides, step)
 
 
 @dataclass
 class _SceneReader:
     batches: SceneBatches
     settings: Settings
+    short_sides: tuple[int, ...]
     step: int
 
     def next(self, progress: float) -> list[Batch]:
         first = self.step * self.settings.accumulate
+        side, simple = self._side(progress), simple_share(progress)
         self.step += 1
-        side, simple = scene_side(progress), simple_share(progress)
         return [self.batches.load(first + n, side, simple) for n in range(self.settings.accumulate)]
+
+    def _side(self, progress: float) -> int:
+        """The same in all processes."""
+        if not self.short_sides:
+            return scene_side(progress)
+        return int(np.random.default_rng([self.settings.seed, 6, self.step]).choice(self.short_sides))
 
 
 # --- grounding files ------------------------------------------------------------------------------------------------
