@@ -120,6 +120,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     machine.add_argument("--processes", type=int, help="data-parallel processes (default: GPUs; CPU cores for scenes)")
     machine.add_argument("--cpu", action="store_true", help="leave GPUs alone")
     machine.add_argument("--resume", type=Path, help="go on from this state-STEP.pt instead of OUT/state.pt")
+    machine.add_argument(
+        "--first-step",
+        type=int,
+        default=0,
+        help="with --init: where in the schedule to begin, if only weights are left of a run",
+    )
     machine.add_argument("--tensorboard", action="store_true", help="also log to OUT/tensorboard")
     return parser.parse_args(arguments)
 
@@ -171,6 +177,10 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise TrainingError("rendered scenes have no epochs: give --steps or --minutes, or files with --data")
     if arguments.init and arguments.no_fusion:
         raise TrainingError("--no-fusion is for a model from scratch: a checkpoint has fusion or not")
+    if arguments.first_step and not (arguments.init and arguments.steps and 0 < arguments.first_step < arguments.steps):
+        raise TrainingError(
+            f"--first-step is {arguments.first_step}: it needs the weights to go on with (--init), and --steps beyond it"
+        )
     if arguments.closed_set and (arguments.init or not arguments.data):
         raise TrainingError("--closed-set is for a model from scratch on files: give --data, and leave --init out")
     if arguments.precision == "fp16" and machine(arguments)[0]:
@@ -216,6 +226,8 @@ def _run(arguments: argparse.Namespace) -> None:
     resume = state if arguments.resume or state.exists() else None
     trained = Trained(setup.model, setup.probes)
     trainer = Trainer(trained, setup.source, setup.settings, arguments.out, cpu, resume, arguments.tensorboard)
+    if resume is None:
+        trainer.state.step = arguments.first_step
     if trainer.rank == 0:
         (arguments.out / "vocab.txt").write_text("\n".join(setup.vocabulary) + "\n", encoding="utf-8")
     trainer.run()

@@ -368,14 +368,28 @@ def test_scenes_go_on_from_a_checkpoint_of_their_world(tmp_path):
     options = ["--steps", 1, "--batch", 1, "--log-every", 1, "--cpu"]
     run_command(tmp_path / "first", *options, "--short-sides", 64)
     checkpoint = tmp_path / "first" / "model.pth"
-    go_on = [*options, "--init", checkpoint, "--text-heads", NANO.text.heads, "--short-sides", 96, 64, "--steps", 3]
+    go_on = [
+        *options,
+        "--init",
+        checkpoint,
+        "--text-heads",
+        NANO.text.heads,
+        "--short-sides",
+        96,
+        64,
+        "--steps",
+        3,
+        "--first-step",
+        1,
+    ]
     run_command(tmp_path / "second", *go_on)
     first, second = (
         load_checkpoint(run / "model.pth", NANO.text.heads) for run in (checkpoint.parent, tmp_path / "second")
     )
+    assert [record["step"] for record in log_of(tmp_path / "second")] == [2, 3]
     assert {record["short_side"] for record in log_of(tmp_path / "second")} <= {64, 96}
     drift = [(a - b).abs().max() for a, b in zip(first.parameters(), second.parameters())]
-    # Three steps of warm-up: near the first run's weights, which a new model would not be.
+    # Two steps of warm-up: near the first run's weights, which a new model would not be.
     assert 0 < max(drift) < 0.01
     with pytest.raises(TrainingError, match="is not that of the world 'mixed'"):
         run_command(tmp_path / "third", *go_on, "--world", "mixed")
@@ -401,6 +415,8 @@ def test_the_model_stays_under_four_million_parameters():
         (["--steps", "1", "--precision", "fp16", "--cpu"], "fp16 needs a GPU"),
         (["--steps", "0"], "--steps is 0: give a number above 0"),
         (["--steps", "1", "--batch", "-2"], "--batch is -2"),
+        (["--steps", "9", "--first-step", "5"], "--first-step is 5: it needs the weights to go on with"),
+        (["--steps", "5", "--init", "x.pth", "--first-step", "5"], "--first-step is 5"),
     ],
 )
 def test_options_that_do_not_go_together(tmp_path, options, message):
