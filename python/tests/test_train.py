@@ -368,20 +368,8 @@ def test_scenes_go_on_from_a_checkpoint_of_their_world(tmp_path):
     options = ["--steps", 1, "--batch", 1, "--log-every", 1, "--cpu"]
     run_command(tmp_path / "first", *options, "--short-sides", 64)
     checkpoint = tmp_path / "first" / "model.pth"
-    go_on = [
-        *options,
-        "--init",
-        checkpoint,
-        "--text-heads",
-        NANO.text.heads,
-        "--short-sides",
-        96,
-        64,
-        "--steps",
-        3,
-        "--first-step",
-        1,
-    ]
+    sizes, begin = ["--short-sides", 96, 64], ["--init", checkpoint, "--text-heads", NANO.text.heads]
+    go_on = [*options, *begin, *sizes, "--steps", 3, "--first-step", 1]
     run_command(tmp_path / "second", *go_on)
     first, second = (
         load_checkpoint(run / "model.pth", NANO.text.heads) for run in (checkpoint.parent, tmp_path / "second")
