@@ -309,7 +309,7 @@ def build_model(arguments: argparse.Namespace, vocabulary_size: int) -> GLIP | D
 
 
 def scene_source(arguments: argparse.Namespace, tokenizer: Tokenizer) -> RenderedScenes:
-    return RenderedScenes(tokenizer, arguments.world, tuple(arguments.short_sides or ()))
+    return RenderedScenes(tokenizer, arguments.world, tuple(arguments.short_sides or ()), workers(arguments))
 
 
 def file_source(arguments: argparse.Namespace, tokenizer: Tokenizer, model: GLIP | DyHead) -> GroundingFiles:
@@ -318,17 +318,23 @@ def file_source(arguments: argparse.Namespace, tokenizer: Tokenizer, model: GLIP
     else:
         prompts = PromptOptions(max_tokens=min(PromptOptions.max_tokens, model.config.text.max_positions))
     images = ImageOptions() if arguments.init else NANO_IMAGES
-    workers = arguments.workers
-    if workers is None:
-        workers = 0 if machine(arguments)[0] else GPU_WORKERS
     images = _with_options(images, arguments)
     return GroundingFiles(
         arguments.data,
         tokenizer,
         _with_options(prompts, arguments),
         replace(images, short_sides=tuple(images.short_sides)),
-        workers,
+        workers(arguments),
     )
+
+
+def workers(arguments: argparse.Namespace) -> int:
+    """Processes that read ahead for each process of the run: a GPU should not wait for pictures."""
+    cpu, processes, _ = machine(arguments)
+    if arguments.workers is not None or cpu:
+        return arguments.workers or 0
+    # A core renders about a hundred scenes a second, and a GPU learns from many more.
+    return GPU_WORKERS if arguments.data else max(1, (os.cpu_count() or 1) // processes - 1)
 
 
 def with_length(settings: Settings, arguments: argparse.Namespace, source: Source) -> Settings:

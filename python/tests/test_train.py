@@ -364,6 +364,16 @@ def test_rendered_scenes_from_scratch(tmp_path, monkeypatch):
     assert record["token"] == pytest.approx(2.8861, abs=2e-3) and record["box"] == pytest.approx(1.8087, abs=2e-3)
 
 
+def test_workers_render_the_same_scenes_ahead(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "STAGES", ((0.0, 64), (0.5, 96)))
+    options = ["--steps", 4, "--batch", 1, "--accumulate", 2, "--log-every", 1, "--cpu"]
+    for workers in (0, 2):
+        run_command(tmp_path / str(workers), *options, "--workers", workers)
+        AcceleratorState._reset_state()
+    assert losses_of(tmp_path / "2") == losses_of(tmp_path / "0")
+    assert [record["short_side"] for record in log_of(tmp_path / "2")] == [64, 64, 96, 96]
+
+
 def test_scenes_go_on_from_a_checkpoint_of_their_world(tmp_path):
     options = ["--steps", 1, "--batch", 1, "--log-every", 1, "--cpu"]
     run_command(tmp_path / "first", *options, "--short-sides", 64)

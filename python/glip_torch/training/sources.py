@@ -6,6 +6,7 @@ stopped.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,11 +62,15 @@ def simple_share(progress: float) -> float:
 
 @dataclass(frozen=True)
 class RenderedScenes:
-    """Scenes of one of `data.worlds`, none of them seen twice; of growing size, or one of `short_sides` for each step."""
+    """Scenes of one of `data.worlds`, none of them seen twice; of growing size, or one of `short_sides` for each step.
+
+    `workers` processes render ahead for each training process.
+    """
 
     tokenizer: Tokenizer
     world: str = "shapes"
     short_sides: tuple[int, ...] = ()
+    workers: int = 0
     records: None = None
 
     def describe(self) -> dict:
@@ -73,29 +78,51 @@ class RenderedScenes:
         return {"data": f"scenes of {self.world}", **sizes}
 
     def open(self, settings: Settings, rank: int, ranks: int, step: int) -> _SceneReader:
-        world = WORLDS[self.world]
-        batches = SceneBatches(self.tokenizer, settings.seed, settings.batch, rank, ranks, world)
-        return _SceneReader(batches, settings, self.short_sides, step)
+        batches = SceneBatches(self.tokenizer, settings.seed, settings.batch, rank, ranks, WORLDS[self.world])
+        return _SceneReader(batches, settings, self.short_sides, self.workers, step)
 
 
-@dataclass
 class _SceneReader:
-    batches: SceneBatches
-    settings: Settings
-    short_sides: tuple[int, ...]
-    step: int
+    def __init__(
+        self, batches: SceneBatches, settings: Settings, short_sides: tuple[int, ...], workers: int, step: int
+    ):
+        self.settings, self.short_sides, self.step = settings, short_sides, step
+        self.progress = 0.0
+        self.loader = torch.utils.data.DataLoader(
+            _LoadedScenes(batches), batch_size=None, sampler=self._requests(), num_workers=workers
+        )
+        self.loaded: Iterator[Batch] | None = None
 
     def next(self, progress: float) -> list[Batch]:
-        first = self.step * self.settings.accumulate
-        side, simple = self._side(progress), simple_share(progress)
-        self.step += 1
-        return [self.batches.load(first + n, side, simple) for n in range(self.settings.accumulate)]
+        self.progress = progress
+        if self.loaded is None:
+            # Workers begin at once, so not before it is known how far the run is.
+            self.loaded = iter(self.loader)
+        return [next(self.loaded) for _ in range(self.settings.accumulate)]
 
-    def _side(self, progress: float) -> int:
+    def _requests(self) -> Iterator[tuple[int, int, float]]:
+        """What `SceneBatches.load` is asked for. Workers ask ahead: a run of minutes does not know yet how far it will be."""
+        for step in itertools.count(self.step):
+            progress = self.progress if self.settings.steps is None else step / self.settings.steps
+            side, simple = self._side(step, progress), simple_share(progress)
+            for n in range(self.settings.accumulate):
+                yield step * self.settings.accumulate + n, side, simple
+
+    def _side(self, step: int, progress: float) -> int:
         """The same in all processes."""
         if not self.short_sides:
             return scene_side(progress)
-        return int(np.random.default_rng([self.settings.seed, 6, self.step]).choice(self.short_sides))
+        return int(np.random.default_rng([self.settings.seed, 6, step]).choice(self.short_sides))
+
+
+class _LoadedScenes(torch.utils.data.Dataset):
+    """`SceneBatches` as a loader wants it: an index is what a batch is a function of."""
+
+    def __init__(self, batches: SceneBatches):
+        self.batches = batches
+
+    def __getitem__(self, request: tuple[int, int, float]) -> Batch:
+        return self.batches.load(*request)
 
 
 # --- grounding files ------------------------------------------------------------------------------------------------
