@@ -151,6 +151,7 @@ class Benchmark:
             command = [sys.executable, "-m", f"benches.gpu.{module}", *task.options()]
             if answers := run(row, batch, command):
                 row.ms[batch] = median(answers[0]["ms"])
+                print(f"    {row.ms[batch]:.1f} ms", flush=True)
         return row
 
     def _crate(self, name: str, precision: str, *options: str) -> Row:
@@ -163,6 +164,7 @@ class Benchmark:
             workloads = ["pipelined"] if batch > 1 else []
             if answers := run(row, batch, command + workloads):
                 row.ms[batch] = median(answers[1]["ms"]["whole"])
+                print(f"    {row.ms[batch]:.1f} ms", flush=True)
             if answers and workloads:
                 row.pipelined[batch] = median(answers[2]["ms"]["two_threads"])
         return row
