@@ -64,6 +64,12 @@ def test_a_bundle_is_complete_and_says_what_it_is(files):
     assert sum(node.op_type == "DeformConv" for node in fusion.graph.node) == 13 * TINY.tower_layers
 
 
+def test_the_vocabulary_beside_the_checkpoint_is_the_default(files):
+    assert command.main([str(files / "tiny.pth"), str(files / "bundle"), "--max-tokens", "32"]) == 0
+    vocabulary = json.loads((files / "bundle" / "tokenizer.json").read_text())["model"]["vocab"]
+    assert sorted(vocabulary, key=vocabulary.get) == (files / "vocab.txt").read_text().split()
+
+
 @pytest.mark.parametrize("precision", ["fp16", "fp16-weights"])
 def test_half_precisions_store_halves_and_keep_float32_edges(files, precision):
     assert run(files, "--precision", precision) == 0

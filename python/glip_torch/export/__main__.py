@@ -17,6 +17,8 @@ from .check import TOLERANCE, CheckError, worst_error
 from .graphs import build_graphs
 from .precision import PRECISIONS, write_graph
 
+OFFICIAL_TOKENIZER = "bert-base-uncased"
+
 
 def export_bundle(
     model: GLIP, tokenizer: Tokenizer, target: Path, options: BundleOptions, overwrite: bool = False
@@ -55,13 +57,19 @@ def check_options(model: GLIP, tokenizer: Tokenizer, options: BundleOptions) -> 
         raise ValueError(f"--score-threshold {options.score_threshold} is not in [0, 1)")
 
 
-def load_tokenizer(vocab: Path | None, name: str) -> Tokenizer:
-    """A WordPiece tokenizer from a vocab.txt, or a pretrained one by its name or folder."""
+def load_tokenizer(checkpoint: Path, vocab: Path | None, name: str | None) -> Tokenizer:
+    """A WordPiece tokenizer from a vocab.txt, or a pretrained one by its name or folder.
+
+    If neither is given: the vocab.txt beside the checkpoint, or official's tokenizer.
+    """
+    beside = checkpoint.with_name("vocab.txt")
+    if vocab is None and name is None and beside.exists():
+        vocab = beside
     if vocab is not None:
         return build_tokenizer(vocab)
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True).backend_tokenizer
+    tokenizer = AutoTokenizer.from_pretrained(name or OFFICIAL_TOKENIZER, use_fast=True).backend_tokenizer
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -82,8 +90,10 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("checkpoint", type=Path, help="official-format checkpoint (.pth)")
     parser.add_argument("out", type=Path, help="folder of the bundle, made by this program")
     text = parser.add_mutually_exclusive_group()
-    text.add_argument("--vocab", type=Path, help="BERT vocab.txt, one token a line")
-    text.add_argument("--tokenizer", default="bert-base-uncased", metavar="NAME_OR_DIR", help="default: %(default)s")
+    text.add_argument(
+        "--vocab", type=Path, help="BERT vocab.txt, one token a line (default: the one beside the checkpoint)"
+    )
+    text.add_argument("--tokenizer", metavar="NAME_OR_DIR", help=f"default, if there is none: {OFFICIAL_TOKENIZER}")
     parser.add_argument("--text-heads", type=int, help="BERT's attention heads (default: hidden size / 64)")
     parser.add_argument("--precision", choices=PRECISIONS, default=defaults.precision)
     parser.add_argument(
@@ -121,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         model = load_checkpoint(args.checkpoint, args.text_heads)
-        tokenizer = load_tokenizer(args.vocab, args.tokenizer)
+        tokenizer = load_tokenizer(args.checkpoint, args.vocab, args.tokenizer)
         errors = export_bundle(model, tokenizer, args.out, options, args.overwrite)
     except (CheckpointError, CheckError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
