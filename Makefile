@@ -10,7 +10,7 @@ EXPORTER = $(wildcard python/glip_torch/*.py python/glip_torch/export/*.py)
 # Tests against exported models run once those exist.
 EXPORTED = $(if $(wildcard $(firstword $(GOLDEN))),-- --include-ignored)
 
-DEMO_PROMPT = "red circle . blue square . purple triangle . orange star . yellow circle . green ring"
+DEMO_PROMPT = "key . dog . giraffe . red diamond . blue diamond . green triangle . cat . purple star"
 
 .PHONY: runtime demo test check lint bench bench-glip-t golden python-test label-readers-test pictures
 runtime: $(RUNTIME)
@@ -27,7 +27,7 @@ $(RUNTIME):
 
 # Finds a list of phrases in a picture with the model in the box, and draws what it found.
 demo: runtime
-	cargo run --release --example ground -- examples/images/scene.png $(DEMO_PROMPT) --draw target/demo.png
+	cargo run --release --example ground -- examples/images/things.jpg $(DEMO_PROMPT) --draw target/demo.png
 	@echo "the picture with the boxes is target/demo.png"
 
 # With `cuda`, as on a machine that has none: what is asked for and missing must be an error or logged.

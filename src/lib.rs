@@ -21,7 +21,7 @@
 //! A model is a folder, called a bundle, that `python -m glip_torch.export` (in the repository's
 //! `python/`) makes of an official GLIP checkpoint: ONNX graphs, a tokenizer, and a manifest that says
 //! what they need. [`Detector::from_dir`] loads one, and [`Detector::builder`] has the options.
-//! [`Detector::nano`] is a small model in the crate that knows drawn shapes and colours, to try things.
+//! [`Detector::nano`] is a small model in the crate that knows coloured shapes and 130 drawn things, to try things.
 //!
 //! ONNX Runtime 1.25 or later is loaded when the program runs; [`Runtime`] says where it is looked for.
 //!

@@ -369,6 +369,18 @@ def test_the_threshold_keeps_every_false_alarm_rare():
     assert evaluate_mixed.choose_threshold([quiet, loud]) == 0.6
 
 
+def test_of_thresholds_that_are_as_good_the_lowest_is_chosen():
+    class Found:
+        def false_alarms(self, threshold):
+            return {"known": 0.0}
+
+        def precision_recall(self, threshold):
+            # F1 falls by 0.009, then by 0.1, for each tenth below its best at 0.7.
+            return (1 - 0.18 * (threshold < 0.695) * (0.7 - threshold) * (1 + 9 * (threshold < 0.595)), 1.0)
+
+    assert evaluate_mixed.choose_threshold([Found()]) == 0.6
+
+
 def test_all_phrases_are_asked_for_once():
     for count in (len(NAMES), len(HELD_OUT_NAMES)):
         chunks = evaluate_mixed.chunks(count)

@@ -15,7 +15,7 @@ use output::Outcome;
 /// Says what is in pictures, in your own words: grounds, measures and labels with GLIP models.
 ///
 /// A model is a folder that `python -m glip_torch.export` makes of a checkpoint; without --model, it is
-/// glip-nano, which is in this program and knows drawn shapes and colours.
+/// glip-nano, which is in this program and knows coloured shapes and 130 drawn things.
 #[derive(Parser)]
 #[command(
     version,
