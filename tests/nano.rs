@@ -1,5 +1,6 @@
 //! The model in the box on the pictures of the examples.
 #![cfg(feature = "nano")]
+#![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
 
 use glip::{BBox, Detection, Detector, Prompt};
 use image::DynamicImage;
