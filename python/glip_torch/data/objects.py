@@ -1,8 +1,9 @@
-"""A task that the first glip-nano was not trained for: `python -m glip_torch.data.objects OUT` draws it as a COCO-format data set.
+"""A task that glip-nano was first tuned on: `python -m glip_torch.data.objects OUT` draws it as a COCO-format data set.
 
 Houses, fish, keys, mushrooms and bolts (of lightning), in all of nano's colours and patterns, on its backgrounds. The first
 version had seen none of them, and "house", "fish" and "key" it was even taught to mean nothing that is there; the second knows all
-but bolts, as other pictures. Some of its own shapes stand among them, unlabelled. Every image is a function of its split's seed and its number.
+but bolts, as other pictures. Some of its own shapes stand among them, unlabelled. Every image is a function of its split's seed
+and its number.
 """
 
 from __future__ import annotations
