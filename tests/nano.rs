@@ -35,7 +35,7 @@ const PICTURES: [Picture; 2] = [
             ("purple triangle", [483.0, 166.0, 562.0, 241.0]),
             ("yellow circle", [53.0, 327.0, 235.0, 511.0]),
         ],
-        absent: &["green ring", "yellow star", "dog"],
+        absent: &["green ring", "yellow star", "red square", "dog"],
     },
 ];
 

@@ -150,8 +150,7 @@ class Benchmark:
             )
             command = [sys.executable, "-m", f"benches.gpu.{module}", *task.options()]
             if answers := run(row, batch, command):
-                row.ms[batch] = median(answers[0]["ms"])
-                print(f"    {row.ms[batch]:.1f} ms", flush=True)
+                measured(row, batch, answers[0]["ms"])
         return row
 
     def _crate(self, name: str, precision: str, *options: str) -> Row:
@@ -163,8 +162,7 @@ class Benchmark:
             command += ["--warm-up", str(self.arguments.warm_up), *options, "ground"]
             workloads = ["pipelined"] if batch > 1 else []
             if answers := run(row, batch, command + workloads):
-                row.ms[batch] = median(answers[1]["ms"]["whole"])
-                print(f"    {row.ms[batch]:.1f} ms", flush=True)
+                measured(row, batch, answers[1]["ms"]["whole"])
             if answers and workloads:
                 row.pipelined[batch] = median(answers[2]["ms"]["two_threads"])
         return row
@@ -181,6 +179,12 @@ def run(row: Row, batch: int, command: list[str]) -> list[dict]:
         row.failed = True
         return []
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def measured(row: Row, batch: int, ms: list[float]) -> None:
+    """Keeps the median, and says it at once: a run that is cut short has not been for nothing."""
+    row.ms[batch] = median(ms)
+    print(f"    {row.ms[batch]:.1f} ms", flush=True)
 
 
 def gpu(device: str) -> str:

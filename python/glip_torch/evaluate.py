@@ -106,9 +106,6 @@ class Evaluator:
                 right += bool((inclusive_iou(torch.tensor(thing.box), found.boxes[mine]) >= 0.5).any())
         return right / max(reported, 1), right / existing
 
-    def choose_threshold(self) -> float:
-        return choose_threshold([self])
-
 
 def choose_threshold(sets: Sequence) -> float:
     """The lowest threshold whose mean F1 is as good as the best, among those at which no false alarm of any set is frequent.
@@ -215,7 +212,7 @@ def load_model(arguments: argparse.Namespace) -> tuple[Detector, Tokenizer]:
 def main() -> None:
     arguments = model_arguments(__doc__, 500, "two").parse_args()
     model, tokenizer = load_model(arguments)
-    threshold = Evaluator(model, tokenizer, "validation", arguments.scenes).choose_threshold()
+    threshold = choose_threshold([Evaluator(model, tokenizer, "validation", arguments.scenes)])
     test = Evaluator(model, tokenizer, "test", arguments.scenes)
     precision, recall = test.precision_recall(threshold)
     numbers = {

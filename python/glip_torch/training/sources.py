@@ -6,6 +6,7 @@ stopped.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 from collections.abc import Iterator
@@ -82,23 +83,26 @@ class RenderedScenes:
         return _SceneReader(batches, settings, self.short_sides, self.workers, step)
 
 
+@dataclass
 class _SceneReader:
-    def __init__(
-        self, batches: SceneBatches, settings: Settings, short_sides: tuple[int, ...], workers: int, step: int
-    ):
-        self.settings, self.short_sides, self.step = settings, short_sides, step
-        self.progress = 0.0
-        self.loader = torch.utils.data.DataLoader(
-            _LoadedScenes(batches), batch_size=None, sampler=self._requests(), num_workers=workers
-        )
-        self.loaded: Iterator[Batch] | None = None
+    batches: SceneBatches
+    settings: Settings
+    short_sides: tuple[int, ...]
+    workers: int
+    step: int
+    progress: float = 0.0
 
     def next(self, progress: float) -> list[Batch]:
         self.progress = progress
-        if self.loaded is None:
-            # Workers begin at once, so not before it is known how far the run is.
-            self.loaded = iter(self.loader)
-        return [next(self.loaded) for _ in range(self.settings.accumulate)]
+        return [next(self._loaded) for _ in range(self.settings.accumulate)]
+
+    @functools.cached_property
+    def _loaded(self) -> Iterator[Batch]:
+        # Workers begin at once, so this waits until `next` knows how far the run is.
+        scenes = _LoadedScenes(self.batches)
+        return iter(
+            torch.utils.data.DataLoader(scenes, batch_size=None, sampler=self._requests(), num_workers=self.workers)
+        )
 
     def _requests(self) -> Iterator[tuple[int, int, float]]:
         """What `SceneBatches.load` is asked for. Workers ask ahead: a run of minutes does not know yet how far it will be."""
