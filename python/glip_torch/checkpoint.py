@@ -1,5 +1,7 @@
 """Official GLIP checkpoints: `{'model': {name: tensor}}`, read strictly, written alike.
 
+What official GLIP does not have (YOLOX's image encoder and tower, boundaries of phrases) has names of ours beside its.
+
 The architecture is not stored in a checkpoint; it is read off the tensors' names and shapes.
 """
 
@@ -14,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .config import STRIDES, FusionConfig, GLIPConfig, SwinConfig, TextConfig
+from .config import STRIDES, CSPDarknetConfig, FusionConfig, GLIPConfig, SwinConfig, TextConfig
 from .dyhead import DyHead
 from .model import GLIP
 
@@ -29,7 +31,12 @@ _NAMES = [
     ("image_encoder.swin.stages.", "backbone.body.layers."),
     ("image_encoder.fpn.p6.", "backbone.fpn.top_blocks.p6."),
     ("image_encoder.fpn.p7.", "backbone.fpn.top_blocks.p7."),
+    ("image_encoder.darknet.", "backbone.body."),
+    ("image_encoder.pan.", "backbone.fpn."),
+    ("image_encoder.stems.", "backbone.stems."),
     ("text_encoder.bert.", "language_backbone.body.model."),
+    ("text_encoder.boundaries", "language_backbone.boundaries"),
+    ("tower.output.", "rpn.head.dyhead_output."),
     ("head.", "rpn.head."),
 ]
 _SWIN_NORM = "backbone.body.norm{}."
@@ -92,7 +99,7 @@ def load_detector(path: str | os.PathLike, text_heads: int | None = None) -> GLI
 def save_checkpoint(model: GLIP | DyHead, path: str | os.PathLike) -> None:
     """Writes the model in the official format, so that every reader of official checkpoints takes it."""
     state = {official_name(name, model.config): tensor.cpu() for name, tensor in model.state_dict().items()}
-    for level, (stride, size) in enumerate(zip(STRIDES, model.config.anchor_sizes)):
+    for level, (stride, size) in enumerate(zip(model.config.strides, model.config.anchor_sizes)):
         corner = torch.tensor([stride - size, stride - size, stride + size - 2, stride + size - 2]) / 2
         state[f"rpn.anchor_generator.cell_anchors.{level}"] = corner[None]
     path = Path(path)
@@ -141,16 +148,19 @@ def is_closed_set(state: dict[str, Tensor]) -> bool:
 def infer_config(state: dict[str, Tensor], text_heads: int | None = None) -> GLIPConfig:
     """The architecture that a checkpoint's tensors belong to."""
     closed = is_closed_set(state)
-    tower = [re.match(r"rpn\.head\.dyhead_tower\.(\d+)\.offset\.weight$", name) for name in state]
-    dyconvs = sorted(int(match[1]) for match in tower if match)
-    if not dyconvs:
-        raise CheckpointError("not a GLIP checkpoint: no DyConv layers (rpn.head.dyhead_tower.*.offset)")
+    decoupled = "backbone.stems.0.conv.weight" in state
+    first_of_layer = r"classes\.0\.spatial\.conv\.weight" if decoupled else r"offset\.weight"
+    tower = [re.match(rf"rpn\.head\.dyhead_tower\.(\d+)\.{first_of_layer}$", name) for name in state]
+    layers = sorted(int(match[1]) for match in tower if match)
+    if not layers:
+        wanted = "convolutions (rpn.head.dyhead_tower.*.classes)" if decoupled else "DyConv layers (rpn.head.dyhead_tower.*.offset)"
+        raise CheckpointError(f"not a GLIP checkpoint: no {wanted}")
     return GLIPConfig(
-        swin=_infer_swin(state),
+        backbone=_infer_darknet(state) if decoupled else _infer_swin(state),
         text=TextConfig(_shape(state, "rpn.head.cls_logits.weight")[0]) if closed else _infer_text(state, text_heads),
-        channels=_shape(state, _TOWER.format(dyconvs[0]) + "offset.weight")[1],
-        tower_layers=len(dyconvs),
-        fusion=_infer_fusion(state, dyconvs[-1]),
+        channels=_infer_channels(state, layers[0]),
+        tower_layers=len(layers),
+        fusion=_infer_fusion(state, layers[-1]),
         anchor_sizes=_anchor_sizes(state),
     )
 
@@ -169,6 +179,18 @@ def _infer_swin(state: dict[str, Tensor]) -> SwinConfig:
     )
 
 
+def _infer_darknet(state: dict[str, Tensor]) -> CSPDarknetConfig:
+    stage = "backbone.body.stages.{}."
+    stages = _count(state, stage + "downsample.spatial.conv.weight")
+    depths = (_count(state, f"{stage.format(n)}csp.blocks.{{}}.reduce.conv.weight") for n in range(stages))
+    return CSPDarknetConfig(stem=_shape(state, "backbone.body.stem.conv.weight")[0], depths=tuple(depths))
+
+
+def _infer_channels(state: dict[str, Tensor], first_layer: int) -> int:
+    stem = "backbone.stems.0.conv.weight"
+    return _shape(state, stem)[0] if stem in state else _shape(state, _TOWER.format(first_layer) + "offset.weight")[1]
+
+
 def _infer_text(state: dict[str, Tensor], heads: int | None) -> TextConfig:
     bert = "language_backbone.body.model."
     vocab_size, hidden_size = _shape(state, bert + "embeddings.word_embeddings.weight")
@@ -183,16 +205,19 @@ def _infer_text(state: dict[str, Tensor], heads: int | None) -> TextConfig:
         heads=heads,
         intermediate_size=_shape(state, bert + "encoder.layer.0.intermediate.dense.weight")[0],
         max_positions=_shape(state, bert + "embeddings.position_embeddings.weight")[0],
+        boundaries=tuple(state.get("language_backbone.boundaries", torch.empty(0)).long().tolist()),
     )
 
 
-def _infer_fusion(state: dict[str, Tensor], last_dyconv: int) -> FusionConfig | None:
+def _infer_fusion(state: dict[str, Tensor], last_convolution: int) -> FusionConfig | None:
     if _TOWER.format(0) + "b_attn.gamma_v" not in state:
         return None
+    gated = not any(re.match(r"rpn\.head\.dyhead_tower\.\d+\.output\.dense\.weight$", name) for name in state)
     return FusionConfig(
         embed_dim=_shape(state, _TOWER.format(0) + "b_attn.attn.v_proj.weight")[0],
         heads=FUSION_HEADS,
-        fused_text=_TOWER.format(last_dyconv - 1) + "output.dense.weight" in state,
+        fused_text=gated or _TOWER.format(last_convolution - 1) + "output.dense.weight" in state,
+        gated=gated,
     )
 
 
@@ -211,9 +236,10 @@ def _count(state: dict[str, Tensor], pattern: str) -> int:
 
 
 def _anchor_sizes(state: dict[str, Tensor]) -> tuple[int, ...]:
-    names = [f"rpn.anchor_generator.cell_anchors.{level}" for level in range(len(STRIDES))]
+    levels = _count(state, "rpn.head.scales.{}.scale") or len(STRIDES)
+    names = [f"rpn.anchor_generator.cell_anchors.{level}" for level in range(levels)]
     if any(name not in state for name in names):
-        return GLIPConfig.anchor_sizes
+        return GLIPConfig.anchor_sizes[:levels]
     return tuple(round(float(state[name][0, 2] - state[name][0, 0])) + 1 for name in names)
 
 
@@ -239,7 +265,10 @@ def _official_tower_name(layer: int, name: str, fused: bool) -> str:
     first = 3 * layer if fused else layer
     if name.startswith("text_layer.bert_layer."):
         return _TOWER.format(first + 1) + name.removeprefix("text_layer.bert_layer.")
-    table, entry = (_FUSION, first) if name.startswith("fusion.") else (_DYCONV, first + 2 if fused else first)
+    convolution = first + 2 if fused else first
+    if name.startswith("decoupled."):
+        return _TOWER.format(convolution) + name.removeprefix("decoupled.")
+    table, entry = (_FUSION, first) if name.startswith("fusion.") else (_DYCONV, convolution)
     for ours, official in table:
         if name.startswith(ours):
             return _TOWER.format(entry) + official + name.removeprefix(ours)

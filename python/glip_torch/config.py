@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 #: Strides of the pyramid levels P3..P7, in input pixels.
 STRIDES = (8, 16, 32, 64, 128)
 
 
-def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
+def level_sizes(height: int, width: int, strides: Sequence[int] = STRIDES) -> list[tuple[int, int]]:
     """Sizes of the pyramid levels of a padded image: every level halves the one before, rounding up."""
-    return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in STRIDES]
+    return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in strides]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,20 @@ class SwinConfig:
 
 
 @dataclass(frozen=True)
+class CSPDarknetConfig:
+    """YOLOX's image encoder, of three levels; the tower of a model that has it is made of YOLOX's decoupled convolutions."""
+
+    stem: int
+    #: Bottlenecks of each stage.
+    depths: tuple[int, ...]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the stem and of each stage, which doubles them."""
+        return tuple(self.stem * 2**stage for stage in range(len(self.depths) + 1))
+
+
+@dataclass(frozen=True)
 class TextConfig:
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -35,6 +50,9 @@ class TextConfig:
     heads: int = 12
     intermediate_size: int = 3072
     max_positions: int = 512
+    #: Ids of the tokens that part phrases. If there are any, words see those of their own phrase only, and positions are
+    #: counted within it, so that a phrase means the same wherever it stands in whatever list.
+    boundaries: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,17 +64,34 @@ class FusionConfig:
     #: Whether a BERT layer follows the last bi-attention, which makes the tower's text state
     #: (rather than the text encoder's) the one that the logits are computed with.
     fused_text: bool = True
+    #: What image and words tell each other is added to their states as they are, through gates that begin at zero, and no
+    #: text layers follow: for fusion that is put into a detector that works without.
+    gated: bool = False
 
 
 @dataclass(frozen=True)
 class GLIPConfig:
-    swin: SwinConfig
+    backbone: SwinConfig | CSPDarknetConfig
     text: TextConfig
     channels: int
     tower_layers: int
     fusion: FusionConfig | None
     #: Side of the square anchor of each level, in input pixels.
     anchor_sizes: tuple[int, ...] = tuple(8 * stride for stride in STRIDES)
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether the tower is YOLOX's: what tells things apart and what places boxes, side by side in twice the channels."""
+        return isinstance(self.backbone, CSPDarknetConfig)
+
+    @property
+    def fused_channels(self) -> int:
+        """Of the levels that the head reads."""
+        return 2 * self.channels if self.decoupled else self.channels
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return STRIDES[: len(self.anchor_sizes)]
 
     @property
     def variant(self) -> str:
@@ -86,7 +121,7 @@ NANO = GLIPConfig(
 #: things to tell apart, and more words.
 NANO_MIXED = replace(
     NANO,
-    swin=SwinConfig(32, (1, 1, 3, 1), (1, 2, 4, 8), window=8),
+    backbone=SwinConfig(32, (1, 1, 3, 1), (1, 2, 4, 8), window=8),
     text=replace(NANO.text, vocab_size=498),
     channels=64,
 )

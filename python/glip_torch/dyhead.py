@@ -25,7 +25,7 @@ class DyHead(nn.Module):
     def __init__(self, config: GLIPConfig):
         super().__init__()
         self.config = config = replace(config, fusion=None)
-        self.image_encoder = ImageEncoder(config.swin, config.channels)
+        self.image_encoder = ImageEncoder(config.backbone, config.channels)
         self.text_encoder = ClassList()
         self.tower = Tower(config)
         self.head = ClassHead(config.channels, config.text.vocab_size)

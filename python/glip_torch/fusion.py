@@ -1,4 +1,4 @@
-"""Deep fusion: the tower in which image and words look at each other before every DyConv."""
+"""Deep fusion: the tower in which image and words look at each other before every convolution."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import FusionConfig, GLIPConfig
+from .decoupled import DecoupledConv, DecoupledOutput
 from .dyconv import DyConv
 from .text_encoder import TextLayer
 
@@ -15,7 +16,7 @@ SCORE_LIMIT = 50000.0
 
 
 class Tower(nn.Module):
-    """`levels`, five of `[batch, channels, h, w]`, and text states `[batch, tokens, width]`, both fused.
+    """`levels`, each `[batch, channels, h, w]`, and text states `[batch, tokens, width]`, both fused.
 
     Without fusion the text passes through untouched.
     """
@@ -24,29 +25,32 @@ class Tower(nn.Module):
         super().__init__()
         last = config.tower_layers - 1
         self.layers = nn.ModuleList(
-            TowerLayer(config, text_layer=index < last or (config.fusion is not None and config.fusion.fused_text))
+            TowerLayer(config, index, text_layer=index < last or (config.fusion is not None and config.fusion.fused_text))
             for index in range(config.tower_layers)
         )
+        self.output = DecoupledOutput(config.fused_channels, len(config.strides)) if config.decoupled else None
 
     def forward(
         self, levels: list[Tensor], hidden: Tensor | None = None, attention_mask: Tensor | None = None
     ) -> tuple[list[Tensor], Tensor | None]:
         for layer in self.layers:
             levels, hidden = layer(levels, hidden, attention_mask)
-        return levels, hidden
+        return levels if self.output is None else self.output(levels), hidden
 
 
 class TowerLayer(nn.Module):
-    def __init__(self, config: GLIPConfig, text_layer: bool):
+    """Fusion, if there is any, and one convolution block: DyConv, or a layer of YOLOX's decoupled head."""
+
+    def __init__(self, config: GLIPConfig, index: int, text_layer: bool):
         super().__init__()
-        fused = config.fusion is not None
-        self.fusion = (
-            BiAttention(config.channels, config.text.hidden_size, config.fusion, 1 / config.tower_layers)
-            if fused
-            else None
-        )
-        self.text_layer = TextLayer(config.text) if fused and text_layer else None
-        self.dyconv = DyConv(config.channels)
+        fusion, first = config.fusion, index == 0
+        channels = config.channels if first else config.fused_channels
+        gain = 0.0 if fusion is not None and fusion.gated else 1 / config.tower_layers
+        self.fusion = None if fusion is None else BiAttention(channels, config.text.hidden_size, fusion, gain)
+        has_text_layer = fusion is not None and not fusion.gated and text_layer
+        self.text_layer = TextLayer(config.text) if has_text_layer else None
+        self.dyconv = None if config.decoupled else DyConv(config.channels)
+        self.decoupled = DecoupledConv(config.channels, len(config.strides), first) if config.decoupled else None
 
     def forward(
         self, levels: list[Tensor], hidden: Tensor | None, attention_mask: Tensor | None
@@ -55,7 +59,8 @@ class TowerLayer(nn.Module):
             levels, hidden = self.fusion(levels, hidden, attention_mask)
         if self.text_layer is not None:
             hidden = self.text_layer(hidden, attention_mask)
-        return self.dyconv(levels), hidden
+        convolve = self.dyconv if self.decoupled is None else self.decoupled
+        return convolve(levels), hidden
 
 
 class BiAttention(nn.Module):
@@ -70,7 +75,7 @@ class BiAttention(nn.Module):
 
     def __init__(self, image_width: int, text_width: int, config: FusionConfig, gain: float):
         super().__init__()
-        self.heads = config.heads
+        self.heads, self.gated = config.heads, config.gated
         self.layer_norm_v = nn.LayerNorm(image_width)
         self.layer_norm_l = nn.LayerNorm(text_width)
         self.v_proj = nn.Linear(image_width, config.embed_dim)
@@ -86,14 +91,14 @@ class BiAttention(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(self, levels: list[Tensor], hidden: Tensor, attention_mask: Tensor) -> tuple[list[Tensor], Tensor]:
-        image = torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2)
-        image = self.layer_norm_v(image)
-        text = self.layer_norm_l(hidden)
+        states = torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2)
+        image, text = self.layer_norm_v(states), self.layer_norm_l(hidden)
         heads_are_narrow = self.v_proj.out_features // self.heads < self.v_proj.in_features
         updates = self.usual_updates if self.training and heads_are_narrow else self.regrouped_updates
         image_update, text_update = updates(image, text, attention_mask)
-        # The residuals are added to the *normalised* states: so the released models were trained.
-        image_out, text_out = image + self.gamma_v * image_update, text + self.gamma_l * text_update
+        # Updates are added to the *normalised* states, unless they are gated: so the released models were trained.
+        states, hidden = (states, hidden) if self.gated else (image, text)
+        image_out, text_out = states + self.gamma_v * image_update, hidden + self.gamma_l * text_update
         sizes = [level.shape[2] * level.shape[3] for level in levels]
         pieces = image_out.transpose(1, 2).split(sizes, dim=2)
         return [piece.reshape(level.shape) for piece, level in zip(pieces, levels)], text_out

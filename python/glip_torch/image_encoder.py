@@ -26,7 +26,20 @@ class ImageEncoder(nn.Module):
         self.fpn = FeaturePyramidNetwork(swin.widths[1:], channels)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        return self.fpn(self.swin(pixels))
+        return self.top(self.bottom(pixels))
+
+    def bottom_modules(self) -> list[nn.Module]:
+        """What tuning leaves as it is."""
+        return [self.swin.patch_embed, self.swin.stages[0]]
+
+    def bottom(self, pixels: Tensor) -> Tensor:
+        """What those make of the pixels."""
+        _, handed_on = self.swin.stages[0](self.swin.patch_embed(pixels))
+        return handed_on
+
+    def top(self, x: Tensor) -> list[Tensor]:
+        """The levels, from what `bottom` gives."""
+        return self.fpn(self.swin.later_stages(x))
 
 
 class Swin(nn.Module):

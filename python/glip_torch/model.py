@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from .config import GLIPConfig
 from .fusion import Tower
 from .head import GroundingHead, HeadOutput
+from .csp_darknet import CSPDarknetEncoder
 from .image_encoder import ImageEncoder
 from .text_encoder import TextEncoder, mask_padding
 
@@ -15,10 +16,11 @@ class GLIP(nn.Module):
     def __init__(self, config: GLIPConfig):
         super().__init__()
         self.config = config
-        self.image_encoder = ImageEncoder(config.swin, config.channels)
+        encoder = CSPDarknetEncoder if config.decoupled else ImageEncoder
+        self.image_encoder = encoder(config.backbone, config.channels)
         self.text_encoder = TextEncoder(config.text)
         self.tower = Tower(config)
-        self.head = GroundingHead(config.channels, config.text.hidden_size)
+        self.head = GroundingHead(config.fused_channels, config.text.hidden_size, len(config.strides))
 
     def forward(self, pixels: Tensor, input_ids: Tensor, attention_mask: Tensor) -> HeadOutput:
         """`pixels [batch, 3, height, width]`, multiples of 32; ids and mask `[batch, tokens]`."""

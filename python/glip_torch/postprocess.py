@@ -55,7 +55,7 @@ def detect(
     probabilities = output.logits[index].sigmoid()
     scores = torch.stack([probabilities[:, list(tokens)].mean(1) for tokens in phrases], dim=1)
     centerness = output.centerness[index].sigmoid()
-    boxes = decode_boxes(output.deltas[index], anchors_for(level_sizes, STRIDES, anchor_sizes))
+    boxes = decode_boxes(output.deltas[index], anchors_for(level_sizes, STRIDES[: len(anchor_sizes)], anchor_sizes))
 
     candidates, first = [], 0
     for height, width in level_sizes:
@@ -84,7 +84,7 @@ def _candidates(scores: Tensor, centerness: Tensor, options: PostprocessOptions)
 def anchors_for(level_sizes: Sequence[tuple[int, int]], strides: Sequence[int], sizes: Sequence[int]) -> Tensor:
     """One square anchor per location, all levels in order, row by row: `[anchors, 4]`."""
     levels = []
-    for (height, width), stride, size in zip(level_sizes, strides, sizes):
+    for (height, width), stride, size in zip(level_sizes, strides, sizes, strict=True):
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         centre = (stride - 1) / 2 + stride * torch.stack([x, y], dim=-1).flatten(0, 1)
         half = (size - 1) / 2

@@ -19,10 +19,32 @@ class TextEncoder(nn.Module):
     def __init__(self, config: TextConfig):
         super().__init__()
         self.bert = BertModel(bert_config(config), add_pooling_layer=False)
+        if config.boundaries:
+            # A buffer, since a checkpoint must tell of it.
+            self.register_buffer("boundaries", torch.tensor(config.boundaries))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if hasattr(self, "boundaries"):
+            seen, positions = phrase_blocks(input_ids, self.boundaries)
+            # [batch, 1, tokens, tokens], as BERT takes masks that differ from token to token.
+            mask = (1 - seen[:, None].to(self.bert.dtype)) * torch.finfo(self.bert.dtype).min
+            states = self.bert(input_ids=input_ids, attention_mask=mask, position_ids=positions)
+        else:
+            states = self.bert(input_ids=input_ids, attention_mask=attention_mask)
+        hidden = states.last_hidden_state
         return hidden, mask_padding(hidden, attention_mask)
+
+
+def phrase_blocks(input_ids: Tensor, boundaries: Tensor) -> tuple[Tensor, Tensor]:
+    """Which tokens each sees `[batch, tokens, tokens]`, and where each stands in its phrase `[batch, tokens]`.
+
+    A boundary sees itself alone, every other token all of its phrase. Padding is no boundary, and follows the last one.
+    """
+    is_boundary = torch.isin(input_ids, boundaries)
+    phrase = is_boundary.long().cumsum(1)
+    same = (phrase[:, :, None] == phrase[:, None, :]) & ~is_boundary[:, :, None] & ~is_boundary[:, None, :]
+    positions = same.long().tril(-1).sum(2)
+    return same | torch.eye(input_ids.shape[1], dtype=torch.bool, device=input_ids.device), positions
 
 
 class TextLayer(nn.Module):

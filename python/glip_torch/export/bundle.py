@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..checkpoint import fingerprint
-from ..config import STRIDES
 from ..model import GLIP
 from ..postprocess import CENTRE_WEIGHT, MAX_LOG_SCALE, SCALE_WEIGHT, PostprocessOptions
 from ..preprocess import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
@@ -65,7 +64,7 @@ def manifest(model: GLIP, options: BundleOptions, graphs: list[Graph], folder: P
             "max_tokens": options.max_tokens,
             "hidden_size": config.text.hidden_size,
         },
-        "anchors": {"strides": STRIDES, "sizes": config.anchor_sizes},
+        "anchors": {"strides": config.strides, "sizes": config.anchor_sizes},
         "box_coder": {
             "weights": (CENTRE_WEIGHT, CENTRE_WEIGHT, SCALE_WEIGHT, SCALE_WEIGHT),
             "max_log_scale": MAX_LOG_SCALE,

@@ -1,4 +1,4 @@
-"""The tower as a graph: bi-attention with all projections on the words' side, text layers, DyConv."""
+"""The tower as a graph: bi-attention with all projections on the words' side, text layers, convolutions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..fusion import SCORE_LIMIT, BiAttention, Tower
+from .decoupled import write_decoupled, write_decoupled_output
 from .dyconv import write_dyconv
 from .text_encoder import write_bert_layer, write_padding_mask
 from .writer import GraphWriter
@@ -15,7 +16,7 @@ from .writer import GraphWriter
 def write_tower(
     w: GraphWriter, tower: Tower, levels: list[str], hidden: str | None = None, attention_mask: str | None = None
 ) -> tuple[list[str], str | None]:
-    """`levels`, five of `[batch, channels, h, w]`, and `hidden [batch, tokens, width]`, both fused."""
+    """`levels`, each `[batch, channels, h, w]`, and `hidden [batch, tokens, width]`, both fused."""
     mask = write_padding_mask(w, attention_mask) if attention_mask is not None else None
     for index, layer in enumerate(tower.layers):
         with w.scope(f"layer_{index + 1}"):
@@ -25,8 +26,15 @@ def write_tower(
             if layer.text_layer is not None:
                 with w.scope("text_layer"):
                     hidden = write_bert_layer(w, layer.text_layer.bert_layer, hidden, mask)
-            with w.scope("dyconv"):
-                levels = write_dyconv(w, layer.dyconv, levels)
+            if layer.decoupled is not None:
+                with w.scope("decoupled"):
+                    levels = write_decoupled(w, layer.decoupled, levels)
+            else:
+                with w.scope("dyconv"):
+                    levels = write_dyconv(w, layer.dyconv, levels)
+    if tower.output is not None:
+        with w.scope("output"):
+            levels = write_decoupled_output(w, tower.output, levels)
     return levels, hidden
 
 
@@ -89,8 +97,10 @@ def _bi_attention(
     weights, heads = _FoldedWeights.of(module), module.heads
     image_width = module.v_proj.in_features
     image, sizes = w.positions(levels)
-    # Both residuals start from the normalised states, as the released models were trained.
+    states = image
     image, text = w.layer_norm(image, module.layer_norm_v), w.layer_norm(hidden, module.layer_norm_l)
+    # Both residuals start from the normalised states, unless they are gated.
+    residuals = (states, hidden) if module.gated else (image, text)
 
     with w.scope("scores"):
         keys = w.reshape(w.linear(text, weights.key, weights.key_bias), 0, 0, heads, image_width)
@@ -110,12 +120,12 @@ def _bi_attention(
         values = w.reshape(w.linear(text, weights.value, weights.value_bias), 0, 0, heads, image_width)
         values = w.reshape(w.transpose(values, 0, 2, 1, 3), 0, -1, image_width)
         update = w.op("MatMul", w.reshape(attention, 0, 0, -1), values)
-        image_out = w.transpose(w.op("Add", image, update), 0, 2, 1)
+        image_out = w.transpose(w.op("Add", residuals[0], update), 0, 2, 1)
     with w.scope("to_text"):
         attention = w.op("Softmax", w.transpose(scores, 0, 2, 1), axis=-1)
         seen = w.reshape(w.op("MatMul", attention, image), 0, heads, -1, image_width)
         seen = w.reshape(w.transpose(seen, 0, 2, 1, 3), 0, 0, heads * image_width)
-        text_out = w.op("Add", text, w.linear(seen, weights.to_text, weights.to_text_bias))
+        text_out = w.op("Add", residuals[1], w.linear(seen, weights.to_text, weights.to_text_bias))
 
     pieces = w.split(image_out, sizes, axis=2)
     shapes = [w.op("Shape", level) for level in levels]

@@ -13,16 +13,16 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from ..config import STRIDES, level_sizes
+from ..config import TextConfig, level_sizes
+from ..csp_darknet import CSPDarknetEncoder
 from ..model import GLIP
 from ..text_encoder import mask_padding
+from .csp_darknet import write_csp_darknet_encoder
 from .fusion import write_tower
 from .head import write_head
 from .image_encoder import write_image_encoder
 from .text_encoder import write_masked_padding, write_text_encoder
 from .writer import GraphWriter
-
-LEVELS = range(len(STRIDES))
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,18 @@ class Graph:
 def build_graphs(model: GLIP) -> list[Graph]:
     """The graphs of a bundle in the order of the data flow; `fusion` only if the model has it."""
     config = model.config
-    channels, width = config.channels, config.text.hidden_size
+    # Without fusion the tower is a part of the image encoder.
+    channels, fused_channels = config.fused_channels if config.fusion is None else config.channels, config.fused_channels
+    width = config.text.hidden_size
 
-    def levels(prefix: str) -> list[Port]:
-        return [Port(f"{prefix}_{level}", ("batch", channels, f"height_{level}", f"width_{level}")) for level in LEVELS]
+    def levels(prefix: str, channels: int) -> list[Port]:
+        return [
+            Port(f"{prefix}_{level}", ("batch", channels, f"height_{level}", f"width_{level}"))
+            for level in range(len(config.strides))
+        ]
 
-    def level_values(size: InputSize) -> list[Tensor]:
-        return [torch.randn(size.batch, channels, h, w) for h, w in level_sizes(size.height, size.width)]
+    def level_values(size: InputSize, channels: int) -> list[Tensor]:
+        return [torch.randn(size.batch, channels, h, w) for h, w in level_sizes(size.height, size.width, config.strides)]
 
     def text_values(size: InputSize) -> Tensor:
         return torch.randn(size.batch, size.tokens, width)
@@ -102,7 +107,7 @@ def build_graphs(model: GLIP) -> list[Graph]:
             "image_encoder",
             ImageEncoderPart(model),
             [pixels],
-            levels("pyramid"),
+            levels("pyramid", channels),
             lambda size: (torch.randn(size.batch, 3, size.height, size.width),),
         ),
         Graph(
@@ -111,26 +116,35 @@ def build_graphs(model: GLIP) -> list[Graph]:
             [ids, mask],
             [words("hidden"), words("embedded")],
             lambda size: (
-                torch.randint(config.text.vocab_size, (size.batch, size.tokens)),
+                _example_ids(config.text, size),
                 padded_mask(size.batch, size.tokens),
             ),
         ),
         Graph(
             "fusion",
             FusionPart(model),
-            [*levels("pyramid"), words("hidden"), mask],
-            [*levels("fused"), words("fused_text")],
-            lambda size: (*level_values(size), text_values(size), padded_mask(size.batch, size.tokens)),
+            [*levels("pyramid", channels), words("hidden"), mask],
+            [*levels("fused", fused_channels), words("fused_text")],
+            lambda size: (*level_values(size, channels), text_values(size), padded_mask(size.batch, size.tokens)),
         ),
         Graph(
             "head",
             HeadPart(model),
-            [*levels("fused"), words("text")],
+            [*levels("fused", fused_channels), words("text")],
             scores,
-            lambda size: (*level_values(size), text_values(size)),
+            lambda size: (*level_values(size, fused_channels), text_values(size)),
         ),
     ]
     return [graph for graph in graphs if graph.name != "fusion" or config.fusion is not None]
+
+
+def _example_ids(text: TextConfig, size: InputSize) -> Tensor:
+    """Any tokens, every fourth of them a boundary of phrases if the model has such."""
+    ids = torch.randint(text.vocab_size, (size.batch, size.tokens))
+    if text.boundaries:
+        drawn = torch.randint(len(text.boundaries), ids[:, ::4].shape)
+        ids[:, ::4] = torch.tensor(text.boundaries)[drawn]
+    return ids
 
 
 def padded_mask(batch: int, tokens: int) -> Tensor:
@@ -162,7 +176,11 @@ class ImageEncoderPart(PartModule):
         return tuple(levels)
 
     def write(self, w: GraphWriter, pixels: str) -> tuple[str, ...]:
-        levels = write_image_encoder(w, self.image_encoder.swin, self.image_encoder.fpn, pixels)
+        encoder = self.image_encoder
+        if isinstance(encoder, CSPDarknetEncoder):
+            levels = write_csp_darknet_encoder(w, encoder, pixels)
+        else:
+            levels = write_image_encoder(w, encoder.swin, encoder.fpn, pixels)
         if self.tower is not None:
             levels, _ = write_tower(w, self.tower, levels)
         return tuple(levels)

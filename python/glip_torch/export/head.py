@@ -9,7 +9,7 @@ from .writer import GraphWriter
 
 
 def write_head(w: GraphWriter, module: GroundingHead, levels: list[str], text: str) -> tuple[str, str, str]:
-    """`levels`, five of `[batch, channels, h, w]`, and `text [batch, tokens, width]` to logits, deltas, centerness."""
+    """`levels`, each `[batch, channels, h, w]`, and `text [batch, tokens, width]` to logits, deltas, centerness."""
     anchors, sizes = w.positions(levels)
     logits = _align(w, module, anchors, text)
     with w.scope("boxes"):

@@ -280,16 +280,11 @@ def _feature_pyramid(w: GraphWriter, module: FeaturePyramidNetwork, stages: list
     for (tokens, grid), lateral, output in reversed(list(zip(stages, module.lateral, module.output))):
         side = _lateral(w, lateral, tokens, grid)
         if top is not None:
-            scales = w.upsampling(2)
-            side = w.op("Add", side, w.op("Resize", top, "", scales, mode="nearest", **NEAREST))
+            side = w.op("Add", side, w.enlarged(top))
         top = side
         levels.insert(0, w.conv(top, output))
     p6 = w.conv(levels[-1], module.p6)
     return [*levels, p6, w.conv(w.op("Relu", p6), module.p7)]
-
-
-#: Each pixel four times, as torch's nearest.
-NEAREST = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
 
 def _lateral(w: GraphWriter, module: torch.nn.Conv2d, tokens: str, grid: Grid) -> str:

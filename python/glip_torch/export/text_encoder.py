@@ -11,9 +11,14 @@ from .writer import GraphWriter
 
 def write_text_encoder(w: GraphWriter, module: TextEncoder, input_ids: str, attention_mask: str) -> tuple[str, str]:
     """Ids and mask `[batch, tokens]` to `hidden, embedded [batch, tokens, width]`."""
+    positions = None
+    if hasattr(module, "boundaries"):
+        with w.scope("phrases"):
+            mask, positions = _phrase_blocks(w, module.boundaries, input_ids)
+    else:
+        mask = write_padding_mask(w, attention_mask)
     with w.scope("embeddings"):
-        hidden = _embed(w, module.bert.embeddings, input_ids)
-    mask = write_padding_mask(w, attention_mask)
+        hidden = _embed(w, module.bert.embeddings, input_ids, positions)
     for index, layer in enumerate(module.bert.encoder.layer):
         with w.scope(f"layer_{index + 1}"):
             hidden = write_bert_layer(w, layer, hidden, mask)
@@ -31,16 +36,38 @@ def write_masked_padding(w: GraphWriter, states: str, attention_mask: str) -> st
     return w.op("Mul", states, w.op("Unsqueeze", w.cast(attention_mask, w.dtype), w.ints(2)))
 
 
-def _embed(w: GraphWriter, module: BertEmbeddings, input_ids: str) -> str:
+def _phrase_blocks(w: GraphWriter, boundaries: torch.Tensor, input_ids: str) -> tuple[str, str]:
+    """What to add to attention scores `[batch, 1, tokens, tokens]`, and positions `[batch, tokens]`: see `phrase_blocks`."""
+    ids = w.op("Unsqueeze", input_ids, w.ints(2))
+    is_boundary = w.op("Equal", ids, w.ints(*boundaries.tolist()))
+    is_boundary = w.op("ReduceMax", w.cast(is_boundary, torch.int64), w.ints(2), keepdims=0)  # [batch, tokens]
+    phrase = w.op("CumSum", is_boundary, w.index(1))
+    # Boundaries get numbers that no other token has: those of their places, below zero.
+    place = w.op("Neg", w.op("Add", w.range(w.size(input_ids, 1)), w.ints(1)))
+    block = w.op("Where", w.cast(is_boundary, torch.bool), place, phrase)
+    rows, columns = w.op("Unsqueeze", block, w.ints(2)), w.op("Unsqueeze", block, w.ints(1))
+    seen = w.op("Equal", rows, columns)
+    # Lower triangle without the diagonal: what stands before.
+    before = w.op("Trilu", w.cast(seen, torch.int64), w.index(-1), upper=0)
+    positions = w.op("ReduceSum", before, w.ints(2), keepdims=0)
+    hidden = w.op("Mul", w.cast(w.op("Not", seen), w.dtype), w.scalar(w.lowest))
+    return w.op("Unsqueeze", hidden, w.ints(1)), positions
+
+
+def _embed(w: GraphWriter, module: BertEmbeddings, input_ids: str, positions: str | None = None) -> str:
+    """`positions [batch, tokens]` if they do not simply rise."""
     words = w.op("Gather", w.weight("words", module.word_embeddings.weight), input_ids, axis=0)
     # All tokens are of the first type, whose embedding goes into that of the positions.
     places = module.position_embeddings.weight + module.token_type_embeddings.weight[0]
-    places = w.op("Slice", w.weight("positions", places), w.ints(0), w.size(input_ids, 1), w.ints(0))
+    if positions is None:
+        places = w.op("Slice", w.weight("positions", places), w.ints(0), w.size(input_ids, 1), w.ints(0))
+    else:
+        places = w.op("Gather", w.weight("positions", places), positions, axis=0)
     return w.layer_norm(w.op("Add", words, places), module.LayerNorm)
 
 
 def write_bert_layer(w: GraphWriter, module: BertLayer, hidden: str, mask: str) -> str:
-    """One layer over `hidden [batch, tokens, width]`; `mask [batch, 1, 1, tokens]` is added to scores."""
+    """One layer over `hidden [batch, tokens, width]`; `mask [batch, 1, 1 or tokens, tokens]` is added to scores."""
     attention, output = module.attention, module.output
     with w.scope("attention"):
         attended = _self_attention(w, attention.self, hidden, mask)

@@ -19,8 +19,11 @@ from onnx import TensorProto, helper, numpy_helper
 OPSET = 22
 #: Operators of ONNX Runtime's own.
 MICROSOFT = "com.microsoft"
+#: Each pixel as often as it takes, as torch's nearest.
+NEAREST = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
-_ELEMENTS = {torch.float16: TensorProto.FLOAT16, torch.float32: TensorProto.FLOAT, torch.int64: TensorProto.INT64}
+_ELEMENTS = {torch.float16: TensorProto.FLOAT16, torch.float32: TensorProto.FLOAT, torch.int64: TensorProto.INT64,
+             torch.bool: TensorProto.BOOL}
 
 
 class GraphWriter:
@@ -270,14 +273,22 @@ class GraphWriter:
             kernel_shape=list(module.kernel_size),
             strides=strides,
             pads=[top, left, top, left],
+            group=module.groups,
         )
 
     def layer_norm(self, value: str, module: torch.nn.LayerNorm) -> str:
         weight, bias = self.weight("weight", module.weight), self.weight("bias", module.bias)
         return self.op("LayerNormalization", value, weight, bias, axis=-1, epsilon=module.eps)
 
+    def enlarged(self, value: str) -> str:
+        """A map of twice the size, each pixel four times, as torch's nearest."""
+        return self.op("Resize", value, "", self.upsampling(2), mode="nearest", **NEAREST)
+
     def gelu(self, value: str) -> str:
         return self.op("Gelu", value)
+
+    def silu(self, value: str) -> str:
+        return self.op("Mul", value, self.op("Sigmoid", value))
 
     # The end
 

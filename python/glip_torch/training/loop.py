@@ -15,7 +15,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast
 from torch import Tensor
 
-from ..config import STRIDES, level_sizes
+from ..config import level_sizes
 from ..data.batches import Batch
 from ..data.grounding_batches import SkipReport
 from ..losses import Positives, assign_anchors, find_positives, grounding_losses, loss_normaliser
@@ -172,8 +172,9 @@ class Trainer:
 
     def _anchors(self, batch: Batch) -> tuple[Tensor, list[int]]:
         """The batch's anchors, and how many each level has."""
-        sizes = level_sizes(*batch.pixels.shape[2:])
-        anchors = anchors_for(sizes, STRIDES, self.state.trained.model.config.anchor_sizes)
+        config = self.state.trained.model.config
+        sizes = level_sizes(*batch.pixels.shape[2:], config.strides)
+        anchors = anchors_for(sizes, config.strides, config.anchor_sizes)
         return anchors.to(self.device), [height * width for height, width in sizes]
 
     def _begin_normaliser(self, positives: list[Positives]) -> Callable[[], Tensor]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..checkpoint import fingerprint, save_checkpoint
-from ..config import STRIDES, level_sizes
+from ..config import level_sizes
 from ..head import HeadOutput
 from ..losses import Losses, Targets, grounding_losses
 from ..model import GLIP
@@ -133,7 +133,7 @@ class Tuner:
         examples = [states.examples[index] for index in indices]
         output = self.method(*states.batch(indices))
         targets = targets_of(examples, [phrase.tokens for phrase in self.prompt.phrases], len(self.prompt.input_ids))
-        losses = self._losses(output, targets, level_sizes(*examples[0].padded))
+        losses = self._losses(output, targets, level_sizes(*examples[0].padded, self.method.model.config.strides))
         if not torch.isfinite(losses.total):
             raise TuningError(
                 f"the loss is {losses.total.item()} in epoch {self.rule.epoch + 1}: tune with a lower learning rate than "
@@ -146,11 +146,11 @@ class Tuner:
         return {name: loss.item() for name, loss in vars(losses).items()}
 
     def _losses(self, output: HeadOutput, targets: Targets, sizes: list[tuple[int, int]]) -> Losses:
-        device = output.logits.device
+        device, config = output.logits.device, self.method.model.config
         return grounding_losses(
             output,
             self.method.attention_mask.expand(len(output.logits), -1),
-            anchors_for(sizes, STRIDES, self.method.model.config.anchor_sizes).to(device),
+            anchors_for(sizes, config.strides, config.anchor_sizes).to(device),
             [height * width for height, width in sizes],
             Targets(targets.boxes.to(device), targets.valid.to(device), targets.tokens.to(device)),
             self.settings.shared_target,

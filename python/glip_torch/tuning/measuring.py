@@ -33,13 +33,13 @@ def on_cpu(output: HeadOutput) -> HeadOutput:
 def _detections(
     method: Method, prompt: TuningPrompt, output: HeadOutput, row: int, states: FrozenStates, index: int
 ) -> Detections:
-    example = states.examples[index]
+    example, config = states.examples[index], method.model.config
     found = detect(
         output,
         row,
         [phrase.tokens for phrase in prompt.phrases],
-        level_sizes(*example.padded),
-        method.model.config.anchor_sizes,
+        level_sizes(*example.padded, config.strides),
+        config.anchor_sizes,
         example.size[::-1],
     )
     return example.to_original(found)

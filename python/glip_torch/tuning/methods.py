@@ -119,25 +119,20 @@ class LinearTuning(Method):
 
 
 class FullTuning(Method):
-    """Everything but the bottom of the image encoder: patch embedding and first stage (`FREEZE_CONV_BODY_AT` 2)."""
+    """Everything but the bottom of the image encoder: its stem and first stage (`FREEZE_CONV_BODY_AT` 2)."""
 
     def __init__(self, model: GLIP, input_ids: Tensor):
         super().__init__(model, input_ids)
         model.requires_grad_(True)
-        self._swin.patch_embed.requires_grad_(False)
-        self._swin.stages[0].requires_grad_(False)
-
-    @property
-    def _swin(self) -> nn.Module:
-        return self.model.image_encoder.swin
+        for module in model.image_encoder.bottom_modules():
+            module.requires_grad_(False)
 
     @torch.no_grad()
     def freeze(self, pixels: Tensor) -> Frozen:
-        _, handed_on = self._swin.stages[0](self._swin.patch_embed(pixels))
-        return (handed_on,)
+        return (self.model.image_encoder.bottom(pixels),)
 
     def forward(self, *frozen: Tensor) -> HeadOutput:
-        pyramid = self.model.image_encoder.fpn(self._swin.later_stages(*frozen))
+        pyramid = self.model.image_encoder.top(*frozen)
         hidden, _ = self.model.text_encoder(self.input_ids, self.attention_mask)
         return self.model.head(*self._fuse(pyramid, hidden))
 

@@ -1,0 +1,1 @@
+"""What words mean: the text side of a GLIP that is made of a closed-set detector."""

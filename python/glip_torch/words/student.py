@@ -1,0 +1,198 @@
+"""The text encoder of a small GLIP, taught what words mean.
+
+Its lower layers learn to place names where the sentence encoder places them; what those give, the last layer and the head turn
+into what to look for in an image. So a word that nobody connected with a class is understood as far as it is placed near one.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from ..data.batches import pad_encodings
+from ..head import GroundingHead
+from ..text_encoder import TextEncoder
+from ..tokenizer import SPECIAL_TOKENS, phrase_tokens
+from .phrases import ENDINGS, FRAMES, LINKS, OPENINGS, QUALITIES, TaughtText, framed, sentence
+from .teacher import MeaningDraw, SeenLocations
+from .wordnet import NamedMeaning
+
+#: What ends a phrase in a list.
+SEPARATOR = "."
+
+
+def choose_vocabulary(meanings: list[NamedMeaning], names: int, tokenizer: Tokenizer, size: int) -> list[str]:
+    """The pieces of the sentence encoder's vocabulary that matter most here, in its order, which is that of frequency.
+
+    All that names, frames and spelling need; then words by how often nouns have them and how common they are.
+    """
+    order = tokenizer.get_vocab()
+    texts = [meaning.text for meaning in meanings[:names]]
+    texts += [frame.format("") for frame in FRAMES] + QUALITIES + LINKS + OPENINGS + ENDINGS
+    needed = {token for text in texts for token in tokenizer.encode(text, add_special_tokens=False).tokens}
+    characters = string.ascii_lowercase + string.digits
+    needed |= {*SPECIAL_TOKENS, *string.punctuation, *characters, *(f"##{character}" for character in characters)}
+    counts: Counter[str] = Counter()
+    for encoding, meaning in zip(
+        tokenizer.encode_batch([m.text for m in meanings], add_special_tokens=False), meanings, strict=True
+    ):
+        counts.update({token: 4 if meaning.classes else 1 for token in encoding.tokens})
+    plain = {token: count for token, count in counts.items() if token.removeprefix("##").isalpha() and token.isascii()}
+    by_worth = sorted(plain, key=lambda token: -plain[token] / (order[token] + 2000) ** 0.7)
+    needed |= set(by_worth[: max(0, size - len(needed))])
+    ranked = sorted(needed & order.keys(), key=order.__getitem__)
+    return [*SPECIAL_TOKENS, *(token for token in ranked if token not in SPECIAL_TOKENS)][:size]
+
+
+def boundaries(vocabulary: list[str]) -> tuple[int, ...]:
+    """What parts phrases: the beginning and the end of a prompt, and dots."""
+    return tuple(vocabulary.index(token) for token in ("[CLS]", "[SEP]", SEPARATOR))
+
+
+@dataclass(frozen=True)
+class StudentSettings:
+    steps: int = 6000
+    texts: int = 192
+    locations: int = 512
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warm_up: int = 200
+    #: Shares of texts that are sentences, and of single names that have words around them.
+    sentences: float = 0.25
+    frames: float = 0.5
+    #: Share of texts drawn from all there are, with the teacher's answers, and not from those whose meaning is known.
+    any_text: float = 0.4
+    #: Weight of the distance from the sentence encoder.
+    placement: float = 1.0
+
+
+class Student(nn.Module):
+    """The text encoder and the head's text side, which are kept, and what places names, which is not."""
+
+    def __init__(self, text_encoder: TextEncoder, head: GroundingHead, width: int):
+        super().__init__()
+        self.text_encoder, self.head = text_encoder, head
+        self.place = nn.Linear(text_encoder.bert.config.hidden_size, width)
+        self._below: Tensor | None = None
+        # What the last layer reads.
+        text_encoder.bert.encoder.layer[-1].register_forward_pre_hook(self._keep)
+
+    def _keep(self, _module: nn.Module, inputs: tuple) -> None:
+        self._below = inputs[0]
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Of every token: what to look for `[batch, tokens, code + 1]`, and its place `[batch, tokens, width]`."""
+        hidden, _ = self.text_encoder(input_ids, attention_mask)
+        queries, bias = self.head.queries(hidden)
+        return torch.cat([queries, bias[..., None]], dim=2), self.place(self._below)
+
+
+@dataclass
+class Lessons:
+    """What is known of each text: `meanings`, the first `names` of which are names of classes; the sentence encoder's
+    `places`, and the `answers` of the map."""
+
+    meanings: list[NamedMeaning]
+    names: int
+    places: Tensor  #: `[texts, width]`
+    answers: Tensor  #: `[texts, code + 1]`
+    seen: SeenLocations
+
+    def targets(self, indices: list[int], sample: Tensor) -> Tensor:
+        """How likely each of the sampled locations holds what each of the texts means, `[indices, sample]`.
+
+        Names of classes mean them; of everything else the map's answer is taken, which is learned from many words.
+        """
+        features = self.seen.features[sample]
+        answers = self.answers[indices]
+        targets = (answers[:, :-1] @ features.T + answers[:, -1:]).sigmoid()
+        for row, index in enumerate(indices):
+            classes = self.meanings[index].classes
+            if index < self.names and classes is not None:
+                targets[row] = self.seen.presence(classes, sample)
+        return targets
+
+
+def teach(
+    student: Student, tokenizer: Tokenizer, lessons: Lessons, settings: StudentSettings, log: Path, seed: int = 0
+) -> None:
+    """Trains the student in place; `log` gets a line every hundred steps."""
+    torch.manual_seed(seed)
+    rng, draw = np.random.default_rng(seed), MeaningDraw(lessons.meanings, lessons.names)
+    optimizer = torch.optim.AdamW(
+        student.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
+    )
+    code = lessons.seen.features.shape[1]
+    started, sums = time.monotonic(), torch.zeros(2)
+    for step in range(settings.steps):
+        rate = settings.learning_rate * min(1, (step + 1) / settings.warm_up) * (1 - step / settings.steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        texts = [_draw_text(rng, draw, lessons, settings) for _ in range(settings.texts)]
+        sample = torch.from_numpy(rng.integers(len(lessons.seen.features), size=settings.locations))
+        encodings = [tokenizer.encode(text.text) for text in texts]
+        wanted, places = student(*pad_encodings(encodings))
+        rows, columns, names = _taught_tokens(texts, encodings)
+        features = F.pad(lessons.seen.features[sample], (0, wanted.shape[2] - 1 - code))
+        taught = wanted[rows, columns]
+        logits = taught[:, :-1] @ features.T + taught[:, -1:]
+        meaning = F.binary_cross_entropy_with_logits(logits, lessons.targets(names, sample))
+        distance = (1 - F.cosine_similarity(places[rows, columns], lessons.places[names], dim=1)).mean()
+        optimizer.zero_grad()
+        (10 * meaning + settings.placement * distance).backward()
+        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimizer.step()
+        sums += torch.stack([meaning.detach(), distance.detach()])
+        if (step + 1) % 100 == 0:
+            line = {"step": step + 1, "seconds": round(time.monotonic() - started)}
+            line |= {name: round(value / 100, 5) for name, value in zip(("meaning", "distance"), sums.tolist())}
+            with log.open("a", encoding="utf-8") as file:
+                print(json.dumps(line), file=file)
+            sums.zero_()
+    student.eval()
+
+
+def _draw_text(rng: np.random.Generator, draw: MeaningDraw, lessons: Lessons, settings: StudentSettings) -> TaughtText:
+    def name() -> tuple[str, int]:
+        if rng.random() < settings.any_text:
+            index = int(rng.integers(len(lessons.meanings)))
+        else:
+            index = draw.draw(rng)
+        return lessons.meanings[index].text, index
+
+    if rng.random() < settings.sentences:
+        return sentence(rng, [name() for _ in range(rng.integers(2, 5))])
+    text, index = name()
+    if rng.random() < settings.frames:
+        return framed(rng, text, index)
+    return TaughtText(text, (((0, len(text)), index),))
+
+
+def _taught_tokens(texts: list[TaughtText], encodings: list) -> tuple[list[int], list[int], list[int]]:
+    """Rows, columns and meanings of all tokens that are taught."""
+    taught = [
+        (row, column, index)
+        for row, (text, encoding) in enumerate(zip(texts, encodings))
+        for span, index in text.names
+        for column in phrase_tokens(encoding, *span)
+    ]
+    rows, columns, names = (list(values) for values in zip(*taught))
+    return rows, columns, names
+
+
+def reduced_embeddings(embeddings: Tensor, width: int) -> Tensor:
+    """Word embeddings in fewer numbers: their first principal components, of the usual size."""
+    centred = embeddings - embeddings.mean(0)
+    _, _, components = torch.linalg.svd(centred, full_matrices=False)
+    reduced = centred @ components[:width].T
+    return 0.05 * reduced / reduced.std()
