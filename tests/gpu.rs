@@ -6,8 +6,11 @@
 
 #![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
 
+mod common;
+
 use std::{env, thread};
 
+use common::drawn_picture;
 use glip::{
     CudaOptions, Detector, Device, FeaturePyramid, HeadOutput, PixelBatch, Query, ResizeRule,
 };
@@ -51,9 +54,7 @@ fn recording() -> CudaOptions {
 
 /// The scene as it is, as a mirror shows it, and turned: two sizes, three contents.
 fn pictures() -> [RgbImage; 3] {
-    let scene = image::open("examples/images/scene.png")
-        .unwrap()
-        .into_rgb8();
+    let scene = drawn_picture("scene.png").into_rgb8();
     let mirrored = imageops::flip_horizontal(&scene);
     let turned = imageops::rotate90(&scene);
     [scene, mirrored, turned]

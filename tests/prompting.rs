@@ -1,9 +1,12 @@
 //! What users of open-vocabulary detectors suffer from, and that it cannot happen here.
-#![cfg(feature = "nano")]
+
 #![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
+
+mod common;
 
 use std::sync::LazyLock;
 
+use common::{drawn, drawn_picture};
 use glip::{
     BBox, Category, Detections, Detector, Error, GroundOptions, LearnedPrompt, PostprocessOptions,
     Prompt, Scene, TokenizedPhrase, Vocabulary,
@@ -12,17 +15,14 @@ use image::RgbImage;
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::json;
 
-static NANO: LazyLock<Detector> = LazyLock::new(|| Detector::nano().unwrap());
-/// The picture of the demo: a red and a yellow circle, a blue square, an orange star, a purple and a
-/// pink triangle.
-static SCENE: LazyLock<Scene> = LazyLock::new(|| {
-    let image = image::open("examples/images/scene.png").unwrap();
-    NANO.encode_image(&image).unwrap()
-});
+static DRAWN: LazyLock<Detector> = LazyLock::new(drawn);
+/// A red and a yellow circle, a blue square, an orange star, a purple and a pink triangle.
+static SCENE: LazyLock<Scene> =
+    LazyLock::new(|| DRAWN.encode_image(&drawn_picture("scene.png")).unwrap());
 
 /// Everything however unsure, so that a wrong label has every chance to show.
 fn everything() -> GroundOptions<'static> {
-    let options = NANO.postprocessor().options().clone();
+    let options = DRAWN.postprocessor().options().clone();
     let options = options
         .with_candidate_threshold(0.01)
         .with_score_threshold(0.0);
@@ -52,7 +52,7 @@ fn labels_are_not_merged_cut_or_mangled() {
         Prompt::from(names.join(" . ").as_str()),
     ] {
         let phrases = prompt.locate().unwrap();
-        let found = NANO.ground_with(&*SCENE, &prompt, everything()).unwrap();
+        let found = DRAWN.ground_with(&*SCENE, &prompt, everything()).unwrap();
         assert!(found.len() > 50);
         for detection in &found {
             let given = phrases
@@ -62,7 +62,7 @@ fn labels_are_not_merged_cut_or_mangled() {
             assert_eq!(detection.phrase, given.label);
         }
     }
-    let found = NANO
+    let found = DRAWN
         .ground_with(&*SCENE, Prompt::categories(names), everything())
         .unwrap();
     assert!(found.iter().all(|d| d.phrase == names[d.phrase_index]));
@@ -79,9 +79,9 @@ fn every_detection_has_the_index_of_its_category() {
         .with_synonym(name)
     });
     // The triangles cover each other, and score less.
-    let options = NANO.postprocessor().options().clone();
+    let options = DRAWN.postprocessor().options().clone();
     let options = GroundOptions::default().with_postprocess(options.with_score_threshold(0.6));
-    let found = NANO
+    let found = DRAWN
         .ground_with(&*SCENE, Prompt::categories(&categories), options)
         .unwrap();
     let mut seen = [0; 3];
@@ -96,12 +96,12 @@ fn every_detection_has_the_index_of_its_category() {
 #[test]
 fn another_name_does_not_shift_labels() {
     let names = ["red circle", "blue square", "orange star"];
-    let expected = NANO.ground(&*SCENE, Prompt::categories(names)).unwrap();
+    let expected = DRAWN.ground(&*SCENE, Prompt::categories(names)).unwrap();
     assert_eq!(expected.len(), 3);
     for place in 0..=names.len() {
         let mut more = names.to_vec();
         more.insert(place, "green heart");
-        let found = NANO.ground(&*SCENE, Prompt::categories(&more)).unwrap();
+        let found = DRAWN.ground(&*SCENE, Prompt::categories(&more)).unwrap();
         for detection in &expected {
             let same = found
                 .iter()
@@ -141,7 +141,7 @@ fn long_lists_are_an_error_or_a_vocabulary_that_loses_nothing() {
     for (place, name) in there.iter().enumerate() {
         names.insert(50 * place + 7, (*name).to_owned());
     }
-    let error = NANO
+    let error = DRAWN
         .ground(&*SCENE, Prompt::categories(&names))
         .unwrap_err();
     assert!(
@@ -150,17 +150,17 @@ fn long_lists_are_an_error_or_a_vocabulary_that_loses_nothing() {
     );
 
     let vocabulary = Vocabulary::new(&names).with_names_per_prompt(40);
-    let prompts = vocabulary.prompts(NANO.tokenizer()).unwrap();
+    let prompts = vocabulary.prompts(DRAWN.tokenizer()).unwrap();
     let packed: usize = prompts.iter().map(|p| p.locate().unwrap().len()).sum();
     assert_eq!(packed, names.len());
     // Among so many words a thing that is there scores a little less.
-    let options = NANO
+    let options = DRAWN
         .postprocessor()
         .options()
         .clone()
         .with_score_threshold(0.5);
     let options = GroundOptions::default().with_postprocess(options);
-    let found = NANO.ground_with(&*SCENE, &vocabulary, options).unwrap();
+    let found = DRAWN.ground_with(&*SCENE, &vocabulary, options).unwrap();
     assert!(found.iter().all(|d| names[d.phrase_index] == d.phrase));
     for name in there {
         assert!(found.iter().any(|d| d.phrase == name), "{name}: {found:?}");
@@ -175,17 +175,17 @@ fn prompts_of_a_vocabulary_do_not_report_an_object_twice() {
         .with_synonym("disk");
     let square = Category::new("square").with_synonym("box");
     let apart = Vocabulary::new([circle, square]).with_names_per_prompt(1);
-    assert_eq!(apart.prompts(NANO.tokenizer()).unwrap().len(), 5);
-    let found = NANO.ground(&*SCENE, &apart).unwrap();
+    assert_eq!(apart.prompts(DRAWN.tokenizer()).unwrap().len(), 5);
+    let found = DRAWN.ground(&*SCENE, &apart).unwrap();
     assert_eq!(found.of_phrase(0).count(), 2, "{found:?}");
     assert_eq!(found.of_phrase(1).count(), 1, "{found:?}");
 
     // Labels that mean the same are the caller's to keep; the best of each object on request.
     let both = Vocabulary::new(["circle", "red circle"]).with_names_per_prompt(1);
-    assert_eq!(NANO.ground(&*SCENE, &both).unwrap().len(), 3);
-    let options: PostprocessOptions = NANO.postprocessor().options().clone();
+    assert_eq!(DRAWN.ground(&*SCENE, &both).unwrap().len(), 3);
+    let options: PostprocessOptions = DRAWN.postprocessor().options().clone();
     let best = GroundOptions::default().with_postprocess(options.with_nms_across_phrases(true));
-    assert_eq!(NANO.ground_with(&*SCENE, &both, best).unwrap().len(), 2);
+    assert_eq!(DRAWN.ground_with(&*SCENE, &both, best).unwrap().len(), 2);
 }
 
 /// Results that depend on the order of a list, or on what was asked before.
@@ -195,13 +195,13 @@ fn a_vocabulary_is_deterministic_whatever_its_order() {
         .iter()
         .flat_map(|colour| ["circle", "star", "square"].map(|shape| format!("{colour} {shape}")))
         .collect();
-    let expected = labelled(&NANO.ground(&*SCENE, Vocabulary::new(&names)).unwrap());
+    let expected = labelled(&DRAWN.ground(&*SCENE, Vocabulary::new(&names)).unwrap());
     assert!(expected.len() >= 4);
     for turn in [1, 7, 13] {
         let mut turned = names.clone();
         turned.rotate_left(turn);
         turned.reverse();
-        let found = NANO.ground(&*SCENE, Vocabulary::new(&turned)).unwrap();
+        let found = DRAWN.ground(&*SCENE, Vocabulary::new(&turned)).unwrap();
         assert!(found.iter().all(|d| turned[d.phrase_index] == d.phrase));
         assert_eq!(labelled(&found), expected);
     }
@@ -213,7 +213,7 @@ fn a_blank_image_shows_nothing() {
     let names = ["red circle", "blue square", "green ring", "thing"];
     for grey in [0, 90, 128, 200, 255] {
         let blank = RgbImage::from_pixel(320, 256, image::Rgb([grey; 3]));
-        let found = NANO.ground(&blank, Prompt::categories(names)).unwrap();
+        let found = DRAWN.ground(&blank, Prompt::categories(names)).unwrap();
         assert!(found.is_empty(), "{grey}: {found:?}");
     }
 }
@@ -222,7 +222,7 @@ fn a_blank_image_shows_nothing() {
 #[test]
 fn a_learned_prompt_takes_the_place_of_its_text() {
     let names = Prompt::categories(["yellow circle", "blue square"]);
-    let query = NANO.encode_prompt(&names).unwrap();
+    let query = DRAWN.encode_prompt(&names).unwrap();
     let prompt = &query.prompts()[0];
     let states = |states: &ndarray::Array3<f32>| -> Vec<u8> {
         states
@@ -255,7 +255,7 @@ fn a_learned_prompt_takes_the_place_of_its_text() {
             json!({"label": label, "index": index, "spans": spans, "tokens": tokens})
         })
         .collect();
-    let fingerprint = NANO.manifest().source.fingerprint.clone().unwrap();
+    let fingerprint = DRAWN.manifest().source.fingerprint.clone().unwrap();
     let metadata = [
         ("format", "glip-learned-prompt".to_owned()),
         ("format_version", "1".to_owned()),
@@ -271,12 +271,12 @@ fn a_learned_prompt_takes_the_place_of_its_text() {
 
     let learned = LearnedPrompt::from_bytes(&file).unwrap();
 
-    let expected = NANO.ground(&*SCENE, &names).unwrap();
+    let expected = DRAWN.ground(&*SCENE, &names).unwrap();
     assert_eq!(expected.len(), 2);
-    assert_eq!(NANO.ground(&*SCENE, &learned).unwrap(), expected);
+    assert_eq!(DRAWN.ground(&*SCENE, &learned).unwrap(), expected);
 }
 
-/// The file that `glip_torch.tune` wrote, of glip-nano.
+/// The file that `glip_torch.tune` wrote, of glip-drawn.
 #[test]
 fn a_learned_prompt_of_the_python_side_is_read() {
     let learned = Prompt::learned("tests/fixtures/learned_prompt.safetensors").unwrap();
@@ -285,7 +285,7 @@ fn a_learned_prompt_of_the_python_side_is_read() {
         assert_eq!(&learned.text()[phrase.spans[0].clone()], phrase.label);
         assert!(!tokens.is_empty());
     }
-    let found = NANO.ground_with(&*SCENE, &learned, everything()).unwrap();
+    let found = DRAWN.ground_with(&*SCENE, &learned, everything()).unwrap();
     assert!(!found.is_empty());
     assert!(found.iter().all(|d| labels[d.phrase_index] == d.phrase));
 
@@ -299,10 +299,12 @@ fn a_learned_prompt_of_the_python_side_is_read() {
 fn aggregation_is_chosen_by_the_call() {
     use glip::postprocess::Aggregation;
     let score = |aggregation| {
-        let options = NANO.postprocessor().options().clone();
+        let options = DRAWN.postprocessor().options().clone();
         let options = options.with_aggregation(aggregation).with_max_per_phrase(1);
         let options = GroundOptions::default().with_postprocess(options);
-        let found = NANO.ground_with(&*SCENE, "yellow circle", options).unwrap();
+        let found = DRAWN
+            .ground_with(&*SCENE, "yellow circle", options)
+            .unwrap();
         assert_eq!(found.len(), 1);
         let best = &found.as_slice()[0];
         // Before and after centerness.

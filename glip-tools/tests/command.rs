@@ -1,7 +1,7 @@
-//! The command, as people run it: on glip-nano and pictures drawn here.
+//! The command, as people run it: on glip-drawn and pictures drawn here.
 
 #![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
-#![cfg(all(feature = "cli", feature = "nano"))]
+#![cfg(feature = "cli")]
 
 use std::{
     fs,
@@ -22,6 +22,12 @@ fn glip(arguments: &[&str]) -> Output {
         .args(arguments)
         .output()
         .unwrap()
+}
+
+/// With a model that knows coloured shapes.
+fn glip_drawn(arguments: &[&str]) -> Output {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/glip-drawn");
+    glip(&[arguments, &["--model", model]].concat())
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -114,7 +120,7 @@ impl DataSet {
             "--out",
             &out,
         ];
-        glip(&[&arguments, more].concat())
+        glip_drawn(&[&arguments, more].concat())
     }
 
     fn result(&self, out: &str) -> Value {
@@ -135,7 +141,7 @@ fn ground_finds_and_draws() {
     let set = DataSet::new();
     let image = set.path("bild 1 ü.png");
     let drawn = set.path("boxes.png");
-    let output = glip(&[
+    let output = glip_drawn(&[
         "ground",
         &image,
         "red circle . blue square",
@@ -157,7 +163,7 @@ fn ground_finds_and_draws() {
         image::open(&drawn).unwrap().into_rgb8(),
         image::open(&image).unwrap().into_rgb8()
     );
-    let output = glip(&["ground", &image, "--category", "red_circle"]);
+    let output = glip_drawn(&["ground", &image, "--category", "red_circle"]);
     assert_exit(&output, 0);
     assert!(text(&output.stdout).contains("red_circle"));
 }
@@ -390,7 +396,7 @@ fn sets_of_odinw_are_found_in_their_layouts() {
         prompts.to_str().unwrap(),
         set.path("out"),
     );
-    let output = glip(&[
+    let output = glip_drawn(&[
         "evaluate",
         "odinw",
         root,
@@ -448,7 +454,7 @@ fn phrases_of_captions_are_measured() {
     );
     let ids = set.path("test.txt");
     fs::write(&ids, "17\n18\n").unwrap();
-    let output = glip(&[
+    let output = glip_drawn(&[
         "evaluate",
         "flickr30k",
         folder,

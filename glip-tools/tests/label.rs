@@ -1,4 +1,4 @@
-//! The command `glip label`, as people and programs use it, on glip-nano and small pictures.
+//! The command `glip label`, as people and programs use it, on glip-drawn and small pictures.
 
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)] // It is all tests.
@@ -17,16 +17,21 @@ use std::{
 use image::DynamicImage;
 use serde_json::Value;
 
-const WORDS: [&str; 6] = [
+/// A model that knows coloured shapes.
+const DRAWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/glip-drawn");
+
+const WORDS: [&str; 8] = [
     "--category",
     "red circle",
     "--category",
     "green ring",
     "--threads",
     "1",
+    "--model",
+    DRAWN,
 ];
 
-/// Where the red circle is in the scene of the examples.
+/// Where the red circle is in the scene that pictures are cut from.
 const CIRCLE: [f64; 4] = [156.0, 43.0, 326.0, 224.0];
 
 /// How many pixels of it are one of a picture.
@@ -37,7 +42,7 @@ fn picture(path: &Path, number: u32) {
     static SCENE: LazyLock<DynamicImage> = LazyLock::new(|| {
         image::open(concat!(
             env!("CARGO_MANIFEST_DIR"),
-            "/../examples/images/scene.png"
+            "/../tests/fixtures/drawn/scene.png"
         ))
         .unwrap()
     });
@@ -335,7 +340,7 @@ fn a_run_does_not_go_on_with_something_else() {
 fn a_filter_answers_each_line_before_it_needs_the_next() {
     let (_folder, images) = pictures(3);
     let mut filter = glip()
-        .args(["-", "--inline-errors", "--threads", "1"])
+        .args(["-", "--inline-errors", "--threads", "1", "--model", DRAWN])
         .current_dir(&images)
         .env("ORT_DYLIB_PATH", library())
         .stdin(Stdio::piped())
@@ -351,7 +356,7 @@ fn a_filter_answers_each_line_before_it_needs_the_next() {
     let found =
         ask(r#"{"image": "day 0/bild ü 000.png", "categories": ["red circle", "green ring"]}"#);
     assert_eq!(found["image"], "day 0/bild ü 000.png");
-    assert_eq!(found["source"], "glip-nano");
+    assert_eq!(found["source"], "glip-drawn");
     assert_eq!(found["categories"][0]["boxes"].as_array().unwrap().len(), 1);
     let failed = ask(r#"{"image": "missing.png", "categories": ["red circle"]}"#);
     assert!(
@@ -404,6 +409,18 @@ fn a_filter_without_inline_errors_says_it_by_its_code() {
     let strict = run(glip().arg(images.join("day 0")).args(WORDS).arg("--strict"));
     assert_eq!(strict.status.code(), Some(3));
     assert!(strict.stdout.is_empty());
+}
+
+/// Whatever it knows.
+#[cfg(feature = "nano")]
+#[test]
+fn without_a_model_it_is_the_one_in_the_box() {
+    let (_folder, images) = pictures(1);
+    let output = run(glip().arg(&images).args(["--category", "thing"]));
+    assert_eq!(output.status.code(), Some(0));
+    let labels = String::from_utf8(output.stdout).unwrap();
+    let label: Value = serde_json::from_str(labels.lines().last().unwrap()).unwrap();
+    assert_eq!(label["source"], "glip-nano");
 }
 
 #[test]
@@ -473,7 +490,7 @@ fn an_image_that_a_format_cannot_hold_is_named() {
     let (code, errors, _) = label(&images, "yolo", &WORDS);
     assert_eq!((code, errors.len()), (Some(1), 1), "{errors:?}");
     assert_eq!(errors[0]["image"], "day 0/bild ü 000.png");
-    let (code, errors, out) = label(&listed, "coco", &[]);
+    let (code, errors, out) = label(&listed, "coco", &["--model", DRAWN]);
     assert_eq!((code, errors.len()), (Some(1), 1));
     assert!(
         errors[0]["error"]
@@ -483,7 +500,7 @@ fn an_image_that_a_format_cannot_hold_is_named() {
     );
     let coco: Value = serde_json::from_slice(&fs::read(out.join("coco.json")).unwrap()).unwrap();
     assert_eq!(coco["images"].as_array().unwrap().len(), 1);
-    let (code, errors, out) = label(&listed, "grounding", &[]);
+    let (code, errors, out) = label(&listed, "grounding", &["--model", DRAWN]);
     assert_eq!((code, errors.len()), (Some(0), 0));
     assert_eq!(lines(&out.join("labels.jsonl")).len(), 1 + 2);
 }

@@ -18,9 +18,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 SCENES = 500
 NAMES = ("red circle", "blue square", "green triangle", "yellow star", "purple ring")
+#: Options of `glip label`: a model that knows those.
+OPTIONS = ("--threads", "1", "--model", str(HERE.parents[1] / "models/glip-drawn"))
 
 
 def render(folder: Path) -> Path:
@@ -123,7 +125,7 @@ def main() -> None:
         lines = render(folder)
         begin = time.monotonic()
         alone = subprocess.run(
-            [glip, "label", "-", "--inline-errors", "--threads", "1"],
+            [glip, "label", "-", "--inline-errors", *OPTIONS],
             cwd=folder, stdin=lines.open(), capture_output=True, check=True, encoding="utf-8",
         )  # fmt: skip
         expected = alone.stdout.splitlines()
@@ -136,16 +138,16 @@ def main() -> None:
         options = ["--folder", str(folder), "--glip", glip]
         out = folder / "spark"
         spark = [sys.executable, str(HERE / "spark_label.py"), f"file://{lines}", f"file://{out}", *options]
-        spark += ["--master", "local-cluster[2,1,1024]", "--partitions", "8", "--", "--threads", "1"]
+        spark += ["--master", "local-cluster[2,1,1024]", "--partitions", "8", "--", *OPTIONS]
         processes = run_and_kill(spark, executor_of, folder / "spark.log")
         parts = sorted(out.glob("part-*"))
         compare("Spark", expected, [r for part in parts for r in part.read_text().splitlines()], processes)
 
         out = folder / "ray.jsonl"
         ray = [sys.executable, str(HERE / "ray_label.py"), str(lines), str(out), *options]
-        processes = run_and_kill([*ray, "--", "--threads", "1"], parent_of, folder / "ray.log")
+        processes = run_and_kill([*ray, "--", *OPTIONS], parent_of, folder / "ray.log")
         compare("Ray, an actor killed", expected, out.read_text().splitlines(), processes)
-        processes = run_and_kill([*ray, "--", "--threads", "1"], lambda worker, _: worker, folder / "ray.log")
+        processes = run_and_kill([*ray, "--", *OPTIONS], lambda worker, _: worker, folder / "ray.log")
         compare("Ray, glip killed", expected, out.read_text().splitlines(), processes)
 
 

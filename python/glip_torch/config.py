@@ -108,7 +108,7 @@ GLIP_T_A = GLIPConfig(SWIN_T, TextConfig(), channels=256, tower_layers=6, fusion
 #: GLIP-T (B), (C) and GLIP-T share one architecture and differ in training data.
 GLIP_T = GLIPConfig(SWIN_T, TextConfig(), channels=256, tower_layers=6, fusion=FusionConfig())
 GLIP_L = GLIPConfig(SWIN_L, TextConfig(), channels=256, tower_layers=8, fusion=FusionConfig())
-#: glip-nano: small enough to train on a CPU within hours and to ship with the crate. Windows of 8 divide the stages
+#: The first glip-nano, of shapes alone: small enough to train on a CPU within hours. Windows of 8 divide the stages
 #: of its 256-pixel inputs, where windows of 7 would pad up to three times as many tokens.
 NANO = GLIPConfig(
     SwinConfig(24, (1, 1, 3, 1), (1, 2, 4, 8), window=8),
@@ -117,7 +117,7 @@ NANO = GLIPConfig(
     tower_layers=3,
     fusion=FusionConfig(embed_dim=128),
 )
-#: glip-nano for the world of things and shapes: a wider image encoder and pyramid, as there are a dozen times as many
+#: glip-drawn, for the world of things and shapes: a wider image encoder and pyramid, as there are a dozen times as many
 #: things to tell apart, and more words.
 NANO_MIXED = replace(
     NANO,

@@ -1,4 +1,4 @@
-"""Measures glip-nano on rendered scenes it has never seen: `python -m glip_torch.evaluate RUN/model.pth` or `... BUNDLE`.
+"""Measures a model on unseen scenes of shapes: `python -m glip_torch.evaluate RUN/model.pth` or `... BUNDLE`.
 
 - AP and AP50 (pycocotools) over all colour-shape combinations, each of them asked for in every scene, so that finding
   what is not there costs precision. Seen and held-out combinations are averaged apart.

@@ -1,4 +1,4 @@
-"""Tokenizers: BERT's WordPiece from a vocabulary file, glip-nano's own small vocabulary, and the tokens of a phrase."""
+"""Tokenizers: BERT's WordPiece from a vocabulary file, small vocabularies of drawn worlds, and the tokens of a phrase."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _first_token(encoding: Encoding, positions: tuple[int, ...]) -> int | None:
 
 
 def nano_vocabulary() -> list[str]:
-    """glip-nano's vocabulary: every word its prompts are made of, and letters, digits and marks to spell all others.
+    """The vocabulary of the world of shapes: every word of its prompts, and letters, digits and marks to spell all others.
 
     Foreign nouns are left out on purpose: spelled by letters, they teach the model that unknown words mean nothing here.
     """

@@ -7,7 +7,7 @@ On data of one's own, from a checkpoint (official's, or one that this command wr
 `--data` takes grounding files, tar shards, and folders of either (`python -m glip_torch.data` makes them from other layouts);
 a file that is given twice counts twice. The defaults are official's for pre-training.
 
-From scratch, a small model on scenes that are rendered as they are needed, which is how glip-nano was made; with --init, more of
+From scratch, a small model on scenes that are rendered as they are needed, which is how glip-drawn was made; with --init, more of
 it:
 
     python -m glip_torch.train OUT --minutes 85
@@ -150,7 +150,7 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
         "--shared-target",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="tokens of a phrase share a target of 1, as official, or each has it, as glip-nano",
+        help="tokens of a phrase share a target of 1, as official, or each has it, as glip-drawn",
     )
     group.add_argument("--log-every", type=int, help="steps between lines of the log")
     group.add_argument("--save-minutes", type=float, help="time between states")

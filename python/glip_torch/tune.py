@@ -82,7 +82,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--token-target",
         choices=("shared", "one"),
         default="shared",
-        help="what a phrase's tokens are trained towards: a share of 1 as official GLIP, or 1 each as glip-nano",
+        help="what a phrase's tokens are trained towards: a share of 1 as official GLIP, or 1 each as glip-drawn",
     )
     parser.add_argument(
         "--threads", type=int, default=1, help="CPU threads, %(default)s: small models gain more from runs side by side"

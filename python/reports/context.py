@@ -1,7 +1,7 @@
 """Does manual context help with words a model never saw? `python reports/context.py OUT.json --model NAME=model.pth ...`.
 
-Ten words that glip-nano was never given for its shapes, each asked for alone and with context of words it knows around it.
-Only the tokens of the word itself count. AP over the ten shapes on rendered scenes, with pycocotools.
+Ten words that the first glip-nano was never given for its shapes, each asked for alone and with context of words it knows
+around it. Only the tokens of the word itself count. AP over the ten shapes on rendered scenes, with pycocotools.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from glip_torch.preprocess import normalise, pad
 from glip_torch.tokenizer import build_tokenizer
 from glip_torch.tuning.phrases import Category, TuningPrompt, build_prompt
 
-#: In no prompt of glip-nano's training, neither for these shapes nor as a name of what is not there.
+#: In no prompt of its training, neither for these shapes nor as a name of what is not there.
 UNSEEN = {
     "circle": "orb",
     "square": "tile",

@@ -42,6 +42,8 @@ def labelled(tmp_path_factory) -> Path:
         GLIP,
         "label",
         images.parent,
+        "--model",
+        REPOSITORY / "models/glip-drawn",
         *words,
         "--out",
         folder / "out",
@@ -90,7 +92,7 @@ def test_glip_torch_reads_labels(labelled, boxes):
             for x1, y1, x2, y2 in category.boxes
         ]
         assert agree(found, expected)
-        assert record.source == "glip-nano"
+        assert record.source == "glip-drawn"
 
 
 def test_pycocotools_reads_coco(labelled, boxes):

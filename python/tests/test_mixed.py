@@ -290,7 +290,7 @@ def test_probes_learn_from_what_an_object_has():
 
 
 def test_the_fixed_set_of_shapes_stays_what_it_was():
-    # Numbers of glip-nano belong to these scenes.
+    # Numbers of glip-drawn belong to these scenes.
     assert evaluate.evaluation_scene("test", 0).objects == SHAPES_TEST_0
 
 

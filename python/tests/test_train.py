@@ -360,7 +360,7 @@ def test_rendered_scenes_from_scratch(tmp_path, monkeypatch):
     assert record["probes"] > 0 and record["short_side"] == 64
     model = load_checkpoint(tmp_path / "model.pth", text_heads=NANO.text.heads)
     assert model.config == replace(NANO, text=replace(NANO.text, vocab_size=len(nano_vocabulary())))
-    # The recipe of glip-nano: what the first step of seed 3 has always seen.
+    # The recipe `nano`: what the first step of seed 3 has always seen.
     assert record["token"] == pytest.approx(2.8861, abs=2e-3) and record["box"] == pytest.approx(1.8087, abs=2e-3)
 
 

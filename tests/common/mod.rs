@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use glip::Detector;
+use image::DynamicImage;
 use serde_json::Value;
 
 /// A model folder under tests/fixtures.
@@ -17,6 +19,17 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
         .join(name)
+}
+
+/// A model that knows coloured shapes and 130 drawn things. `drawn_picture` has pictures for it.
+pub(crate) fn drawn() -> Detector {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/glip-drawn");
+    Detector::from_dir(folder).unwrap()
+}
+
+/// A picture under tests/fixtures/drawn.
+pub(crate) fn drawn_picture(file: &str) -> DynamicImage {
+    image::open(fixture("drawn").join(file)).unwrap()
 }
 
 /// A copy of a model folder, to be spoilt.

@@ -1,4 +1,4 @@
-"""Scenes of everyday things and coloured shapes together: the world of the second glip-nano.
+"""Scenes of everyday things and coloured shapes together: the world of glip-drawn.
 
 Like a scene of shapes alone (`scenes.py`), a scene is a function of (seed, index), and of the pictures' version (`sprites.py`).
 """

@@ -1,4 +1,4 @@
-"""The everyday things of the second glip-nano: their pictures, the words for them, and the words held out.
+"""The everyday things of glip-drawn: their pictures, the words for them, and the words held out.
 
 Every noun has a name and synonyms that training uses, and some have a wording that it never uses (`Noun.held_out`). What a
 model trained on this data alone can know of a wording it never met is what its tokens meant elsewhere, so each held-out

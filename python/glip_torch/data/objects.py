@@ -1,9 +1,9 @@
-"""A task that glip-nano was first tuned on: `python -m glip_torch.data.objects OUT` draws it as a COCO-format data set.
+"""A task that the first glip-nano was tuned on: `python -m glip_torch.data.objects OUT` draws it as a COCO-format data set.
 
-Houses, fish, keys, mushrooms and bolts (of lightning), in all of nano's colours and patterns, on its backgrounds. The first
-version had seen none of them, and "house", "fish" and "key" it was even taught to mean nothing that is there; the second knows all
-but bolts, as other pictures. Some of its own shapes stand among them, unlabelled. Every image is a function of its split's seed
-and its number.
+Houses, fish, keys, mushrooms and bolts (of lightning), in all of its colours and patterns, on its backgrounds. It had seen
+none of them, and "house", "fish" and "key" it was even taught to mean nothing that is there; glip-drawn knows all but bolts,
+as other pictures. Some of its own shapes stand among them, unlabelled. Every image is a function of its split's seed and its
+number.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from .scenes import (
     random_look,
 )
 
-#: Seed and number of images of each split; nano's own scenes have other seeds.
+#: Seed and number of images of each split; the model's own scenes have other seeds.
 SPLITS = {"train": (2001, 200), "val": (2002, 40), "test": (2003, 100)}
 #: Canvas sizes (width, height) that the images take turns in.
 CANVASES = ((192, 192), (256, 192), (224, 192))
 MAX_OBJECTS = 7
-#: Share of objects that are one of nano's own shapes, which are not labelled.
+#: Share of objects that are one of the model's own shapes, which are not labelled.
 DISTRACTORS = 0.3
 
 

@@ -52,7 +52,7 @@ class Settings:
         return {name: value for name, value in vars(self).items() if name not in free}
 
 
-#: A model from scratch, without pre-trained parts, as long as the patience lasts: how glip-nano is made.
+#: A model from scratch, without pre-trained parts, as long as the patience lasts: how glip-drawn was made.
 NANO = Settings(
     batch=8,
     learning_rate=1e-3,

@@ -1,8 +1,11 @@
-//! The model in the box on the pictures of the examples.
-#![cfg(feature = "nano")]
+//! A trained model, glip-drawn, on pictures of its world.
+
 #![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
 
-use glip::{BBox, Detection, Detector, Prompt};
+mod common;
+
+use common::{drawn, drawn_picture};
+use glip::{BBox, Detection, Prompt};
 use image::DynamicImage;
 
 /// What the renderer drew into a picture, in its pixels, and what is not there.
@@ -14,7 +17,7 @@ struct Picture {
 
 const PICTURES: [Picture; 2] = [
     Picture {
-        file: "examples/images/things.jpg",
+        file: "things.jpg",
         drawn: &[
             ("key", [166.0, 263.0, 442.0, 465.0]),
             ("dog", [420.0, 211.0, 572.0, 352.0]),
@@ -26,7 +29,7 @@ const PICTURES: [Picture; 2] = [
         absent: &["cat", "elephant", "purple star"],
     },
     Picture {
-        file: "examples/images/scene.png",
+        file: "scene.png",
         drawn: &[
             ("pink triangle", [498.0, 132.0, 674.0, 310.0]),
             ("blue square", [288.0, 263.0, 451.0, 432.0]),
@@ -41,13 +44,13 @@ const PICTURES: [Picture; 2] = [
 
 impl Picture {
     fn open(&self) -> DynamicImage {
-        image::open(self.file).unwrap()
+        drawn_picture(self.file)
     }
 }
 
 #[test]
 fn it_finds_what_is_there_and_nothing_else() {
-    let detector = Detector::nano().unwrap();
+    let detector = drawn();
     for picture in &PICTURES {
         let drawn = picture.drawn.iter().map(|&(name, _)| name);
         let names: Vec<_> = picture.absent.iter().copied().chain(drawn).collect();
@@ -69,7 +72,7 @@ fn it_finds_what_is_there_and_nothing_else() {
 /// GLIP reads the words: what is asked for decides what is found.
 #[test]
 fn what_is_found_is_what_was_asked_for() {
-    let detector = Detector::nano().unwrap();
+    let detector = drawn();
     for picture in &PICTURES {
         let scene = detector.encode_image(&picture.open()).unwrap();
         for (phrase, _) in picture.drawn {
@@ -86,7 +89,7 @@ fn what_is_found_is_what_was_asked_for() {
 /// Of `python/glip_torch/data/nouns.py`: training never said "puppy dog".
 #[test]
 fn it_knows_a_thing_by_a_name_it_was_never_told() {
-    let detector = Detector::nano().unwrap();
+    let detector = drawn();
     let [things, _] = &PICTURES;
     let scene = detector.encode_image(&things.open()).unwrap();
     let found = detector.ground(&scene, "puppy dog . kitty cat").unwrap();
