@@ -22,6 +22,8 @@ from .model import GLIP
 
 #: Heads of the bi-attention in every released model; no tensor's shape tells it.
 FUSION_HEADS = 8
+#: Width of the heads of gated bi-attention.
+GATED_HEAD_WIDTH = 32
 #: Width of one BERT head in every published BERT.
 BERT_HEAD_WIDTH = 64
 
@@ -213,9 +215,10 @@ def _infer_fusion(state: dict[str, Tensor], last_convolution: int) -> FusionConf
     if _TOWER.format(0) + "b_attn.gamma_v" not in state:
         return None
     gated = not any(re.match(r"rpn\.head\.dyhead_tower\.\d+\.output\.dense\.weight$", name) for name in state)
+    embed_dim = _shape(state, _TOWER.format(0) + "b_attn.attn.v_proj.weight")[0]
     return FusionConfig(
-        embed_dim=_shape(state, _TOWER.format(0) + "b_attn.attn.v_proj.weight")[0],
-        heads=FUSION_HEADS,
+        embed_dim=embed_dim,
+        heads=embed_dim // GATED_HEAD_WIDTH if gated else FUSION_HEADS,
         fused_text=gated or _TOWER.format(last_convolution - 1) + "output.dense.weight" in state,
         gated=gated,
     )

@@ -108,6 +108,16 @@ GLIP_T_A = GLIPConfig(SWIN_T, TextConfig(), channels=256, tower_layers=6, fusion
 #: GLIP-T (B), (C) and GLIP-T share one architecture and differ in training data.
 GLIP_T = GLIPConfig(SWIN_T, TextConfig(), channels=256, tower_layers=6, fusion=FusionConfig())
 GLIP_L = GLIPConfig(SWIN_L, TextConfig(), channels=256, tower_layers=8, fusion=FusionConfig())
+#: glip-nano: YOLOX-nano's eyes, and a text encoder that was taught its words. The ids of what parts phrases are those of its
+#: vocabulary, whose size is set where it is made.
+NANO_PHOTOS = GLIPConfig(
+    CSPDarknetConfig(stem=16, depths=(1, 3, 3, 1)),
+    TextConfig(vocab_size=7000, hidden_size=192, layers=3, heads=3, intermediate_size=512, max_positions=256),
+    channels=64,
+    tower_layers=2,
+    fusion=FusionConfig(embed_dim=128, heads=4, gated=True),
+    anchor_sizes=(64, 128, 256),
+)
 #: The first glip-nano, of shapes alone: small enough to train on a CPU within hours. Windows of 8 divide the stages
 #: of its 256-pixel inputs, where windows of 7 would pad up to three times as many tokens.
 NANO = GLIPConfig(

@@ -27,11 +27,16 @@ class Targets:
 
     `boxes [batch, boxes, 4]` x1 y1 x2 y2 (inclusive) in pixels of the network input; `valid [batch, boxes]`, False for
     padding; `tokens [batch, boxes, tokens]`, True where a token belongs to a phrase that means the box.
+
+    Where boxes are doubtful (`[batch, doubtful, 4]`), the tokens that may mean them (`[batch, doubtful, tokens]`, all False for
+    padding) are neither right nor wrong at the anchors whose centre is inside.
     """
 
     boxes: Tensor
     valid: Tensor
     tokens: Tensor
+    doubtful_boxes: Tensor | None = None
+    doubtful_tokens: Tensor | None = None
 
 
 @dataclass
@@ -108,7 +113,8 @@ def grounding_losses(
         box_tokens = box_tokens / box_tokens.sum(-1, keepdim=True).clamp(min=1)
     token_targets = torch.zeros_like(output.logits)
     token_targets[image, anchor] = box_tokens[image, box]
-    token_loss = token_focal_loss(output.logits, token_targets, attention_mask) / count
+    counted = (attention_mask[:, None, :] > 0) & ~doubted(anchors, targets, token_targets)
+    token_loss = token_focal_loss(output.logits, token_targets, counted) / count
     if len(weights) == 0:
         # Zero, but still a function of the outputs, so that every parameter has a gradient.
         return Losses(token_loss, output.deltas.sum() * 0, output.centerness.sum() * 0)
@@ -164,14 +170,26 @@ def pairwise_iou(boxes: Tensor, anchors: Tensor) -> Tensor:
     )
 
 
-def token_focal_loss(logits: Tensor, targets: Tensor, attention_mask: Tensor) -> Tensor:
-    """Focal loss summed over all anchors and all real tokens; targets lie in 0..1."""
+@torch.no_grad()
+def doubted(anchors: Tensor, targets: Targets, token_targets: Tensor) -> Tensor:
+    """Where nothing is known: `[batch, anchors, tokens]`, or what is broadcast to that. What is a positive is known."""
+    if targets.doubtful_boxes is None or not targets.doubtful_tokens.any():
+        return torch.zeros(1, 1, 1, dtype=torch.bool, device=anchors.device)
+    centres = (anchors[:, :2] + anchors[:, 2:]) / 2
+    boxes = targets.doubtful_boxes[:, None]  # [batch, 1, doubtful, 4]
+    inside = ((centres[:, None] >= boxes[..., :2]) & (centres[:, None] <= boxes[..., 2:])).all(-1)
+    tokens = inside.to(token_targets.dtype) @ targets.doubtful_tokens.to(token_targets.dtype)
+    return (tokens > 0) & (token_targets == 0)
+
+
+def token_focal_loss(logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
+    """Focal loss summed over all pairs of anchor and token that are `counted`; targets lie in 0..1."""
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     probability = logits.sigmoid()
     wrong = probability * (1 - targets) + (1 - probability) * targets
     alpha = FOCAL_ALPHA * targets + (1 - FOCAL_ALPHA) * (1 - targets)
     loss = alpha * wrong**FOCAL_GAMMA * cross_entropy
-    return (loss * (attention_mask[:, None, :] > 0)).sum()
+    return (loss * counted).sum()
 
 
 def centerness_targets(anchors: Tensor, boxes: Tensor) -> Tensor:

@@ -112,6 +112,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     data.add_argument(
         "--verified-only", action="store_true", default=None, help="only those that records list as absent (LVIS)"
     )
+    data.add_argument(
+        "--certain", type=float, help="score below which a model's boxes are neither there nor absent (default: none are)"
+    )
     data.add_argument("--workers", type=int, help="processes that read ahead for each process of the run")
 
     _add_settings(parser.add_argument_group("training (defaults are the recipe's)"))

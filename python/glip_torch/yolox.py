@@ -23,13 +23,11 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from .config import STRIDES, CSPDarknetConfig, GLIPConfig
+from .config import STRIDES
 from .model import GLIP
 from .postprocess import CENTRE_WEIGHT, SCALE_WEIGHT
 from .preprocess import PIXEL_STD
 
-#: YOLOX-nano's backbone and the width of its head.
-NANO_BACKBONE, NANO_CHANNELS = CSPDarknetConfig(stem=16, depths=(1, 3, 3, 1)), 64
 #: Numbers that tell a class.
 CODE = 80
 #: Where the tower's output has the box and its objectness, behind the code.

@@ -243,7 +243,7 @@ def run(arguments: argparse.Namespace) -> None:
     scenes = [world.draw_scene(TEST_SEED, index) for index in range(TEST_SCENES)]
     encoder = arguments.runs / "encoder" / "swin.pth"
     if not encoder.exists():
-        teaching_pretraining.pretrain(CONFIG.swin, encoder.parent)
+        teaching_pretraining.pretrain(CONFIG.backbone, encoder.parent)
     for seed in arguments.seeds:
         folder = arguments.runs / f"seed-{seed}"
         world.write_data(folder / "data", seed, COUNTS)

@@ -18,7 +18,7 @@ from glip_torch.model import GLIP
 
 GOLDEN = Path(__file__).parent / "golden" / "glip_t_small" / "model.pth"
 TINY = GLIPConfig(
-    swin=SwinConfig(16, (1, 2, 1, 1), (1, 2, 2, 4), window=3),
+    backbone=SwinConfig(16, (1, 2, 1, 1), (1, 2, 2, 4), window=3),
     text=TextConfig(vocab_size=20, hidden_size=64, layers=1, heads=1, intermediate_size=64, max_positions=32),
     channels=32,
     tower_layers=2,

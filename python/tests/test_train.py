@@ -345,7 +345,7 @@ def test_fine_tuning_from_a_checkpoint(tmp_path, data):
     # Eight records make three steps of three.
     assert [record["step"] for record in log_of(tmp_path / "run")] == [1, 2, 3]
     model = load_checkpoint(tmp_path / "run" / "model.pth", text_heads=TINY.text.heads)
-    assert model.config.swin == TINY.swin
+    assert model.config.backbone == TINY.backbone
     assert (tmp_path / "run" / "vocab.txt").read_text().split() == vocabulary
     assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
     run_command(*options, *sizes, "--epochs", 1.3)

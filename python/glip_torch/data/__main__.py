@@ -4,6 +4,7 @@
     flickr30k FOLDER OUT.jsonl --images DIR           Flickr30K Entities (Sentences, Annotations)
     pairs PAIRS.jsonl OUT.jsonl --images DIR          images and captions without boxes, for a teacher (glip_torch.teach)
     screen LABELS.jsonl ... --out OUT.jsonl           labels of a model: keep what it was sure of
+    reword FILE.jsonl ... --out OUT.jsonl             COCO's classes in as many words as people have for them
     shards FILE.jsonl ... --out FOLDER                tar shards with the images
     scenes FOLDER                                     rendered scenes, to try things with
     check FILE ...                                    reads everything, images included
@@ -24,12 +25,14 @@ from .convert.coco import CocoSource
 from .convert.flickr30k import FlickrSource
 from .convert.pairs import PairSource
 from .convert.report import Report
+from .convert.reword import RewordedSource, Rewording, foreign_nouns
 from .convert.scenes import SceneSource
 from .convert.screen import LabelledSource, Screening
 from .convert.shards import write_shards
 from .files import GroundingWriter, open_files
 from .grounding import DataError, Header
 from .grounding_batches import decode
+from ..words.coco_names import CLASSES
 
 
 class Source(Protocol):
@@ -66,6 +69,16 @@ def pairs(arguments: argparse.Namespace) -> str:
 def screen(arguments: argparse.Namespace) -> str:
     screening = Screening(arguments.min_score, arguments.nms, arguments.min_boxes)
     return write(LabelledSource(arguments.files, arguments.out.parent, screening), arguments.out)
+
+
+def reword(arguments: argparse.Namespace) -> str:
+    complete = CLASSES if arguments.complete == ["all"] else arguments.complete
+    unknown = [name for name in complete if name not in CLASSES]
+    if unknown:
+        raise DataError(f"--complete {unknown[0]!r} is no class of COCO: give some of {', '.join(CLASSES)}, or all")
+    foreign = foreign_nouns(arguments.wordnet) if arguments.wordnet else []
+    rewording = Rewording(arguments.copies, frozenset(complete), seed=arguments.seed)
+    return write(RewordedSource(arguments.files, arguments.out.parent, rewording, foreign), arguments.out)
 
 
 def shards(arguments: argparse.Namespace) -> str:
@@ -124,6 +137,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     added.add_argument("--nms", type=float, help="drop the lower of two boxes over this IoU (default: keep both)")
     added.add_argument("--min-boxes", type=int, default=Screening.min_boxes, help="boxes a record needs (default: 1)")
+    added = command(reword)
+    added.add_argument("files", type=Path, nargs="+", help="grounding files whose categories are COCO's")
+    added.add_argument("--out", type=Path, required=True, help="the .jsonl file to write")
+    added.add_argument("--copies", type=int, default=Rewording.copies, help="of each record (default: 4)")
+    added.add_argument(
+        "--complete", nargs="+", default=[], help="classes that were looked for in every image, or all (default: none)"
+    )
+    added.add_argument("--wordnet", type=Path, help="WordNet's folder dict, for nouns that are not there")
+    added.add_argument("--seed", type=int, default=0)
     added = command(shards)
     added.add_argument("files", type=Path, nargs="+", help="grounding files")
     added.add_argument("--out", type=Path, required=True, help="folder for the shards")

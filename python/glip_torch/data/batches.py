@@ -37,7 +37,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        targets = Targets(*(value.to(device) for value in vars(self.targets).values()))
+        targets = Targets(*(None if value is None else value.to(device) for value in vars(self.targets).values()))
         return replace(self, targets=targets, **moved)
 
 

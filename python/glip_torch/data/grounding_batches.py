@@ -20,7 +20,7 @@ from ..tokenizer import phrase_tokens
 from .batches import Batch, pad_encodings
 from .files import Row
 from .grounding import DataError, Header, Record
-from .grounding_prompts import GroundedPrompt, PromptMaker, PromptOptions
+from .grounding_prompts import Named, PromptMaker, PromptOptions
 from .stream import BUFFER_RECORDS, GroundingData
 
 #: A record that cannot be read leaves its place to the one a step later, that one to the next, and so on up to here.
@@ -55,6 +55,7 @@ class Example:
     encoding: Encoding
     boxes: Tensor  #: `[boxes, 4]` in pixels of the network's input
     tokens: Tensor  #: `[boxes, tokens]`, the tokens that mean each box
+    doubtful: tuple[Tensor, Tensor]  #: the same of doubtful boxes
     name: str
 
 
@@ -113,12 +114,16 @@ class GroundingBatches(torch.utils.data.Dataset):
         image = decode(row, record)
         size = resized_size(*image.size, short_side, self.images.long_side)
         picture = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
-        boxes, tokens = targets_of(prompt)
-        boxes = boxes * torch.tensor([size[0] / record.width, size[1] / record.height] * 2)
+        scale = torch.tensor([size[0] / record.width, size[1] / record.height] * 2)
+
+        def placed(boxes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+            return mirror(boxes * scale, size[0]) if mirrored else boxes * scale, tokens
+
         if mirrored:
             picture = picture[:, ::-1]
-            boxes = mirror(boxes, size[0])
-        return Example(normalise(picture), prompt.encoding, boxes, tokens, str(row.place))
+        boxes, tokens = placed(*targets_of(prompt.positives, prompt.encoding))
+        doubtful = placed(*targets_of(prompt.doubtful, prompt.encoding))
+        return Example(normalise(picture), prompt.encoding, boxes, tokens, doubtful, str(row.place))
 
 
 def decode(row: Row, record: Record) -> Image.Image:
@@ -137,14 +142,14 @@ def decode(row: Row, record: Record) -> Image.Image:
     return image
 
 
-def targets_of(prompt: GroundedPrompt) -> tuple[Tensor, Tensor]:
+def targets_of(named: Named, encoding: Encoding) -> tuple[Tensor, Tensor]:
     """All boxes `[boxes, 4]`, in pixels of the record's image, and the tokens that mean each `[boxes, tokens]`."""
-    boxes = [box for _, meant in prompt.positives for box in meant]
-    tokens = torch.zeros(len(boxes), len(prompt.encoding.ids), dtype=torch.bool)
+    boxes = [box for _, meant in named for box in meant]
+    tokens = torch.zeros(len(boxes), len(encoding.ids), dtype=torch.bool)
     first = 0
-    for spans, meant in prompt.positives:
+    for spans, meant in named:
         for span in spans:
-            words = phrase_tokens(prompt.encoding, *span)
+            words = phrase_tokens(encoding, *span)
             tokens[first : first + len(meant), words.start : words.stop] = True
         first += len(meant)
     return torch.tensor(boxes).reshape(-1, 4), tokens
@@ -161,21 +166,28 @@ def collate(examples: list[Example], skipped: tuple[Skipped, ...] = ()) -> Batch
     height, width = (max(example.pixels.shape[side] for example in examples) for side in (1, 2))
     height, width = height + -height % SIZE_DIVISOR, width + -width % SIZE_DIVISOR
     input_ids, attention_mask = pad_encodings([example.encoding for example in examples])
-    most = max(1, max(len(example.boxes) for example in examples))
-    targets = Targets(
-        boxes=torch.zeros(len(examples), most, 4),
-        valid=torch.zeros(len(examples), most, dtype=torch.bool),
-        tokens=torch.zeros(len(examples), most, input_ids.shape[1], dtype=torch.bool),
-    )
-    for n, example in enumerate(examples):
-        targets.boxes[n, : len(example.boxes)] = example.boxes
-        targets.valid[n, : len(example.boxes)] = True
-        targets.tokens[n, : len(example.boxes), : example.tokens.shape[1]] = example.tokens
+    words = input_ids.shape[1]
+    boxes, valid, tokens = _padded([(example.boxes, example.tokens) for example in examples], words)
+    doubtful_boxes, _, doubtful_tokens = _padded([example.doubtful for example in examples], words)
+    targets = Targets(boxes, valid, tokens, doubtful_boxes, doubtful_tokens)
     pixels = torch.stack(
         [F.pad(e.pixels, (0, width - e.pixels.shape[2], 0, height - e.pixels.shape[1])) for e in examples]
     )
     names = tuple(example.name for example in examples)
     return Batch(pixels, input_ids, attention_mask, targets, names=names, skipped=skipped)
+
+
+def _padded(examples: list[tuple[Tensor, Tensor]], words: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes, which of them are real, and their tokens, of examples padded to the one with the most boxes."""
+    most = max(1, max(len(boxes) for boxes, _ in examples))
+    all_boxes = torch.zeros(len(examples), most, 4)
+    valid = torch.zeros(len(examples), most, dtype=torch.bool)
+    all_tokens = torch.zeros(len(examples), most, words, dtype=torch.bool)
+    for n, (boxes, tokens) in enumerate(examples):
+        all_boxes[n, : len(boxes)] = boxes
+        valid[n, : len(boxes)] = True
+        all_tokens[n, : len(boxes), : tokens.shape[1]] = tokens
+    return all_boxes, valid, all_tokens
 
 
 class SkipReport:

@@ -13,7 +13,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from ..tokenizer import SEPARATOR, phrase_tokens
-from .grounding import Box, DataError, Header, Place, Record, Span
+from .grounding import Box, Category, DataError, Header, Phrase, Place, Record, Span
 from .prompts import category_prompt, clean_name
 
 #: [CLS] and [SEP].
@@ -33,19 +33,27 @@ class PromptOptions:
     #: Draw negatives only from what records list without boxes, where categories are not annotated everywhere (LVIS).
     #: Official draws from all names.
     verified_only: bool = False
+    #: Boxes of a model that was less sure than this are doubtful: what they show is neither there nor absent.
+    certain: float = 0.0
 
 
 #: For closed sets: all categories, each time.
 EVERY_CATEGORY = PromptOptions(max_tokens=sys.maxsize, negatives=sys.maxsize, full_share=1.0)
 
 
+#: The spans and the boxes of each phrase that has any.
+Named = tuple[tuple[tuple[Span, ...], tuple[Box, ...]], ...]
+
+
 @dataclass(frozen=True)
 class GroundedPrompt:
-    """A prompt, and its positives: the spans and the boxes of each phrase that has any."""
+    """A prompt, and its positives."""
 
     text: str
     encoding: Encoding
-    positives: tuple[tuple[tuple[Span, ...], tuple[Box, ...]], ...]
+    positives: Named
+    #: The same of boxes that are doubtful.
+    doubtful: Named = ()
 
 
 class PromptMaker:
@@ -56,15 +64,16 @@ class PromptMaker:
     def make(self, rng: np.random.Generator, record: Record, header: Header, place: Place) -> GroundedPrompt:
         """The prompt of a record; raises `DataError` if it has no room or a phrase has no token."""
         if record.text is None:
-            text, positives = self._category_list(rng, record, header, place)
+            text, named = self._category_list(rng, record, header, place)
         else:
-            text, positives = record.text, tuple((p.spans, p.boxes) for p in record.phrases if p.boxes)
+            text, named = record.text, [(phrase.spans, phrase) for phrase in record.phrases]
+        positives, doubtful = self._by_certainty(named)
         encoding = self._encode(text, place)
         if len(encoding.ids) > self.options.max_tokens:
             raise DataError(
                 f"{place}: the text has {len(encoding.ids)} tokens, the model takes {self.options.max_tokens}: shorten it"
             )
-        for spans, _ in positives:
+        for spans, _ in (*positives, *doubtful):
             for begin, end in spans:
                 try:
                     phrase_tokens(encoding, begin, end)
@@ -72,14 +81,26 @@ class PromptMaker:
                     raise DataError(
                         f"{place}: the characters {begin} to {end} ({text[begin:end]!r}) have no token: name the thing in words"
                     ) from None
-        return GroundedPrompt(text, encoding, positives)
+        return GroundedPrompt(text, encoding, positives, doubtful)
 
-    def _category_list(self, rng: np.random.Generator, record: Record, header: Header, place: Place):
-        boxes: dict[str, tuple[Box, ...]] = {}
+    def _by_certainty(self, named: list[tuple[tuple[Span, ...], Category | Phrase]]) -> tuple[Named, Named]:
+        """The spans and boxes of what is named and certain, and of what is doubtful."""
+        sides: tuple[list, list] = ([], [])
+        for spans, entry in named:
+            scores = entry.scores or (1.0,) * len(entry.boxes)
+            for doubtful, side in enumerate(sides):
+                boxes = tuple(box for box, score in zip(entry.boxes, scores) if (score < self.options.certain) == doubtful)
+                if boxes:
+                    side.append((spans, boxes))
+        return tuple(sides[0]), tuple(sides[1])
+
+    def _category_list(
+        self, rng: np.random.Generator, record: Record, header: Header, place: Place
+    ) -> tuple[str, list[tuple[tuple[Span, ...], Category]]]:
+        boxes: dict[str, list[Category]] = {}
         for category in record.categories:
             if category.boxes:
-                name = _said(category.name, place)
-                boxes[name] = boxes.get(name, ()) + category.boxes
+                boxes.setdefault(_said(category.name, place), []).append(category)
         positive, budget = self._fitting(_shuffled(rng, list(boxes)), self.options.max_tokens - SPECIAL_TOKENS, place)
         if boxes and not positive:
             raise DataError(
@@ -91,7 +112,7 @@ class PromptMaker:
         if not names:
             raise DataError(f"{place}: no category to ask for: list absent ones without boxes, or in the header")
         text, spans = category_prompt(names, SEPARATOR)
-        return text, tuple(((span,), boxes[name]) for name, span in zip(names, spans) if name in boxes)
+        return text, [((span,), category) for name, span in zip(names, spans) for category in boxes.get(name, ())]
 
     def _draw_negatives(
         self, rng: np.random.Generator, record: Record, header: Header, present: dict, place: Place

@@ -2,7 +2,7 @@
 
 As official does: crowds are left out, boxes are clipped to their image, those without an area are left out, and so are
 images without boxes. LVIS says of each image which categories were looked for and not found (`neg_category_ids`): they
-become categories without boxes.
+become categories without boxes. Annotations with a `score` are a model's, and keep it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class CocoSource:
                 report.skip(f"image {identity}", "image without boxes")
                 continue
             boxes |= {name: [] for name in absent if name not in boxes}
-            categories = tuple(Category(name, tuple(found)) for name, found in boxes.items())
+            categories = tuple(_category(name, found) for name, found in boxes.items())
             yield Record(name, width, height, categories=categories, source=self.source)
         for identity, orphans in annotations.items():
             for annotation in orphans:
@@ -60,8 +60,11 @@ class CocoSource:
                 report.skip(f"annotation {_identity(annotation)}", "malformed annotation", "no image_id")
         return annotations
 
-    def _boxes(self, annotations: list[dict], width: int, height: int, report: Report) -> dict[str, list[Box]]:
-        boxes: dict[str, list[Box]] = {}
+    def _boxes(
+        self, annotations: list[dict], width: int, height: int, report: Report
+    ) -> dict[str, list[tuple[Box, float | None]]]:
+        """The boxes of each category, and how sure a model was of them (None: a person's)."""
+        boxes: dict[str, list[tuple[Box, float | None]]] = {}
         for annotation in annotations:
             what = f"annotation {_identity(annotation)}"
             if annotation.get("iscrowd"):
@@ -73,8 +76,15 @@ class CocoSource:
             elif (box := clip_box(corners, width, height)) is None or box[2] <= box[0] or box[3] <= box[1]:
                 report.skip(what, "box without an area in its image", repr(annotation["bbox"]))
             else:
-                boxes.setdefault(self.names[annotation["category_id"]], []).append(box)
+                boxes.setdefault(self.names[annotation["category_id"]], []).append((box, annotation.get("score")))
         return boxes
+
+
+def _category(name: str, found: list[tuple[Box, float | None]]) -> Category:
+    scores = None
+    if any(score is not None for _, score in found):
+        scores = tuple(1.0 if score is None else score for _, score in found)
+    return Category(name, tuple(box for box, _ in found), scores)
 
 
 def _read(path: Path) -> dict:
