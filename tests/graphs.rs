@@ -80,16 +80,14 @@ fn the_pyramid_has_the_levels_of_the_contract() {
         assert_eq!(map.slice(s![1, .., 0, 0]).to_vec(), [-1.0, -1.0, 1.0, 1.0]);
     }
     let error = pyramid.level(5).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::InvalidOption {
-                option: "level",
-                ..
-            }
-        ),
-        "{error}"
+    let named = matches!(
+        error,
+        Error::LevelIndex {
+            index: 5,
+            levels: 5
+        }
     );
+    assert!(named && error.to_string().contains("0 to 4"), "{error}");
 }
 
 #[test]
