@@ -75,19 +75,15 @@ impl TensorSpec {
 }
 
 impl Signature {
-    /// Checks that a session has these inputs, no others, and these outputs.
+    /// Checks that a session has these inputs and outputs, and no others: an input that nobody fills
+    /// would fail every run, and where there is an output that nobody takes, such as a level more,
+    /// the manifest is not that of the graph.
     pub(super) fn check(&self, session: &Session) -> Result<()> {
-        self.check_present(&self.inputs, session.inputs())?;
-        self.check_present(&self.outputs, session.outputs())?;
-        let known = |outlet: &Outlet| self.inputs.iter().any(|spec| spec.name == outlet.name());
-        match session.inputs().iter().find(|outlet| !known(outlet)) {
-            None => Ok(()),
-            // An input that nobody fills would fail every run.
-            Some(outlet) => Err(self.mismatch(outlet.name(), "absent".into(), outlet.dtype())),
-        }
+        self.check_tensors(&self.inputs, session.inputs())?;
+        self.check_tensors(&self.outputs, session.outputs())
     }
 
-    fn check_present(&self, specs: &[TensorSpec], outlets: &[Outlet]) -> Result<()> {
+    fn check_tensors(&self, specs: &[TensorSpec], outlets: &[Outlet]) -> Result<()> {
         for spec in specs {
             match outlets.iter().find(|outlet| outlet.name() == spec.name) {
                 Some(outlet) if spec.matches(outlet) => {}
@@ -101,7 +97,11 @@ impl Signature {
                 }
             }
         }
-        Ok(())
+        let known = |outlet: &Outlet| specs.iter().any(|spec| spec.name == outlet.name());
+        match outlets.iter().find(|outlet| !known(outlet)) {
+            None => Ok(()),
+            Some(outlet) => Err(self.mismatch(outlet.name(), "absent".into(), outlet.dtype())),
+        }
     }
 
     fn mismatch(&self, tensor: &str, expected: String, found: impl ToString) -> Error {
