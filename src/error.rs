@@ -227,6 +227,14 @@ pub enum Error {
         /// The first offending value: `NaN`, `inf` or `-inf`.
         value: f32,
     },
+    /// A feature pyramid has no such level.
+    #[error("there is no level {index}: the feature maps are levels 0 to {}", levels.saturating_sub(1))]
+    LevelIndex {
+        /// The level that was asked for.
+        index: usize,
+        /// How many levels there are.
+        levels: usize,
+    },
     /// A tensor lives in device memory, where the CPU cannot read it.
     #[error("{tensor} is in the memory of {device}: run on the CPU to look at it")]
     DeviceMemory {

@@ -150,10 +150,11 @@ fn values_that_make_no_sense_are_named() {
         ("/text/max_tokens", json!(2), "text.max_tokens"),
         ("/text/hidden_size", json!(0), "text.hidden_size"),
         ("/text/tokenizer", json!("other.json"), "text.tokenizer"),
+        ("/anchors/strides", json!([]), "anchors.strides"),
         (
             "/anchors/strides",
             json!([8, 16, 32, 64]),
-            "anchors.strides",
+            "postprocess.anchors",
         ),
         (
             "/anchors/strides",

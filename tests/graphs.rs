@@ -14,6 +14,7 @@ use glip::{
 };
 use image::{Rgb, RgbImage};
 use ndarray::{Axis, concatenate, s};
+use serde_json::json;
 
 const RED: Rgb<u8> = Rgb([255, 0, 0]);
 const BLUE: Rgb<u8> = Rgb([0, 0, 255]);
@@ -80,16 +81,14 @@ fn the_pyramid_has_the_levels_of_the_contract() {
         assert_eq!(map.slice(s![1, .., 0, 0]).to_vec(), [-1.0, -1.0, 1.0, 1.0]);
     }
     let error = pyramid.level(5).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::InvalidOption {
-                option: "level",
-                ..
-            }
-        ),
-        "{error}"
+    let named = matches!(
+        error,
+        Error::LevelIndex {
+            index: 5,
+            levels: 5
+        }
     );
+    assert!(named && error.to_string().contains("0 to 4"), "{error}");
 }
 
 #[test]
@@ -192,6 +191,37 @@ fn another_graph_in_its_place_is_an_error() {
             if g == graph && t == tensor);
         assert!(named, "{error}");
     }
+}
+
+#[test]
+fn levels_that_manifest_and_graphs_disagree_on_are_named() {
+    let of_each_graph = |strides: &[u32]| {
+        let folder = copy_of("colour");
+        edit_manifest(folder.path(), |manifest| {
+            manifest["anchors"] = json!({"strides": strides, "sizes": strides});
+        });
+        let bundle = Bundle::from_dir(folder.path()).unwrap();
+        let tensor =
+            |graph| match load_graph(graph, &bundle, &SessionOptions::default()).unwrap_err() {
+                Error::GraphSignature {
+                    graph: found,
+                    tensor,
+                    expected,
+                    ..
+                } if found == graph => (tensor, expected),
+                error => panic!("{error}"),
+            };
+        ["image_encoder", "fusion", "head"].map(tensor)
+    };
+    let tensors = |level: usize, expected: &str| {
+        ["pyramid", "pyramid", "fused"].map(|name| (format!("{name}_{level}"), expected.to_owned()))
+    };
+
+    let too_many = of_each_graph(&[8, 16, 32, 64]);
+    let too_few = of_each_graph(&[8, 16, 32, 64, 128, 256]);
+
+    assert_eq!(too_many, tensors(4, "absent"));
+    assert_eq!(too_few, tensors(5, "a float32 tensor of rank 4"));
 }
 
 #[test]

@@ -16,9 +16,6 @@ use crate::{
 /// The format that this version of the crate reads.
 const FORMAT_VERSION: u64 = 1;
 
-/// Feature maps of every GLIP model: P3 to P7.
-const LEVELS: usize = 5;
-
 /// The manifest of a bundle.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[non_exhaustive]
@@ -35,7 +32,7 @@ pub struct Manifest {
     pub image: PreprocessOptions,
     /// The tokenizer and its limits.
     pub text: TextSpec,
-    /// Where the anchors are.
+    /// Where the anchors are: one stride for each level of the feature pyramid, finest first.
     pub anchors: AnchorOptions,
     /// How boxes are encoded.
     pub box_coder: BoxCoder,
@@ -131,6 +128,11 @@ impl Manifest {
         if self.precision == "int8" { 1 } else { asked }
     }
 
+    /// The number of levels of the feature pyramid: what the graphs must have of every feature map.
+    pub(crate) fn levels(&self) -> usize {
+        self.anchors.strides.len()
+    }
+
     /// Reads and validates a manifest; `path` is for errors.
     pub(super) fn parse(json: &[u8], path: &Path) -> Result<Self> {
         /// Read first: the rest of another version may look different.
@@ -169,7 +171,8 @@ impl Check<'_> {
         self.files(manifest)
     }
 
-    /// What the preprocessor refuses, and a divisor that the encoder's coarsest stage cannot take.
+    /// What the preprocessor refuses, and a divisor that the image encoder's backbone cannot take:
+    /// its coarsest stage has stride 32. Levels of the pyramid beyond that round their sizes up.
     fn image(&self, image: &PreprocessOptions) -> Result<()> {
         Preprocessor::new(image.clone()).map_err(|error| self.in_section("image", error))?;
         let divisor = image.size_divisor;
@@ -190,16 +193,16 @@ impl Check<'_> {
         self.require(width > 0, "text.hidden_size", width, "at least 1")
     }
 
-    /// Levels that the graphs do not have, and what the postprocessor refuses.
+    /// Levels that are not finest first, and what the postprocessor refuses.
     fn postprocess(&self, manifest: &Manifest) -> Result<()> {
         let anchors = &manifest.anchors;
         let rising = |pixels: &[u32]| pixels.is_sorted_by(|a, b| a < b);
-        let valid = anchors.strides.len() == LEVELS && rising(&anchors.strides);
+        let valid = !anchors.strides.is_empty() && rising(&anchors.strides);
         self.require(
             valid,
             "anchors.strides",
             &anchors.strides,
-            "five, in rising order",
+            "at least one, in rising order",
         )?;
         let options = manifest.postprocess.clone();
         Postprocessor::new(options, anchors.clone(), manifest.box_coder)

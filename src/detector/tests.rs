@@ -3,16 +3,14 @@
 use std::sync::Mutex;
 
 use image::{DynamicImage, Rgb, RgbImage, imageops};
-use ndarray::{Array3, Array4, ArrayD, Axis};
+use ndarray::{Array3, Array4, ArrayD, Axis, concatenate, s};
 
 use super::*;
 use crate::{
-    Category, Error, LearnedPrompt, PreprocessOptions, Prompt, ResizeRule, Vocabulary,
+    Category, Error, GridSize, LearnedPrompt, PreprocessOptions, Prompt, ResizeRule, Vocabulary,
     graph::{Graph, Input, Tensor},
     postprocess::PostprocessOptions,
 };
-
-const STRIDES: [usize; 5] = [8, 16, 32, 64, 128];
 
 /// A graph that is a function, and remembers the shape of its first input on each run.
 struct Fake<F> {
@@ -54,7 +52,7 @@ fn fake(function: Function) -> Arc<Fake<Function>> {
 }
 
 /// One channel: the first of the network input (red), at the first pixel of each cell.
-fn encode_pixels(inputs: &[ArrayD<f32>]) -> Vec<ArrayD<f32>> {
+fn encode_pixels<const LEVELS: usize>(inputs: &[ArrayD<f32>]) -> Vec<ArrayD<f32>> {
     let pixels = &inputs[0];
     let level = |stride: usize| {
         let (batch, height, width) = (pixels.shape()[0], pixels.shape()[2], pixels.shape()[3]);
@@ -62,7 +60,7 @@ fn encode_pixels(inputs: &[ArrayD<f32>]) -> Vec<ArrayD<f32>> {
         let cell = |(b, _, y, x)| pixels[[b, 0, y * stride, x * stride]];
         Array4::from_shape_fn(size, cell).into_dyn()
     };
-    STRIDES.map(level).to_vec()
+    (0..LEVELS).map(|index| level(8 << index)).collect()
 }
 
 fn encode_tokens(inputs: &[ArrayD<f32>]) -> Vec<ArrayD<f32>> {
@@ -70,14 +68,23 @@ fn encode_tokens(inputs: &[ArrayD<f32>]) -> Vec<ArrayD<f32>> {
     vec![states.clone(), states]
 }
 
+/// Every level with a second channel, and the text as it is.
+fn widen(inputs: &[ArrayD<f32>]) -> Vec<ArrayD<f32>> {
+    let (levels, text) = inputs.split_at(inputs.len() - 2);
+    let wide = levels
+        .iter()
+        .map(|map| concatenate![Axis(1), map.view(), map.view()]);
+    wide.chain([text[0].clone()]).collect()
+}
+
 /// Every token is aligned with red cells. A red brighter than 2 becomes NaN.
 fn align(inputs: &[ArrayD<f32>]) -> Vec<ArrayD<f32>> {
-    let (levels, text) = inputs.split_at(5);
-    let (batch, tokens) = (text[0].shape()[0], text[0].shape()[1]);
+    let (text, levels) = inputs.split_last().unwrap();
+    let (batch, tokens) = (text.shape()[0], text.shape()[1]);
     let red = |image: usize| {
         levels
             .iter()
-            .flat_map(move |map| map.index_axis(Axis(0), image).to_owned())
+            .flat_map(move |map| map.slice(s![image, 0, .., ..]).to_owned())
     };
     let anchors = red(0).count();
     let red: Vec<Vec<f32>> = (0..batch).map(|image| red(image).collect()).collect();
@@ -108,29 +115,35 @@ impl Seen {
     }
 }
 
-/// A detector of red things.
+/// A detector of red things, without fusion.
 fn detector(max_batch: usize) -> (Detector, Seen) {
+    detector_of_levels::<5>(max_batch)
+}
+
+fn detector_of_levels<const LEVELS: usize>(max_batch: usize) -> (Detector, Seen) {
     let folder = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/tests/fixtures/colour_without_fusion"
     );
-    let manifest = crate::Bundle::from_dir(folder).unwrap().manifest().clone();
+    let mut manifest = crate::Bundle::from_dir(folder).unwrap().manifest().clone();
+    manifest.anchors.strides.truncate(LEVELS);
+    manifest.anchors.sizes.truncate(LEVELS);
     let tokenizer = std::fs::read(format!("{folder}/tokenizer.json")).unwrap();
     let options: PreprocessOptions = manifest.image.clone().with_resize(ResizeRule {
         short_side: 96,
         long_side: 160,
     });
     let seen = Seen {
-        image_encoder: fake(encode_pixels),
+        image_encoder: fake(encode_pixels::<LEVELS>),
         text_encoder: fake(encode_tokens),
     };
     let parts = Parts {
         preprocessor: Preprocessor::new(options).unwrap(),
         tokenizer: Tokenizer::from_bytes(&tokenizer, manifest.text.max_tokens).unwrap(),
-        image_encoder: ImageEncoder::from_graph(seen.image_encoder.clone()),
+        image_encoder: ImageEncoder::from_graph(LEVELS, seen.image_encoder.clone()),
         text_encoder: TextEncoder::from_graph(seen.text_encoder.clone()),
         fusion: Fusion::none(),
-        head: GroundingHead::from_graph(fake(align)),
+        head: GroundingHead::from_graph(LEVELS, fake(align)),
         postprocessor: Postprocessor::new(
             PostprocessOptions::default(),
             manifest.anchors.clone(),
@@ -178,6 +191,49 @@ fn the_four_kinds_of_input_find_the_same() {
             .unwrap(),
         found
     );
+}
+
+#[test]
+fn a_model_has_the_levels_of_its_manifest() {
+    let (mut detector, _) = detector_of_levels::<3>(4);
+    let picture = picture(160, 96, (9, 5));
+
+    let scene = detector.encode_image(&picture).unwrap();
+    let sizes = [(20, 12), (10, 6), (5, 3)].map(|(width, height)| GridSize { width, height });
+    assert_eq!(scene.pyramid().level_sizes(), sizes);
+    let error = scene.pyramid().level(3).unwrap_err();
+    assert!(error.to_string().contains("0 to 2"), "{error}");
+    let found = detector.ground(&scene, "red").unwrap();
+    assert_eq!(cell(&found), Some((9, 5)));
+
+    // Fused features may have other channels than the pyramid.
+    let parts = Arc::get_mut(&mut detector.0).unwrap();
+    parts.fusion = Fusion::from_graph(3, fake(widen));
+    let query = detector.encode_prompt("red").unwrap();
+    let fused = detector
+        .fusion()
+        .run(scene.pyramid(), query.prompts()[0].text())
+        .unwrap();
+    assert_eq!((scene.pyramid().channels(), fused.channels()), (1, 2));
+    assert_eq!(detector.ground(&scene, &query).unwrap(), found);
+    assert_eq!(detector.ground_batch([&picture], "red").unwrap(), [found]);
+}
+
+#[test]
+fn a_scene_of_other_levels_is_an_error() {
+    let (mut detector, _) = detector(4);
+    let (other, _) = detector_of_levels::<3>(4);
+    let scene = other.encode_image(&picture(160, 96, (9, 5))).unwrap();
+
+    let head = detector.ground(&scene, "red").unwrap_err();
+    let parts = Arc::get_mut(&mut detector.0).unwrap();
+    parts.fusion = Fusion::from_graph(5, fake(widen));
+    let fusion = detector.ground(&scene, "red").unwrap_err();
+
+    for (graph, error) in [("head", head), ("fusion", fusion)] {
+        let named = matches!(&error, Error::Shape { tensor, .. } if tensor.ends_with(graph));
+        assert!(named, "{error}");
+    }
 }
 
 #[test]

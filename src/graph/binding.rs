@@ -47,12 +47,12 @@ pub(super) fn run(
     // A fresh binding per run: the values of an earlier run may still be in use.
     let mut binding = session.create_binding()?;
     for (spec, input) in signature.inputs.iter().zip(&inputs) {
-        bind_input(&mut binding, spec.name, input)?;
+        bind_input(&mut binding, &spec.name, input)?;
     }
     let host = MemoryInfo::default();
-    for spec in signature.outputs {
+    for spec in &signature.outputs {
         let memory = if spec.stays_on_device { memory } else { &host };
-        binding.bind_output_to_device(spec.name, memory)?;
+        binding.bind_output_to_device(&spec.name, memory)?;
     }
     take(signature, session.run_binding(&binding)?, |_, value| {
         Ok(value)
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn bound_inputs_on_the_host_are_read_where_they_are() {
         let mut session = session::load("text_encoder");
-        let signature = &text_encoder::SIGNATURE;
+        let signature = &text_encoder::signature();
         let host = MemoryInfo::default();
         let (ids, mask) = (
             array![[2_i64, 5, 3]].into_dyn(),

@@ -23,7 +23,7 @@ pub(crate) trait Graph: Send + Sync {
 /// A graph with its signature. Clones share the graph.
 #[derive(Clone)]
 pub(crate) struct CheckedGraph {
-    signature: &'static Signature,
+    signature: Arc<Signature>,
     graph: Arc<dyn Graph>,
 }
 
@@ -31,40 +31,64 @@ impl CheckedGraph {
     pub(super) fn load(
         runtime: &Runtime,
         file: &BundleFile,
-        signature: &'static Signature,
+        signature: Signature,
         options: &SessionOptions,
     ) -> Result<Self> {
-        let graph = OnnxGraph::load(runtime, file, signature, options)?;
-        Ok(Self::new(signature, Arc::new(graph)))
+        let signature = Arc::new(signature);
+        let graph = OnnxGraph::load(runtime, file, Arc::clone(&signature), options)?;
+        let graph = Arc::new(graph);
+        Ok(Self { signature, graph })
     }
 
-    pub(super) fn new(signature: &'static Signature, graph: Arc<dyn Graph>) -> Self {
+    #[cfg(test)]
+    pub(super) fn new(signature: Signature, graph: Arc<dyn Graph>) -> Self {
+        let signature = Arc::new(signature);
         Self { signature, graph }
+    }
+
+    /// The graph's name.
+    pub(super) fn name(&self) -> &'static str {
+        self.signature.graph
     }
 
     pub(super) fn device(&self) -> Device {
         self.graph.device()
     }
 
-    /// The outputs, of the right ranks, and finite where the CPU can read them.
-    pub(super) fn run<const N: usize>(&self, inputs: &[Input<'_>]) -> Result<[Tensor; N]> {
-        let outputs = self.graph.run(inputs)?;
+    /// The feature maps, one for each level, and the `N` outputs that follow them: of the right
+    /// ranks, and finite where the CPU can read them.
+    pub(super) fn run<const N: usize>(
+        &self,
+        inputs: &[Input<'_>],
+    ) -> Result<(Vec<Tensor>, [Tensor; N])> {
+        let (takes, given) = (self.signature.inputs.len(), inputs.len());
+        if takes != given {
+            return Err(Error::Shape {
+                tensor: format!("the list of inputs of graph {}", self.name()),
+                expected: format!("[{takes}], as features of its own model give"),
+                found: vec![given],
+            });
+        }
+        let mut outputs = self.graph.run(inputs)?;
         for (spec, tensor) in self.signature.outputs.iter().zip(&outputs) {
             self.check(spec, tensor)?;
         }
-        outputs
-            .try_into()
-            .map_err(|outputs: Vec<_>| Error::GraphSignature {
-                graph: self.signature.graph.into(),
+        let (expected, found) = (self.signature.outputs.len(), outputs.len());
+        let others = outputs.split_off(found.saturating_sub(N));
+        match others.try_into() {
+            Ok(others) if expected == found => Ok((outputs, others)),
+            _ => Err(Error::GraphSignature {
+                graph: self.name().into(),
                 tensor: "outputs".into(),
-                expected: format!("{N}"),
-                found: outputs.len().to_string(),
-            })
+                expected: expected.to_string(),
+                found: found.to_string(),
+            }),
+        }
     }
 
     fn check(&self, spec: &TensorSpec, tensor: &Tensor) -> Result<()> {
         let shape = tensor.shape();
-        let name = format!("{} of graph {}", spec.name, self.signature.graph);
+        let name = format!("{} of graph {}", spec.name, self.name());
         if shape.len() != spec.rank {
             return Err(Error::Shape {
                 tensor: name,
@@ -79,8 +103,8 @@ impl CheckedGraph {
         match first_not_finite(tensor.view(&name)?) {
             None => Ok(()),
             Some(value) => Err(Error::NonFinite {
-                graph: self.signature.graph.into(),
-                tensor: spec.name.into(),
+                graph: self.name().into(),
+                tensor: spec.name.clone(),
                 value,
             }),
         }
@@ -105,11 +129,17 @@ mod tests {
 
     use super::*;
 
-    static SIGNATURE: Signature = Signature {
-        graph: "fake",
-        inputs: &[],
-        outputs: &[TensorSpec::float32("a", 2), TensorSpec::float32("b", 1)],
-    };
+    /// As many levels as asked for, `a` and `b`.
+    fn signature(levels: usize) -> Signature {
+        let others = [TensorSpec::float32("a", 2), TensorSpec::float32("b", 1)];
+        Signature {
+            graph: "fake",
+            inputs: Vec::new(),
+            outputs: TensorSpec::feature_maps("map", levels)
+                .chain(others)
+                .collect(),
+        }
+    }
 
     /// Gives the same outputs whatever it is given.
     struct Fake(Vec<ArrayD<f32>>);
@@ -125,7 +155,8 @@ mod tests {
     }
 
     fn run(a: ArrayD<f32>, b: ArrayD<f32>) -> Result<[Tensor; 2]> {
-        CheckedGraph::new(&SIGNATURE, Arc::new(Fake(vec![a, b]))).run(&[])
+        let graph = CheckedGraph::new(signature(0), Arc::new(Fake(vec![a, b])));
+        graph.run(&[]).map(|(_no_maps, outputs)| outputs)
     }
 
     #[test]
@@ -135,6 +166,44 @@ mod tests {
         let outputs = run(a, b).unwrap();
 
         assert_eq!(outputs.map(|tensor| tensor.shape()), [vec![2, 3], vec![4]]);
+    }
+
+    #[test]
+    fn feature_maps_come_apart_from_what_follows_them() {
+        let shapes: [&[usize]; 4] = [&[1, 2, 8, 8], &[1, 2, 4, 4], &[2, 3], &[4]];
+        let outputs = shapes.map(ArrayD::zeros).to_vec();
+        let graph = |levels| CheckedGraph::new(signature(levels), Arc::new(Fake(outputs.clone())));
+
+        let (maps, others) = graph(2).run::<2>(&[]).unwrap();
+
+        let found = maps.into_iter().chain(others);
+        assert_eq!(
+            found.map(|tensor| tensor.shape()).collect::<Vec<_>>(),
+            shapes
+        );
+        let fewer = graph(3).run::<2>(&[]).unwrap_err();
+        assert!(fewer.to_string().contains("map_2"), "{fewer}");
+    }
+
+    #[test]
+    fn too_few_outputs_are_an_error() {
+        for outputs in [vec![], vec![ArrayD::zeros(vec![2, 3])]] {
+            let graph = CheckedGraph::new(signature(0), Arc::new(Fake(outputs)));
+
+            let error = graph.run::<2>(&[]).unwrap_err();
+
+            assert!(matches!(error, Error::GraphSignature { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn more_inputs_than_the_graph_takes_are_an_error() {
+        let graph = CheckedGraph::new(signature(0), Arc::new(Fake(Vec::new())));
+        let input = ArrayD::zeros(vec![1]);
+
+        let error = graph.run::<2>(&[Input::Floats(input.view())]).unwrap_err();
+
+        assert!(matches!(error, Error::Shape { .. }), "{error}");
     }
 
     #[test]

@@ -5,9 +5,6 @@ use ndarray::{ArrayView4, Ix4};
 use super::tensor::{Input, Tensor};
 use crate::{Error, Result};
 
-/// Number of levels: P3 to P7, strides 8 to 128.
-pub(super) const LEVELS: usize = 5;
-
 /// Width and height of a feature map, in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GridSize {
@@ -27,7 +24,7 @@ impl GridSize {
 /// Feature maps `[batch, channels, height, width]`, finest level first.
 #[derive(Debug)]
 pub(super) struct FeatureMaps {
-    maps: [Tensor; LEVELS],
+    maps: Vec<Tensor>,
     batch: usize,
     channels: usize,
     level_sizes: Vec<GridSize>,
@@ -35,9 +32,9 @@ pub(super) struct FeatureMaps {
 
 impl FeatureMaps {
     /// Takes tensors of rank 4 and checks that their batch and channels agree.
-    pub(super) fn new(graph: &str, maps: [Tensor; LEVELS]) -> Result<Self> {
-        let (batch, channels) = match maps[0].shape()[..] {
-            [batch, channels, ..] => (batch, channels),
+    pub(super) fn new(graph: &str, maps: Vec<Tensor>) -> Result<Self> {
+        let (batch, channels) = match maps.first().map(Tensor::shape).as_deref() {
+            Some(&[batch, channels, ..]) => (batch, channels),
             _ => (0, 0),
         };
         let level_sizes = maps
@@ -75,10 +72,9 @@ impl FeatureMaps {
     }
 
     pub(super) fn level(&self, level: usize) -> Result<ArrayView4<'_, f32>> {
-        let map = self.maps.get(level).ok_or_else(|| Error::InvalidOption {
-            option: "level",
-            found: level.to_string(),
-            expected: "0 to 4",
+        let map = self.maps.get(level).ok_or(Error::LevelIndex {
+            index: level,
+            levels: self.maps.len(),
         })?;
         let view = map.view(&format!("feature map {level}"))?;
         view.into_dimensionality::<Ix4>().map_err(|_| Error::Shape {

@@ -14,26 +14,22 @@ use super::{
 };
 use crate::{Bundle, Device, Error, Result, Runtime, SessionOptions};
 
-static SIGNATURE: Signature = Signature {
-    graph: "fusion",
-    inputs: &[
-        TensorSpec::feature_map("pyramid_0"),
-        TensorSpec::feature_map("pyramid_1"),
-        TensorSpec::feature_map("pyramid_2"),
-        TensorSpec::feature_map("pyramid_3"),
-        TensorSpec::feature_map("pyramid_4"),
+fn signature(levels: usize) -> Signature {
+    let text = [
         TensorSpec::float32("hidden", 3),
         TensorSpec::int64("attention_mask", 2),
-    ],
-    outputs: &[
-        TensorSpec::feature_map("fused_0"),
-        TensorSpec::feature_map("fused_1"),
-        TensorSpec::feature_map("fused_2"),
-        TensorSpec::feature_map("fused_3"),
-        TensorSpec::feature_map("fused_4"),
-        TensorSpec::float32("fused_text", 3),
-    ],
-};
+    ];
+    let fused_text = [TensorSpec::float32("fused_text", 3)];
+    Signature {
+        graph: "fusion",
+        inputs: TensorSpec::feature_maps("pyramid", levels)
+            .chain(text)
+            .collect(),
+        outputs: TensorSpec::feature_maps("fused", levels)
+            .chain(fused_text)
+            .collect(),
+    }
+}
 
 /// The fusion tower: image and text look at each other, layer by layer, before anything is detected
 /// (section 3.2 of the GLIP paper).
@@ -53,12 +49,18 @@ impl Fusion {
     /// - [`Error::GraphSignature`]: it is another graph.
     /// - [`Error::DeviceUnavailable`]: the device cannot be used.
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
-        let Some(spec) = &bundle.manifest().graphs.fusion else {
+        let manifest = bundle.manifest();
+        let Some(spec) = &manifest.graphs.fusion else {
             return Ok(Self(None));
         };
         let file = bundle.file(&spec.file)?;
-        let graph = CheckedGraph::load(runtime, &file, &SIGNATURE, options)?;
+        let graph = CheckedGraph::load(runtime, &file, signature(manifest.levels()), options)?;
         Ok(Self(Some(graph)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn from_graph(levels: usize, graph: Arc<dyn super::Graph>) -> Self {
+        Self(Some(CheckedGraph::new(signature(levels), graph)))
     }
 
     #[cfg(test)]
@@ -76,7 +78,8 @@ impl Fusion {
     /// Text features of batch 1 are used for every image of the pyramid.
     ///
     /// # Errors
-    /// - [`Error::Shape`]: the text features have neither batch 1 nor that of the pyramid.
+    /// - [`Error::Shape`]: the text features have neither batch 1 nor that of the pyramid, or the
+    ///   pyramid has another number of levels than the model.
     /// - [`Error::GraphRun`]: ONNX Runtime fails, for example for lack of memory.
     /// - [`Error::NonFinite`]: a feature is NaN or infinite.
     pub fn run(&self, pyramid: &FeaturePyramid, text: &TextFeatures) -> Result<FusedFeatures> {
@@ -94,8 +97,8 @@ impl Fusion {
             Input::Integers(mask.view().into_dyn()),
         ];
         let inputs: Vec<_> = pyramid.0.inputs().chain(text_inputs).collect();
-        let [p3, p4, p5, p6, p7, text] = graph.run(&inputs)?;
-        let maps = FeatureMaps::new(SIGNATURE.graph, [p3, p4, p5, p6, p7])?;
+        let (maps, [text]) = graph.run(&inputs)?;
+        let maps = FeatureMaps::new(graph.name(), maps)?;
         Ok(FusedFeatures {
             maps: Arc::new(maps),
             text: text_states("fused_text", &text, mask.dim())?,
@@ -147,7 +150,7 @@ impl FusedFeatures {
     ///
     /// # Errors
     /// - [`Error::DeviceMemory`]: they are in the memory of a GPU.
-    /// - [`Error::InvalidOption`]: there is no such level.
+    /// - [`Error::LevelIndex`]: there is no such level.
     pub fn level(&self, level: usize) -> Result<ArrayView4<'_, f32>> {
         self.maps.level(level)
     }

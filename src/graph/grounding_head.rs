@@ -11,22 +11,20 @@ use super::{
 };
 use crate::{Bundle, Device, Result, Runtime, SessionOptions};
 
-static SIGNATURE: Signature = Signature {
-    graph: "head",
-    inputs: &[
-        TensorSpec::feature_map("fused_0"),
-        TensorSpec::feature_map("fused_1"),
-        TensorSpec::feature_map("fused_2"),
-        TensorSpec::feature_map("fused_3"),
-        TensorSpec::feature_map("fused_4"),
-        TensorSpec::float32("text", 3),
-    ],
-    outputs: &[
-        TensorSpec::float32("logits", 3),
-        TensorSpec::float32("deltas", 3),
-        TensorSpec::float32("centerness", 2),
-    ],
-};
+fn signature(levels: usize) -> Signature {
+    let text = [TensorSpec::float32("text", 3)];
+    Signature {
+        graph: "head",
+        inputs: TensorSpec::feature_maps("fused", levels)
+            .chain(text)
+            .collect(),
+        outputs: vec![
+            TensorSpec::float32("logits", 3),
+            TensorSpec::float32("deltas", 3),
+            TensorSpec::float32("centerness", 2),
+        ],
+    }
+}
 
 /// The head: aligns every anchor with every token, and places a box on it.
 ///
@@ -45,13 +43,14 @@ impl GroundingHead {
     /// - [`Error::GraphSignature`](crate::Error::GraphSignature): it is another graph.
     /// - [`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable): the device cannot be used.
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
-        let file = bundle.file(&bundle.manifest().graphs.head.file)?;
-        CheckedGraph::load(runtime, &file, &SIGNATURE, options).map(Self)
+        let manifest = bundle.manifest();
+        let file = bundle.file(&manifest.graphs.head.file)?;
+        CheckedGraph::load(runtime, &file, signature(manifest.levels()), options).map(Self)
     }
 
     #[cfg(test)]
-    pub(crate) fn from_graph(graph: std::sync::Arc<dyn super::Graph>) -> Self {
-        Self(CheckedGraph::new(&SIGNATURE, graph))
+    pub(crate) fn from_graph(levels: usize, graph: std::sync::Arc<dyn super::Graph>) -> Self {
+        Self(CheckedGraph::new(signature(levels), graph))
     }
 
     /// The device the graph runs on.
@@ -64,11 +63,12 @@ impl GroundingHead {
     /// # Errors
     /// - [`Error::GraphRun`](crate::Error::GraphRun): ONNX Runtime fails, for example for lack of memory.
     /// - [`Error::NonFinite`](crate::Error::NonFinite): an output is NaN or infinite.
-    /// - [`Error::Shape`](crate::Error::Shape): an output does not fit the features.
+    /// - [`Error::Shape`](crate::Error::Shape): an output does not fit the features, or
+    ///   these have another number of levels than the model.
     pub fn run(&self, features: &FusedFeatures) -> Result<HeadOutput> {
         let text = Input::Floats(features.text.view().into_dyn());
         let inputs: Vec<_> = features.maps.inputs().chain([text]).collect();
-        let [logits, deltas, centerness] = self.0.run(&inputs)?;
+        let (_no_maps, [logits, deltas, centerness]) = self.0.run(&inputs)?;
 
         let (batch, tokens) = (features.batch(), features.text.dim().1);
         let anchors = features
@@ -97,6 +97,6 @@ pub struct HeadOutput {
     pub deltas: Array3<f32>,
     /// How central an anchor is in its object, before the sigmoid: `[batch, anchors]`.
     pub centerness: Array2<f32>,
-    /// The levels' sizes, finest (stride 8) first.
+    /// The levels' sizes, finest first.
     pub level_sizes: Vec<GridSize>,
 }

@@ -12,17 +12,13 @@ use super::{
 };
 use crate::{Bundle, Device, PixelBatch, Result, Runtime, SessionOptions};
 
-static SIGNATURE: Signature = Signature {
-    graph: "image_encoder",
-    inputs: &[TensorSpec::float32("pixels", 4)],
-    outputs: &[
-        TensorSpec::feature_map("pyramid_0"),
-        TensorSpec::feature_map("pyramid_1"),
-        TensorSpec::feature_map("pyramid_2"),
-        TensorSpec::feature_map("pyramid_3"),
-        TensorSpec::feature_map("pyramid_4"),
-    ],
-};
+fn signature(levels: usize) -> Signature {
+    Signature {
+        graph: "image_encoder",
+        inputs: vec![TensorSpec::float32("pixels", 4)],
+        outputs: TensorSpec::feature_maps("pyramid", levels).collect(),
+    }
+}
 
 /// The image side of GLIP: a Swin Transformer and a feature pyramid network.
 ///
@@ -41,13 +37,14 @@ impl ImageEncoder {
     /// - [`Error::GraphSignature`](crate::Error::GraphSignature): it is another graph.
     /// - [`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable): the device cannot be used.
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
-        let file = bundle.file(&bundle.manifest().graphs.image_encoder.file)?;
-        CheckedGraph::load(runtime, &file, &SIGNATURE, options).map(Self)
+        let manifest = bundle.manifest();
+        let file = bundle.file(&manifest.graphs.image_encoder.file)?;
+        CheckedGraph::load(runtime, &file, signature(manifest.levels()), options).map(Self)
     }
 
     #[cfg(test)]
-    pub(crate) fn from_graph(graph: std::sync::Arc<dyn super::Graph>) -> Self {
-        Self(CheckedGraph::new(&SIGNATURE, graph))
+    pub(crate) fn from_graph(levels: usize, graph: Arc<dyn super::Graph>) -> Self {
+        Self(CheckedGraph::new(signature(levels), graph))
     }
 
     /// The device the graph runs on.
@@ -61,16 +58,18 @@ impl ImageEncoder {
     /// - [`Error::GraphRun`](crate::Error::GraphRun): ONNX Runtime fails, for example for lack of memory.
     /// - [`Error::NonFinite`](crate::Error::NonFinite): a feature is NaN or infinite.
     pub fn run(&self, images: &PixelBatch) -> Result<FeaturePyramid> {
-        let maps = self.0.run(&[Input::Floats(images.pixels().into_dyn())])?;
-        let maps = FeatureMaps::new(SIGNATURE.graph, maps)?;
+        let (maps, []) = self.0.run(&[Input::Floats(images.pixels().into_dyn())])?;
+        let maps = FeatureMaps::new(self.0.name(), maps)?;
         Ok(FeaturePyramid(Arc::new(maps)))
     }
 }
 
-/// What the image encoder sees in a batch of images: five feature maps, P3 to P7.
+/// What the image encoder sees in a batch of images: feature maps, one for each of the manifest's
+/// [strides](crate::postprocess::AnchorOptions::strides), finest first. In the released models these
+/// are P3 to P7, of strides 8 to 128.
 ///
-/// Level `i` has stride `8 << i`: a cell of P3 stands for 8 x 8 pixels of the network input. The
-/// maps stay in the memory of the device that made them, for the next graph. Clones share them.
+/// A cell of a level stands for stride x stride pixels of the network input. The maps stay in the
+/// memory of the device that made them, for the next graph. Clones share them.
 #[derive(Debug, Clone)]
 pub struct FeaturePyramid(pub(super) Arc<FeatureMaps>);
 
@@ -94,7 +93,7 @@ impl FeaturePyramid {
     ///
     /// # Errors
     /// - [`Error::DeviceMemory`](crate::Error::DeviceMemory): they are in the memory of a GPU.
-    /// - [`Error::InvalidOption`](crate::Error::InvalidOption): there is no such level.
+    /// - [`Error::LevelIndex`](crate::Error::LevelIndex): there is no such level.
     pub fn level(&self, level: usize) -> Result<ArrayView4<'_, f32>> {
         self.0.level(level)
     }

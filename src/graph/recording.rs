@@ -106,11 +106,11 @@ impl Recording {
         let buffers = buffers.collect::<ort::Result<Vec<_>>>()?;
         let mut binding = session.create_binding()?;
         for (spec, buffer) in signature.inputs.iter().zip(&buffers) {
-            binding.bind_input(spec.name, &buffer.bound)?;
+            binding.bind_input(&spec.name, &buffer.bound)?;
         }
-        for spec in signature.outputs {
+        for spec in &signature.outputs {
             // Allocated by the first run, kept by the binding.
-            binding.bind_output_to_device(spec.name, memory)?;
+            binding.bind_output_to_device(&spec.name, memory)?;
         }
         let mut options = RunOptions::new()?;
         options.set("gpu_graph_id", number.to_string())?;
@@ -237,7 +237,7 @@ mod tests {
     fn run(recordings: &mut Recordings, session: &mut Session, ids: &Array2<i64>) -> Vec<Tensor> {
         let mask = Array2::<i64>::ones(ids.dim());
         let inputs = [ids, &mask].map(|array| Input::Integers(array.view().into_dyn()));
-        let (signature, host) = (&text_encoder::SIGNATURE, MemoryInfo::default());
+        let (signature, host) = (&text_encoder::signature(), MemoryInfo::default());
         recordings
             .run(session, signature, &inputs, &host, &RwLock::default())
             .unwrap()

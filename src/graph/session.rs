@@ -4,7 +4,7 @@ use std::{
     ffi::CStr,
     ptr,
     sync::{
-        Mutex, MutexGuard, PoisonError, TryLockError,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -28,7 +28,7 @@ use crate::{Device, Error, Result, Runtime, SessionOptions, bundle::BundleFile};
 
 /// A graph that ONNX Runtime runs.
 pub(super) struct OnnxGraph {
-    signature: &'static Signature,
+    signature: Arc<Signature>,
     device: Device,
     /// The device's own memory, if it has some: there feature maps stay for the next graph.
     memory: Option<MemoryInfo<'static>>,
@@ -40,28 +40,28 @@ impl OnnxGraph {
     pub(super) fn load(
         runtime: &Runtime,
         file: &BundleFile,
-        signature: &'static Signature,
+        signature: Arc<Signature>,
         options: &SessionOptions,
     ) -> Result<Self> {
         options.check()?;
         let device = options.device;
-        let opening = (0..options.sessions).map(|_| open(runtime, file, signature, options));
+        let opening = (0..options.sessions).map(|_| open(runtime, file, &signature, options));
         Ok(Self {
-            signature,
             device,
             memory: binding::own_memory(device)
                 .map_err(|source| not_loaded(signature.graph, source))?,
             sessions: Sessions::new(opening.collect::<Result<_>>()?),
             runtime: runtime.clone(),
+            signature,
         })
     }
 
     fn run_on_host(&self, session: &mut Session, inputs: &[Input<'_>]) -> ort::Result<Vec<Tensor>> {
         let named = self.signature.inputs.iter().zip(inputs);
         let inputs = named
-            .map(|(spec, input)| Ok((spec.name, input.to_value()?)))
+            .map(|(spec, input)| Ok((&*spec.name, input.to_value()?)))
             .collect::<ort::Result<Vec<_>>>()?;
-        take(self.signature, session.run(inputs)?, |_, value| Ok(value))
+        take(&self.signature, session.run(inputs)?, |_, value| Ok(value))
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) fn take(
 ) -> ort::Result<Vec<Tensor>> {
     let tensors = signature.outputs.iter().map(|spec| {
         let missing = || ort::Error::new(format!("no output {}", spec.name));
-        let value: DynValue = outputs.remove(spec.name).ok_or_else(missing)?;
+        let value: DynValue = outputs.remove(&spec.name).ok_or_else(missing)?;
         let value = value.downcast::<TensorValueType<f32>>()?;
         Ok(Tensor::Runtime(keep(spec, value)?))
     });
@@ -108,11 +108,11 @@ impl Graph for OnnxGraph {
         let outputs = match (&self.memory, recordings) {
             (Some(memory), Some(recordings)) => {
                 let recording = self.runtime.recording();
-                return recordings.run(session, self.signature, inputs, memory, recording);
+                return recordings.run(session, &self.signature, inputs, memory, recording);
             }
             (Some(memory), None) => {
                 let _none_is_recorded = self.runtime.recording().read();
-                binding::run(session, self.signature, inputs, memory)
+                binding::run(session, &self.signature, inputs, memory)
             }
             (None, _) => self.run_on_host(session, inputs),
         };

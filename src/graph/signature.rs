@@ -10,14 +10,14 @@ use crate::{Error, Result};
 /// A graph's name and the tensors it must have.
 pub(crate) struct Signature {
     pub(crate) graph: &'static str,
-    pub(crate) inputs: &'static [TensorSpec],
-    pub(crate) outputs: &'static [TensorSpec],
+    pub(crate) inputs: Vec<TensorSpec>,
+    /// Feature maps before all others.
+    pub(crate) outputs: Vec<TensorSpec>,
 }
 
 /// One input or output.
-#[derive(Clone, Copy)]
 pub(crate) struct TensorSpec {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     element: Element,
     pub(crate) rank: usize,
     /// For outputs: stays in the memory of the device, if it has its own, for the next graph.
@@ -31,32 +31,29 @@ enum Element {
 }
 
 impl TensorSpec {
-    pub(crate) const fn float32(name: &'static str, rank: usize) -> Self {
+    pub(crate) fn float32(name: &str, rank: usize) -> Self {
         Self {
-            name,
+            name: name.into(),
             element: Element::Float32,
             rank,
             stays_on_device: false,
         }
     }
 
-    pub(crate) const fn int64(name: &'static str, rank: usize) -> Self {
+    pub(crate) fn int64(name: &str, rank: usize) -> Self {
         Self {
-            name,
             element: Element::Int64,
-            rank,
-            stays_on_device: false,
+            ..Self::float32(name, rank)
         }
     }
 
-    /// A level of the pyramid: `[batch, channels, height, width]`.
-    pub(crate) const fn feature_map(name: &'static str) -> Self {
-        Self {
-            name,
-            element: Element::Float32,
-            rank: 4,
+    /// The levels of a pyramid, finest first: `name_0`, `name_1` and so on, each
+    /// `[batch, channels, height, width]`.
+    pub(crate) fn feature_maps(name: &str, levels: usize) -> impl Iterator<Item = Self> {
+        (0..levels).map(move |level| Self {
             stays_on_device: true,
-        }
+            ..Self::float32(&format!("{name}_{level}"), 4)
+        })
     }
 
     fn matches(&self, outlet: &Outlet) -> bool {
@@ -78,33 +75,33 @@ impl TensorSpec {
 }
 
 impl Signature {
-    /// Checks that a session has these inputs, no others, and these outputs.
+    /// Checks that a session has these inputs and outputs, and no others: an input that nobody fills
+    /// would fail every run, and where there is an output that nobody takes, such as a level more,
+    /// the manifest is not that of the graph.
     pub(super) fn check(&self, session: &Session) -> Result<()> {
-        self.check_present(self.inputs, session.inputs())?;
-        self.check_present(self.outputs, session.outputs())?;
-        let known = |outlet: &Outlet| self.inputs.iter().any(|spec| spec.name == outlet.name());
-        match session.inputs().iter().find(|outlet| !known(outlet)) {
-            None => Ok(()),
-            // An input that nobody fills would fail every run.
-            Some(outlet) => Err(self.mismatch(outlet.name(), "absent".into(), outlet.dtype())),
-        }
+        self.check_tensors(&self.inputs, session.inputs())?;
+        self.check_tensors(&self.outputs, session.outputs())
     }
 
-    fn check_present(&self, specs: &[TensorSpec], outlets: &[Outlet]) -> Result<()> {
+    fn check_tensors(&self, specs: &[TensorSpec], outlets: &[Outlet]) -> Result<()> {
         for spec in specs {
             match outlets.iter().find(|outlet| outlet.name() == spec.name) {
                 Some(outlet) if spec.matches(outlet) => {}
                 Some(outlet) => {
-                    return Err(self.mismatch(spec.name, spec.describe(), outlet.dtype()));
+                    return Err(self.mismatch(&spec.name, spec.describe(), outlet.dtype()));
                 }
                 None => {
                     let names: Vec<_> = outlets.iter().map(Outlet::name).collect();
                     let found = format!("only {}", names.join(", "));
-                    return Err(self.mismatch(spec.name, spec.describe(), found));
+                    return Err(self.mismatch(&spec.name, spec.describe(), found));
                 }
             }
         }
-        Ok(())
+        let known = |outlet: &Outlet| specs.iter().any(|spec| spec.name == outlet.name());
+        match outlets.iter().find(|outlet| !known(outlet)) {
+            None => Ok(()),
+            Some(outlet) => Err(self.mismatch(outlet.name(), "absent".into(), outlet.dtype())),
+        }
     }
 
     fn mismatch(&self, tensor: &str, expected: String, found: impl ToString) -> Error {

@@ -9,17 +9,19 @@ use super::{
 };
 use crate::{Bundle, Device, Error, Result, Runtime, SessionOptions, TokenizedPrompt};
 
-pub(super) static SIGNATURE: Signature = Signature {
-    graph: "text_encoder",
-    inputs: &[
-        TensorSpec::int64("input_ids", 2),
-        TensorSpec::int64("attention_mask", 2),
-    ],
-    outputs: &[
-        TensorSpec::float32("hidden", 3),
-        TensorSpec::float32("embedded", 3),
-    ],
-};
+pub(super) fn signature() -> Signature {
+    Signature {
+        graph: "text_encoder",
+        inputs: vec![
+            TensorSpec::int64("input_ids", 2),
+            TensorSpec::int64("attention_mask", 2),
+        ],
+        outputs: vec![
+            TensorSpec::float32("hidden", 3),
+            TensorSpec::float32("embedded", 3),
+        ],
+    }
+}
 
 /// The text side of GLIP: BERT.
 ///
@@ -45,13 +47,13 @@ impl TextEncoder {
             return Ok(Self(None));
         };
         let file = bundle.file(&spec.file)?;
-        let graph = CheckedGraph::load(runtime, &file, &SIGNATURE, options)?;
+        let graph = CheckedGraph::load(runtime, &file, signature(), options)?;
         Ok(Self(Some(graph)))
     }
 
     #[cfg(test)]
     pub(crate) fn from_graph(graph: std::sync::Arc<dyn super::Graph>) -> Self {
-        Self(Some(CheckedGraph::new(&SIGNATURE, graph)))
+        Self(Some(CheckedGraph::new(signature(), graph)))
     }
 
     #[cfg(test)]
@@ -74,7 +76,7 @@ impl TextEncoder {
         let graph = self.0.as_ref().ok_or(Error::NoTextEncoder)?;
         let input_ids = as_row(prompt.ids());
         let attention_mask = as_row(prompt.attention_mask());
-        let [hidden, embedded] = graph.run(&[
+        let (_no_maps, [hidden, embedded]) = graph.run(&[
             Input::Integers(input_ids.view().into_dyn()),
             Input::Integers(attention_mask.view().into_dyn()),
         ])?;
