@@ -19,6 +19,8 @@ class BundleConfig:
     """What measuring needs of the manifest."""
 
     anchor_sizes: tuple[int, ...]
+    #: Short and long side that images are resized to.
+    sides: tuple[int, int]
 
 
 class OnnxGLIP:
@@ -28,7 +30,9 @@ class OnnxGLIP:
         manifest = json.loads((folder / "glip.json").read_text(encoding="utf-8"))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.config = BundleConfig(tuple(manifest["anchors"]["sizes"]))
+        resize = manifest["image"]["resize"]
+        sizes = tuple(manifest["anchors"]["sizes"])
+        self.config = BundleConfig(sizes, (resize["short_side"], resize["long_side"]))
         self.tokenizer = Tokenizer.from_file(str(folder / manifest["text"]["tokenizer"]))
         self._sessions = {
             name: onnxruntime.InferenceSession(folder / graph["file"], options, providers=["CPUExecutionProvider"])

@@ -55,7 +55,7 @@ from .model import GLIP
 from .probes import AttributeProbes
 from .tokenizer import build_tokenizer, class_tokenizer
 from .training import TrainingError
-from .training.initialise import initialise
+from .training.initialise import initialise, set_dropout
 from .training.launch import launch
 from .training.settings import RECIPES, Settings
 from .training.sources import GroundingFiles, RenderedScenes, Source
@@ -135,7 +135,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def _add_settings(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--recipe", choices=sorted(RECIPES), help="default: nano for scenes and from scratch, else official"
+        "--recipe", choices=sorted(RECIPES), help="default: nano for scenes and from scratch, gated for a model with gated fusion, else official"
     )
     group.add_argument("--seed", type=int)
     group.add_argument("--batch", type=int, help="examples of a process at a time")
@@ -143,6 +143,8 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--precision", choices=("no", "bf16", "fp16"))
     group.add_argument("--learning-rate", type=float)
     group.add_argument("--language-rate", type=float, help="learning rate of the text encoder")
+    group.add_argument("--fusion-rate", type=float, help="learning rate of fusion that is new (recipe gated: 1e-3)")
+    group.add_argument("--dropout", type=float, help="share of numbers that dropout leaves out")
     group.add_argument("--schedule", choices=("step", "cosine"))
     group.add_argument("--final-share", type=float, help="where the cosine ends, as a share of the rates")
     group.add_argument("--warm-up", type=int, help="steps (official recipe: 2000, at most a tenth of the run)")
@@ -249,17 +251,25 @@ class Setup:
 
 def prepare(arguments: argparse.Namespace) -> Setup:
     vocabulary = read_vocabulary(arguments)
-    settings = RECIPES[arguments.recipe or ("official" if arguments.init and arguments.data else "nano")]
-    settings = _with_options(settings, arguments)
+    seed = Settings.seed if arguments.seed is None else arguments.seed
     # Every process draws the same weights.
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(seed)
     model = build_model(arguments, len(vocabulary))
+    settings = _with_options(RECIPES[arguments.recipe or natural_recipe(arguments, model)], arguments)
+    if settings.dropout is not None:
+        set_dropout(model, settings.dropout)
     tokenizer = training_tokenizer(model, vocabulary)
     scenes = not arguments.data
     stages = 1 + model.config.tower_layers
     probes = AttributeProbes(model.config.channels, stages, WORLDS[arguments.world].attributes) if scenes else None
     source = scene_source(arguments, tokenizer) if scenes else file_source(arguments, tokenizer, model)
     return Setup(vocabulary, model, probes, source, with_length(settings, arguments, source))
+
+
+def natural_recipe(arguments: argparse.Namespace, model: GLIP | DyHead) -> str:
+    if not (arguments.init and arguments.data):
+        return "nano"
+    return "gated" if model.config.fusion is not None and model.config.fusion.gated else "official"
 
 
 def read_vocabulary(arguments: argparse.Namespace) -> list[str]:

@@ -9,11 +9,16 @@ from ..dyhead import DyHead
 from ..model import GLIP
 
 
-def initialise(model: GLIP | DyHead) -> None:
+def set_dropout(model: nn.Module, share: float) -> None:
+    """The share of numbers that dropout leaves out in training, everywhere."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
-            # Every scene is new: there is nothing to over-fit.
-            module.p = 0.0
+            module.p = share
+
+
+def initialise(model: GLIP | DyHead) -> None:
+    # Every scene is new: there is nothing to over-fit.
+    set_dropout(model, 0.0)
     for module in model.image_encoder.swin.modules():
         if isinstance(module, nn.Linear):
             # The usual standard deviation of 0.02 is for width 96 and up; narrow layers need more to pass a signal on.

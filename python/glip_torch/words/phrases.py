@@ -16,10 +16,14 @@ FRAMES = [
     "find every {}", "any {}", "each {}", "{} in the picture", "{} in the background", "{} on the left", "{} on the right",
     "{} in the foreground", "a {} in the scene",
 ]  # fmt: skip
+#: Of anything, and of anything but people.
 QUALITIES = (
-    "red orange yellow green blue purple pink brown black white grey gray golden silver small big large little tiny huge tall "
-    "short long old young new wooden metal plastic glass round square striped dark bright wet dirty clean broken empty full "
-    "happy sleeping sitting standing parked closest nearest other same colorful beautiful cute modern vintage"
+    "small big large little tiny huge tall short long old young new wet dirty clean happy sleeping sitting standing closest "
+    "nearest other same beautiful cute"
+).split()
+OF_OBJECTS = (
+    "red orange yellow green blue purple pink brown black white grey gray golden silver wooden metal plastic glass round square "
+    "striped dark bright broken empty full parked colorful modern vintage"
 ).split()
 LINKS = [
     " and a ", " and the ", " and ", " with a ", " next to a ", " beside the ", " on a ", " on the ", " in front of a ", " behind a ",
@@ -37,10 +41,15 @@ class TaughtText:
     names: tuple[tuple[Span, int], ...]
 
 
-def framed(rng: np.random.Generator, name: str, index: int) -> TaughtText:
+def _quality(rng: np.random.Generator, of_object: bool) -> str:
+    qualities = QUALITIES + OF_OBJECTS if of_object else QUALITIES
+    return qualities[rng.integers(len(qualities))]
+
+
+def framed(rng: np.random.Generator, name: str, index: int, of_object: bool = True) -> TaughtText:
     """One name; all of the text is what is asked for, as it is in a list of phrases."""
     if rng.random() < 0.4:
-        name = f"{QUALITIES[rng.integers(len(QUALITIES))]} {name}"
+        name = f"{_quality(rng, of_object)} {name}"
     text = FRAMES[rng.integers(len(FRAMES))].format(name) if rng.random() < 0.7 else name
     return TaughtText(text, (((0, len(text)), index),))
 
@@ -52,7 +61,7 @@ def sentence(rng: np.random.Generator, names: list[tuple[str, int]]) -> TaughtTe
         if number:
             text += LINKS[rng.integers(len(LINKS))]
         if rng.random() < 0.3:
-            text += QUALITIES[rng.integers(len(QUALITIES))] + " "
+            text += _quality(rng, of_object=False) + " "
         spans.append(((len(text), len(text) + len(name)), index))
         text += name
     return TaughtText(text + ENDINGS[rng.integers(len(ENDINGS))], tuple(spans))

@@ -10,25 +10,30 @@ import json
 import string
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from torch import Tensor, nn
 
 from ..data.batches import pad_encodings
 from ..head import GroundingHead
 from ..text_encoder import TextEncoder
 from ..tokenizer import SPECIAL_TOKENS, phrase_tokens
-from .phrases import ENDINGS, FRAMES, LINKS, OPENINGS, QUALITIES, TaughtText, framed, sentence
-from .teacher import MeaningDraw, SeenLocations
+from ..training.initialise import set_dropout
+from .coco_names import CLASSES
+from .phrases import ENDINGS, FRAMES, LINKS, OF_OBJECTS, OPENINGS, QUALITIES, TaughtText, framed, sentence
+from .teacher import MeaningDraw, SeenLocations, logits_at
 from .wordnet import NamedMeaning
 
 #: What ends a phrase in a list.
 SEPARATOR = "."
+#: Tokens of a short text, at most.
+SHORT = 9
 
 
 def choose_vocabulary(meanings: list[NamedMeaning], names: int, tokenizer: Tokenizer, size: int) -> list[str]:
@@ -38,7 +43,7 @@ def choose_vocabulary(meanings: list[NamedMeaning], names: int, tokenizer: Token
     """
     order = tokenizer.get_vocab()
     texts = [meaning.text for meaning in meanings[:names]]
-    texts += [frame.format("") for frame in FRAMES] + QUALITIES + LINKS + OPENINGS + ENDINGS
+    texts += [frame.format("") for frame in FRAMES] + QUALITIES + OF_OBJECTS + LINKS + OPENINGS + ENDINGS
     needed = {token for text in texts for token in tokenizer.encode(text, add_special_tokens=False).tokens}
     characters = string.ascii_lowercase + string.digits
     needed |= {*SPECIAL_TOKENS, *string.punctuation, *characters, *(f"##{character}" for character in characters)}
@@ -61,14 +66,14 @@ def boundaries(vocabulary: list[str]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class StudentSettings:
-    steps: int = 6000
-    texts: int = 192
+    steps: int = 3000
+    texts: int = 128
     locations: int = 512
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     warm_up: int = 200
     #: Shares of texts that are sentences, and of single names that have words around them.
-    sentences: float = 0.25
+    sentences: float = 0.15
     frames: float = 0.5
     #: Share of texts drawn from all there are, with the teacher's answers, and not from those whose meaning is known.
     any_text: float = 0.4
@@ -84,6 +89,8 @@ class Student(nn.Module):
         self.text_encoder, self.head = text_encoder, head
         self.place = nn.Linear(text_encoder.bert.config.hidden_size, width)
         self._below: Tensor | None = None
+        # There are more texts than it can learn by heart.
+        set_dropout(text_encoder, 0.0)
         # What the last layer reads.
         text_encoder.bert.encoder.layer[-1].register_forward_pre_hook(self._keep)
 
@@ -114,8 +121,7 @@ class Lessons:
         Names of classes mean them; of everything else the map's answer is taken, which is learned from many words.
         """
         features = self.seen.features[sample]
-        answers = self.answers[indices]
-        targets = (answers[:, :-1] @ features.T + answers[:, -1:]).sigmoid()
+        targets = logits_at(self.answers[indices], features).sigmoid()
         for row, index in enumerate(indices):
             classes = self.meanings[index].classes
             if index < self.names and classes is not None:
@@ -140,14 +146,10 @@ def teach(
             group["lr"] = rate
         texts = [_draw_text(rng, draw, lessons, settings) for _ in range(settings.texts)]
         sample = torch.from_numpy(rng.integers(len(lessons.seen.features), size=settings.locations))
-        encodings = [tokenizer.encode(text.text) for text in texts]
-        wanted, places = student(*pad_encodings(encodings))
-        rows, columns, names = _taught_tokens(texts, encodings)
-        features = F.pad(lessons.seen.features[sample], (0, wanted.shape[2] - 1 - code))
-        taught = wanted[rows, columns]
-        logits = taught[:, :-1] @ features.T + taught[:, -1:]
+        wanted, places, names = _answers(student, tokenizer, texts)
+        logits = logits_at(torch.cat([wanted[:, :code], wanted[:, -1:]], dim=1), lessons.seen.features[sample])
         meaning = F.binary_cross_entropy_with_logits(logits, lessons.targets(names, sample))
-        distance = (1 - F.cosine_similarity(places[rows, columns], lessons.places[names], dim=1)).mean()
+        distance = (1 - F.cosine_similarity(places, lessons.places[names], dim=1)).mean()
         optimizer.zero_grad()
         (10 * meaning + settings.placement * distance).backward()
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -174,11 +176,28 @@ def _draw_text(rng: np.random.Generator, draw: MeaningDraw, lessons: Lessons, se
         return sentence(rng, [name() for _ in range(rng.integers(2, 5))])
     text, index = name()
     if rng.random() < settings.frames:
-        return framed(rng, text, index)
+        is_person = lessons.meanings[index].classes == (CLASSES.index("person"),)
+        return framed(rng, text, index, of_object=not is_person)
     return TaughtText(text, (((0, len(text)), index),))
 
 
-def _taught_tokens(texts: list[TaughtText], encodings: list) -> tuple[list[int], list[int], list[int]]:
+def _answers(student: Student, tokenizer: Tokenizer, texts: list[TaughtText]) -> tuple[Tensor, Tensor, list[int]]:
+    """What the student says to every token that is taught, and the meaning of each: wanted, places, indices."""
+    pairs = [(text, tokenizer.encode(text.text)) for text in texts]
+    # Short and long texts apart, so that little is padding.
+    wanted, places, names = [], [], []
+    for group in ([pair for pair in pairs if (len(pair[1].ids) > SHORT) == long] for long in (False, True)):
+        if group:
+            group_texts, encodings = zip(*group)
+            rows, columns, indices = _taught_tokens(group_texts, encodings)
+            group_wanted, group_places = student(*pad_encodings(list(encodings)))
+            wanted.append(group_wanted[rows, columns])
+            places.append(group_places[rows, columns])
+            names += indices
+    return torch.cat(wanted), torch.cat(places), names
+
+
+def _taught_tokens(texts: Sequence[TaughtText], encodings: Sequence[Encoding]) -> tuple[list[int], list[int], list[int]]:
     """Rows, columns and meanings of all tokens that are taught."""
     taught = [
         (row, column, index)

@@ -58,9 +58,8 @@ class MeaningMap(nn.Module):
     def __init__(self, width: int, code: int):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(width, 512), nn.GELU(), nn.Dropout(0.1), nn.Linear(512, 256), nn.GELU(), nn.Dropout(0.1),
-            nn.Linear(256, code + 1),
-        )  # fmt: skip
+            nn.Linear(width, 512), nn.GELU(), nn.Linear(512, 256), nn.GELU(), nn.Linear(256, code + 1)
+        )
 
     def forward(self, embeddings: Tensor) -> Tensor:
         return self.layers(embeddings)
@@ -73,13 +72,13 @@ def logits_at(wanted: Tensor, features: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class MapSettings:
-    steps: int = 3000
+    steps: int = 8000
     texts: int = 256
     locations: int = 768
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
     #: Standard deviation of what is added to each number of an embedding, so that neighbours get the same answer.
-    noise: float = 0.02
+    noise: float = 0.03
 
 
 class MeaningDraw:

@@ -72,7 +72,8 @@ class RewordedSource:
         categories = []
         for category in (*there, *map(Category, absent)):
             name = wording(rng, category.name)
-            name = framed(rng, name, 0).text if rng.random() < FRAMED else name
+            if rng.random() < FRAMED:
+                name = framed(rng, name, 0, of_object=category.name != "person").text
             if name in taken:
                 name = category.name
             if name not in taken:

@@ -1,0 +1,216 @@
+"""Measures a model on photographs: `python -m glip_torch.evaluate_photos RUN/model.pth COCO.json --images DIR` or `... BUNDLE ...`.
+
+All of COCO's 80 classes are asked for in every photograph, in several ways:
+
+- by their names, 80, 16, 4 and 1 in a prompt;
+- by their plurals, in capitals, and as "a photo of a ...";
+- 25 of them by words that were held out of all that the model was taught (`words.coco_names.HELD_OUT`), beside their names;
+- those of `--classes` alone, apart.
+
+AP and AP50 are pycocotools'. False alarms are the share of photographs in which the prompt for one absent thing alone gets a
+detection over the threshold: any class that is not there, and things that no class is (`FOREIGN`). The recommended threshold is
+chosen on the same photographs, by the rule of `evaluate.choose_threshold`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tokenizers import Tokenizer
+from torch import Tensor
+from tqdm import tqdm
+
+from .average_precision import coco_precision, mean_precision, xywh
+from .evaluate import Detector, alarm_rates, best_score, choose_threshold, ground, load_model, merge
+from .onnx_model import OnnxGLIP
+from .postprocess import Detections, inclusive_iou
+from .preprocess import normalise, pad, resize
+from .words.coco_names import CLASSES, HELD_OUT, THINGS
+
+#: Things that are none of COCO's, and of which something may be in a photograph or not: the detector does not know them.
+FOREIGN = (
+    "piano", "castle", "lion", "penguin", "helicopter", "rocket", "crocodile", "tractor", "guitar", "snake", "sword", "lighthouse",
+    "violin", "cactus", "submarine", "octopus", "windmill", "camel", "drum", "anchor",
+)  # fmt: skip
+#: Thresholds that are reported.
+REPORTED = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A way to ask for the classes: what each is called, and how many share a prompt."""
+
+    words: dict[int, str]
+    per_prompt: int
+
+    def prompts(self) -> list[np.ndarray]:
+        """Classes of each prompt, in one fixed shuffle."""
+        classes = np.random.default_rng(0).permutation(sorted(self.words))
+        return [classes[first : first + self.per_prompt] for first in range(0, len(classes), self.per_prompt)]
+
+
+def _everything(word_of, per_prompt: int = 80) -> Asking:
+    return Asking({index: word_of(thing) for index, thing in enumerate(THINGS)}, per_prompt)
+
+
+def askings() -> dict[str, Asking]:
+    held_out = {CLASSES.index(name): word for name, word in HELD_OUT.items()}
+    named = {index: CLASSES[index] for index in held_out}
+    return {
+        "names": _everything(lambda thing: thing.name),
+        "16 a prompt": _everything(lambda thing: thing.name, 16),
+        "4 a prompt": _everything(lambda thing: thing.name, 4),
+        "1 a prompt": _everything(lambda thing: thing.name, 1),
+        "plurals": _everything(lambda thing: thing.plural),
+        "capitals": _everything(lambda thing: thing.name.upper()),
+        "a photo of a ...": _everything(lambda thing: f"a photo of a {thing.name}", 16),
+        "held-out words": Asking(held_out, 25),
+        "their names": Asking(named, 25),
+    }
+
+
+class PhotoEvaluator:
+    def __init__(self, model: Detector, tokenizer: Tokenizer, dataset: dict, images: Path, sides: tuple[int, int], ways: dict):
+        self.model, self.tokenizer, self.dataset, self.ways = model.eval(), tokenizer, dataset, ways
+        self.images, self.sides = images, sides
+        self.category_ids = _category_ids(dataset)
+        #: For each way to ask, what was found in each photograph; labels are classes.
+        self.found: dict[str, list[Detections]] = {way: [] for way in ways}
+        #: Best score of each prompt for one absent thing.
+        self.absent: dict[str, list[float]] = {"class": [], "foreign": []}
+        self.truth = [self._boxes(image) for image in dataset["images"]]
+        for image, truth in zip(tqdm(dataset["images"], desc="photographs", mininterval=5), self.truth):
+            self._add(image, {label for label, _ in truth})
+
+    def _boxes(self, image: dict) -> list[tuple[int, list[float]]]:
+        """Class and box x1 y1 x2 y2 (last pixels) of what is there, crowds left out."""
+        boxes = []
+        for annotation in self.dataset["annotations"]:
+            if annotation["image_id"] == image["id"] and not annotation.get("iscrowd"):
+                x, y, width, height = annotation["bbox"]
+                boxes.append((self.category_ids.index(annotation["category_id"]), [x, y, x + width - 1, y + height - 1]))
+        return boxes
+
+    @torch.no_grad()
+    def _add(self, image: dict, present: set[int]) -> None:
+        picture = Image.open(self.images / image["file_name"]).convert("RGB")
+        small = resize(picture, *self.sides)
+        pyramid = self.model.image_encoder(pad(normalise(np.asarray(small)))[None])
+        for way, asking in self.ways.items():
+            prompts = asking.prompts()
+            found = [
+                self._ask(pyramid, picture, small, [asking.words[index] for index in prompt]) for prompt in prompts
+            ]
+            self.found[way].append(merge(found, prompts))
+            if asking.per_prompt == 1:
+                absent = [best_score(f) for f, prompt in zip(found, prompts) if prompt[0] not in present]
+                self.absent["class"] += absent
+        self.absent["foreign"] += [best_score(self._ask(pyramid, picture, small, [word])) for word in FOREIGN]
+
+    def _ask(self, pyramid: list[Tensor], picture: Image.Image, small: Image.Image, words: list[str]) -> Detections:
+        (found,) = ground(self.model, self.tokenizer, pyramid, (small.height, small.width), [words])
+        # Edges of pixels scale, inclusive corners do not.
+        boxes = found.boxes + torch.tensor([0.0, 0.0, 1.0, 1.0])
+        boxes = boxes * torch.tensor([picture.width / small.width, picture.height / small.height] * 2)
+        return Detections(boxes - torch.tensor([0.0, 0.0, 1.0, 1.0]), found.scores, found.labels)
+
+    def precision(self, way: str) -> np.ndarray:
+        """Of the classes that were asked for, in their order."""
+        classes = sorted(self.ways[way].words)
+        ids = [self.category_ids[index] for index in classes]
+        truth = dict(self.dataset)
+        truth["annotations"] = [a for a in truth["annotations"] if a["category_id"] in ids]
+        truth["categories"] = [category for category in truth["categories"] if category["id"] in ids]
+        detections = [
+            {"image_id": image["id"], "category_id": self.category_ids[label], "bbox": xywh(box), "score": score}
+            for image, found in zip(self.dataset["images"], self.found[way])
+            for box, score, label in zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist())
+        ]
+        # pycocotools' columns are in the order of the ids.
+        columns = [sorted(ids).index(identity) for identity in ids]
+        return coco_precision(truth, detections)[:, :, columns]
+
+    # What `choose_threshold` asks for.
+
+    def precision_recall(self, threshold: float) -> tuple[float, float]:
+        """Of detections by name, at IoU 0.5."""
+        right = reported = existing = 0
+        for truth, found in zip(self.truth, self.found["names"]):
+            keep = found.scores >= threshold
+            reported += int(keep.sum())
+            existing += len(truth)
+            for label, box in truth:
+                mine = keep & (found.labels == label)
+                right += bool((inclusive_iou(torch.tensor(box), found.boxes[mine]) >= 0.5).any())
+        return right / max(reported, 1), right / max(existing, 1)
+
+    def false_alarms(self, threshold: float) -> dict[str, float]:
+        return alarm_rates(self.absent, threshold)
+
+
+def _category_ids(dataset: dict) -> list[int]:
+    """The data set's ids of COCO's classes, in their order."""
+    ids = {category["name"]: category["id"] for category in dataset["categories"]}
+    missing = [name for name in CLASSES if name not in ids]
+    if missing:
+        raise SystemExit(f"the data set has no category {missing[0]!r}: give annotations with COCO's 80 categories")
+    return [ids[name] for name in CLASSES]
+
+
+def report(evaluator: PhotoEvaluator, apart: Sequence[str] = ()) -> dict:
+    """All numbers; `apart` are classes whose mean is taken apart from that of the others."""
+    numbers: dict = {"photographs": len(evaluator.truth)}
+    for way in evaluator.ways:
+        numbers[way] = {name: round(value, 4) for name, value in mean_precision(evaluator.precision(way)).items()}
+    if apart:
+        columns = np.array([name in apart for name in CLASSES])
+        for name, chosen in (("apart", columns), ("the others", ~columns)):
+            values = mean_precision(evaluator.precision("names")[:, :, chosen])
+            numbers[name] = {measure: round(value, 4) for measure, value in values.items()}
+    numbers["threshold"] = round(choose_threshold([evaluator]), 2)
+    numbers["at"] = {}
+    for threshold in sorted({*REPORTED, numbers["threshold"]}):
+        precision, recall = evaluator.precision_recall(threshold)
+        rates = evaluator.false_alarms(threshold)
+        values = {"precision": precision, "recall": recall, **{f"false alarms, {kind}": rate for kind, rate in rates.items()}}
+        numbers["at"][threshold] = {name: round(value, 4) for name, value in values.items()}
+    return numbers
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="a checkpoint (.pth), or the folder of a bundle")
+    parser.add_argument("annotations", type=Path, help="COCO's format, with its 80 categories")
+    parser.add_argument("--images", type=Path, help="folder of the images (default: that of the annotations)")
+    parser.add_argument("--vocab", type=Path, help="vocab.txt of the model (default: beside the checkpoint)")
+    parser.add_argument("--text-heads", type=int, help="of a checkpoint (default: hidden size / 64)")
+    parser.add_argument("--sides", type=int, nargs=2, metavar=("SHORT", "LONG"), help="default: the bundle's; 512 512")
+    parser.add_argument("--most", type=int, help="photographs, at most (default: all)")
+    parser.add_argument("--ways", nargs="+", choices=sorted(askings()), help="ways to ask (default: all)")
+    parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="classes whose mean is taken apart")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    arguments = parser.parse_args()
+    model, tokenizer = load_model(arguments)
+    sides = tuple(arguments.sides or (model.config.sides if isinstance(model, OnnxGLIP) else (512, 512)))
+    dataset = json.loads(arguments.annotations.read_text(encoding="utf-8"))
+    dataset["images"] = dataset["images"][: arguments.most]
+    kept = {image["id"] for image in dataset["images"]}
+    dataset["annotations"] = [annotation for annotation in dataset["annotations"] if annotation["image_id"] in kept]
+    ways = {way: asking for way, asking in askings().items() if way in (arguments.ways or askings()) or way == "names"}
+    images = arguments.images or arguments.annotations.parent
+    numbers = report(PhotoEvaluator(model, tokenizer, dataset, images, sides, ways), arguments.classes)
+    print(json.dumps(numbers, indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
