@@ -29,13 +29,22 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import BertModel, BertTokenizerFast
 
-from .checkpoint import save_checkpoint
+from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .config import NANO_PHOTOS
 from .model import GLIP
 from .preprocess import normalise, pad, resize
 from .tokenizer import build_tokenizer
 from .words.coco_names import CLASSES
-from .words.student import Lessons, Student, StudentSettings, boundaries, choose_vocabulary, reduced_embeddings, teach
+from .words.student import (
+    Lessons,
+    Student,
+    StudentSettings,
+    boundaries,
+    choose_vocabulary,
+    reduced_embeddings,
+    shares,
+    teach,
+)
 from .words.teacher import MapSettings, SeenLocations, embed, logits_at, train_map
 from .words.wordnet import NamedMeaning, Nouns, all_meanings, class_names
 from .yolox import CODE, ClassCodes, YoloxError, load_yolox
@@ -61,6 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--without", nargs="+", default=[], metavar="CLASS", help="classes whose names it is not told, to see what that costs"
     )
+    parser.add_argument("--init", type=Path, help="model.pth of an earlier run with the same vocabulary, to teach it more")
+    parser.add_argument("--learning-rate", type=float, default=StudentSettings.learning_rate, help="%(default)s")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
     unknown = [name for name in args.without if name not in CLASSES]
@@ -69,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     try:
         make(args)
-    except (YoloxError, OSError) as error:
+    except (YoloxError, CheckpointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"wrote {args.out / 'model.pth'}")
@@ -87,13 +98,17 @@ def make(args: argparse.Namespace) -> None:
     model = GLIP(replace(NANO_PHOTOS, text=text)).eval()
     codes = load_yolox(args.yolox, model)
     seen = look_at(model, codes, args.photos, args.most_photos, args.seed)
-    lessons = _lessons(args, meanings, names, seen)
+    tokenizer = build_tokenizer(vocabulary)
+    lessons = _lessons(args, meanings, names, seen, tokenizer)
 
-    _begin_with(model, args.sentence_encoder, vocabulary, sentence_tokenizer)
+    if args.init is None:
+        _begin_with(model, args.sentence_encoder, vocabulary, sentence_tokenizer)
+    else:
+        _go_on_from(model, args.init)
     student = Student(model.text_encoder, model.head, lessons.places.shape[1]).train()
     (args.out / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    settings = replace(StudentSettings(), steps=args.steps)
-    teach(student, build_tokenizer(vocabulary), lessons, settings, args.out / "words.jsonl", args.seed)
+    settings = replace(StudentSettings(), steps=args.steps, learning_rate=args.learning_rate)
+    teach(student, tokenizer, lessons, settings, args.out / "words.jsonl", args.seed)
     _clear_other_rows(model)
     save_checkpoint(model, args.out / "model.pth")
 
@@ -124,11 +139,13 @@ def _teachable(
     return [*meanings[:names], *nouns, *(NamedMeaning(word, None) for word in words)]
 
 
-def _lessons(args: argparse.Namespace, meanings: list[NamedMeaning], names: int, seen: SeenLocations) -> Lessons:
+def _lessons(
+    args: argparse.Namespace, meanings: list[NamedMeaning], names: int, seen: SeenLocations, tokenizer: Tokenizer
+) -> Lessons:
     places = _places([meaning.text for meaning in meanings], args.sentence_encoder, args.out / "places.pt")
     meaning_map = train_map(meanings, names, places, seen, replace(MapSettings(), steps=args.map_steps), args.seed)
     with torch.no_grad():
-        return Lessons(meanings, names, places, meaning_map(places), seen)
+        return Lessons(meanings, names, places, meaning_map(places), seen, shares(meanings, tokenizer))
 
 
 def _places(texts: list[str], sentence_encoder: Path, kept: Path) -> Tensor:
@@ -172,6 +189,13 @@ def _begin_with(model: GLIP, sentence_encoder: Path, vocabulary: list[str], toke
     ids = [tokenizer.token_to_id(token) for token in vocabulary]
     target = model.text_encoder.bert.embeddings.word_embeddings.weight
     target.data.copy_(reduced_embeddings(embeddings[ids], target.shape[1]))
+
+
+def _go_on_from(model: GLIP, checkpoint: Path) -> None:
+    """What an earlier run taught."""
+    earlier = load_checkpoint(checkpoint)
+    model.text_encoder.load_state_dict(earlier.text_encoder.state_dict())
+    model.head.load_state_dict(earlier.head.state_dict())
 
 
 @torch.no_grad()

@@ -132,7 +132,7 @@ def test_a_student_learns_them_too(tmp_path):
     answers[:, -1] = -9
     torch.manual_seed(0)
     learner = Student(TextEncoder(config), GroundingHead(6, 64, levels=3), embeddings.shape[1])
-    lessons = Lessons(MEANINGS, NAMES, embeddings, answers, seen)
+    lessons = Lessons(MEANINGS, NAMES, embeddings, answers, seen, np.full(len(MEANINGS), 1 / len(MEANINGS)))
     settings = StudentSettings(steps=200, texts=24, locations=16, warm_up=10, sentences=0.3, learning_rate=5e-3)
     teach(learner, build_tokenizer(vocabulary), lessons, settings, tmp_path / "log.jsonl")
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,19 @@ def choose_vocabulary(meanings: list[NamedMeaning], names: int, tokenizer: Token
     needed |= set(by_worth[: max(0, size - len(needed))])
     ranked = sorted(needed & order.keys(), key=order.__getitem__)
     return [*SPECIAL_TOKENS, *(token for token in ranked if token not in SPECIAL_TOKENS)][:size]
+
+
+#: How many more times a single word is drawn than a name of several.
+SINGLE = 6
+#: Words before this place in the vocabulary are about as common as one another.
+COMMON = 300
+
+
+def shares(meanings: list[NamedMeaning], tokenizer: Tokenizer) -> np.ndarray:
+    """How often to draw each text: common words more often, as the vocabulary's order tells, single words most."""
+    encodings = tokenizer.encode_batch([meaning.text for meaning in meanings], add_special_tokens=False)
+    weights = [(SINGLE if len(encoding.ids) == 1 else 1) / (max(encoding.ids) + COMMON) for encoding in encodings]
+    return np.array(weights) / sum(weights)
 
 
 def boundaries(vocabulary: list[str]) -> tuple[int, ...]:
@@ -114,6 +128,16 @@ class Lessons:
     places: Tensor  #: `[texts, width]`
     answers: Tensor  #: `[texts, code + 1]`
     seen: SeenLocations
+    #: How often each text is drawn where any of them is, `[texts]`, adding up to 1.
+    shares: np.ndarray
+
+    def any(self, rng: np.random.Generator) -> int:
+        """One of all texts."""
+        return min(int(np.searchsorted(self._upper_ends, rng.random())), len(self.meanings) - 1)
+
+    @cached_property
+    def _upper_ends(self) -> np.ndarray:
+        return np.cumsum(self.shares)
 
     def targets(self, indices: list[int], sample: Tensor) -> Tensor:
         """How likely each of the sampled locations holds what each of the texts means, `[indices, sample]`.
@@ -167,7 +191,7 @@ def teach(
 def _draw_text(rng: np.random.Generator, draw: MeaningDraw, lessons: Lessons, settings: StudentSettings) -> TaughtText:
     def name() -> tuple[str, int]:
         if rng.random() < settings.any_text:
-            index = int(rng.integers(len(lessons.meanings)))
+            index = lessons.any(rng)
         else:
             index = draw.draw(rng)
         return lessons.meanings[index].text, index

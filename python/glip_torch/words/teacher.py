@@ -84,10 +84,11 @@ class MapSettings:
 class MeaningDraw:
     """Draws indices of texts with a known meaning: names of classes, other nouns that mean one, and nouns that mean none.
 
-    Every class as often as any other, however many nouns it has.
+    Every class as often as any other, however many nouns it has, and its first name as often as all others of its names.
     """
 
-    NAMES, NOUNS = 0.4, 0.2
+    NAMES, NOUNS = 0.5, 0.2
+    FIRST = 0.5
 
     def __init__(self, meanings: list[NamedMeaning], names: int):
         def grouped(indices: range) -> list[list[int]]:
@@ -106,6 +107,8 @@ class MeaningDraw:
             return self.none[rng.integers(len(self.none))]
         groups = self.names if share < self.NAMES else self.nouns
         group = groups[rng.integers(len(groups))]
+        if groups is self.names and rng.random() < self.FIRST:
+            return group[0]
         return group[rng.integers(len(group))]
 
 
