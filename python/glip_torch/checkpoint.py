@@ -155,7 +155,11 @@ def infer_config(state: dict[str, Tensor], text_heads: int | None = None) -> GLI
     tower = [re.match(rf"rpn\.head\.dyhead_tower\.(\d+)\.{first_of_layer}$", name) for name in state]
     layers = sorted(int(match[1]) for match in tower if match)
     if not layers:
-        wanted = "convolutions (rpn.head.dyhead_tower.*.classes)" if decoupled else "DyConv layers (rpn.head.dyhead_tower.*.offset)"
+        wanted = (
+            "convolutions (rpn.head.dyhead_tower.*.classes)"
+            if decoupled
+            else "DyConv layers (rpn.head.dyhead_tower.*.offset)"
+        )
         raise CheckpointError(f"not a GLIP checkpoint: no {wanted}")
     return GLIPConfig(
         backbone=_infer_darknet(state) if decoupled else _infer_swin(state),

@@ -45,7 +45,9 @@ class CSPDarknetEncoder(nn.Module):
 class ConvUnit(nn.Module):
     """Convolution and SiLU."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, padding: int | None = None):
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, padding: int | None = None
+    ):
         super().__init__()
         padding = kernel // 2 if padding is None else padding
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups)

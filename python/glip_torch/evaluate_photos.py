@@ -77,7 +77,9 @@ def askings() -> dict[str, Asking]:
 
 
 class PhotoEvaluator:
-    def __init__(self, model: Detector, tokenizer: Tokenizer, dataset: dict, images: Path, sides: tuple[int, int], ways: dict):
+    def __init__(
+        self, model: Detector, tokenizer: Tokenizer, dataset: dict, images: Path, sides: tuple[int, int], ways: dict
+    ):
         self.model, self.tokenizer, self.dataset, self.ways = model.eval(), tokenizer, dataset, ways
         self.images, self.sides = images, sides
         self.category_ids = _category_ids(dataset)
@@ -95,7 +97,9 @@ class PhotoEvaluator:
         for annotation in self.dataset["annotations"]:
             if annotation["image_id"] == image["id"] and not annotation.get("iscrowd"):
                 x, y, width, height = annotation["bbox"]
-                boxes.append((self.category_ids.index(annotation["category_id"]), [x, y, x + width - 1, y + height - 1]))
+                boxes.append(
+                    (self.category_ids.index(annotation["category_id"]), [x, y, x + width - 1, y + height - 1])
+                )
         return boxes
 
     @torch.no_grad()
@@ -179,7 +183,11 @@ def report(evaluator: PhotoEvaluator, apart: Sequence[str] = ()) -> dict:
     for threshold in sorted({*REPORTED, numbers["threshold"]}):
         precision, recall = evaluator.precision_recall(threshold)
         rates = evaluator.false_alarms(threshold)
-        values = {"precision": precision, "recall": recall, **{f"false alarms, {kind}": rate for kind, rate in rates.items()}}
+        values = {
+            "precision": precision,
+            "recall": recall,
+            **{f"false alarms, {kind}": rate for kind, rate in rates.items()},
+        }
         numbers["at"][threshold] = {name: round(value, 4) for name, value in values.items()}
     return numbers
 

@@ -45,7 +45,7 @@ from .words.student import (
     shares,
     teach,
 )
-from .words.teacher import MapSettings, SeenLocations, embed, logits_at, train_map
+from .words.teacher import MapSettings, SeenLocations, embed, train_map
 from .words.wordnet import NamedMeaning, Nouns, all_meanings, class_names
 from .yolox import CODE, ClassCodes, YoloxError, load_yolox
 
@@ -68,9 +68,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=StudentSettings.steps, help="of the text encoder, %(default)s")
     parser.add_argument("--map-steps", type=int, default=MapSettings.steps, help="of the map of meanings, %(default)s")
     parser.add_argument(
-        "--without", nargs="+", default=[], metavar="CLASS", help="classes whose names it is not told, to see what that costs"
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="CLASS",
+        help="classes whose names it is not told, to see what that costs",
     )
-    parser.add_argument("--init", type=Path, help="model.pth of an earlier run with the same vocabulary, to teach it more")
+    parser.add_argument(
+        "--init", type=Path, help="model.pth of an earlier run with the same vocabulary, to teach it more"
+    )
     parser.add_argument("--learning-rate", type=float, default=StudentSettings.learning_rate, help="%(default)s")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
@@ -164,7 +170,9 @@ def look_at(model: GLIP, codes: ClassCodes, folder: Path, most: int, seed: int) 
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
     if not files:
         raise OSError(f"--photos {folder} has no photographs (.jpg, .png, .webp): give a folder that has some")
-    features = [_locations(model, files[index], rng) for index in tqdm(rng.permutation(len(files))[:most], desc="photographs")]
+    features = [
+        _locations(model, files[index], rng) for index in tqdm(rng.permutation(len(files))[:most], desc="photographs")
+    ]
     features = torch.cat(features)
     return SeenLocations(features, (features @ codes.weights.T).sigmoid())
 

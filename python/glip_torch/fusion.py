@@ -25,7 +25,9 @@ class Tower(nn.Module):
         super().__init__()
         last = config.tower_layers - 1
         self.layers = nn.ModuleList(
-            TowerLayer(config, index, text_layer=index < last or (config.fusion is not None and config.fusion.fused_text))
+            TowerLayer(
+                config, index, text_layer=index < last or (config.fusion is not None and config.fusion.fused_text)
+            )
             for index in range(config.tower_layers)
         )
         self.output = DecoupledOutput(config.fused_channels, len(config.strides)) if config.decoupled else None

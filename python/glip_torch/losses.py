@@ -95,11 +95,17 @@ def grounding_losses(
     shared_target: bool = True,
     positives: Positives | None = None,
     normaliser: Tensor | None = None,
+    joint_score: bool = False,
 ) -> Losses:
     """The three losses of a batch; `anchors [anchors, 4]` and the number of anchors of each level.
 
     Official GLIP shares a target of 1 evenly among a box's tokens, so that the score of a phrase of n tokens is trained
     towards 1/n (`shared_target`). Without, every token is trained towards 1, and the scores of short and long phrases compare.
+
+    Official's centerness says how central an anchor is in its box, and nothing of anchors that have none: those are for the words
+    to turn down. A head that was YOLOX's has objectness in its place, which does turn them down, and words that never had to.
+    With `joint_score` it stays so: what is trained is the product of the two, which is what detections are ranked by, towards
+    the IoU of the predicted box.
 
     A batch that is one of several of a step, in this process or in others, is given the step's `normaliser`
     (`loss_normaliser`), so that the step is that of one large batch. Default: the batch's own.
@@ -111,17 +117,23 @@ def grounding_losses(
     box_tokens = targets.tokens.to(output.logits.dtype)
     if shared_target:
         box_tokens = box_tokens / box_tokens.sum(-1, keepdim=True).clamp(min=1)
+    predicted = decode_boxes(output.deltas[image, anchor], anchors[anchor])
     token_targets = torch.zeros_like(output.logits)
     token_targets[image, anchor] = box_tokens[image, box]
     counted = (attention_mask[:, None, :] > 0) & ~doubted(anchors, targets, token_targets)
-    token_loss = token_focal_loss(output.logits, token_targets, counted) / count
+    if joint_score:
+        token_targets[image, anchor] *= paired_iou(predicted.detach(), targets.boxes[image, box])[:, None]
+        token_loss = joint_focal_loss(output.logits, output.centerness, token_targets, counted) / count
+    else:
+        token_loss = token_focal_loss(output.logits, token_targets, counted) / count
     if len(weights) == 0:
         # Zero, but still a function of the outputs, so that every parameter has a gradient.
         return Losses(token_loss, output.deltas.sum() * 0, output.centerness.sum() * 0)
 
-    predicted = decode_boxes(output.deltas[image, anchor], anchors[anchor])
     box_loss = (generalized_iou_loss(predicted, targets.boxes[image, box]) * weights).sum() / weight_sum
     centerness = output.centerness[image, anchor]
+    if joint_score:
+        return Losses(token_loss, BOX_LOSS_WEIGHT * box_loss, centerness.sum() * 0)
     centerness_loss = F.binary_cross_entropy_with_logits(centerness, weights, reduction="sum") / count
     return Losses(token_loss, BOX_LOSS_WEIGHT * box_loss, centerness_loss)
 
@@ -168,6 +180,26 @@ def pairwise_iou(boxes: Tensor, anchors: Tensor) -> Tensor:
     return shared / (
         (boxes[..., 2:] - boxes[..., :2] + 1).prod(-1) + (anchors[:, 2:] - anchors[:, :2] + 1).prod(-1) - shared
     )
+
+
+def joint_focal_loss(logits: Tensor, centerness: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
+    """As `token_focal_loss`, of the product of both probabilities."""
+    product = (logits.sigmoid() * centerness.sigmoid()[..., None]).clamp(EPSILON, 1 - EPSILON)
+    # Nearly all pairs are negative, for which the loss is short.
+    negative = (targets == 0) & counted
+    loss = ((1 - FOCAL_ALPHA) * product**FOCAL_GAMMA * -torch.log1p(-product) * negative).sum()
+    place = (targets > 0).nonzero(as_tuple=True)
+    target, product = targets[place], product[place]
+    cross_entropy = -target * product.log() - (1 - target) * torch.log1p(-product)
+    alpha = FOCAL_ALPHA * target + (1 - FOCAL_ALPHA) * (1 - target)
+    return loss + (alpha * (target - product).abs() ** FOCAL_GAMMA * cross_entropy).sum()
+
+
+def paired_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of each pair of boxes `[n, 4]`, whose last rows and columns are inside."""
+    sides = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2]) + 1).clamp(min=0)
+    shared = sides.prod(1)
+    return shared / ((a[:, 2:] - a[:, :2] + 1).prod(1) + (b[:, 2:] - b[:, :2] + 1).prod(1) - shared)
 
 
 @torch.no_grad()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .config import GLIPConfig
+from .csp_darknet import CSPDarknetEncoder
 from .fusion import Tower
 from .head import GroundingHead, HeadOutput
-from .csp_darknet import CSPDarknetEncoder
 from .image_encoder import ImageEncoder
 from .text_encoder import TextEncoder, mask_padding
 

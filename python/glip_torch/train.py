@@ -110,10 +110,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     data.add_argument("--negatives", type=int, help="names of absent categories in a prompt, at most")
     data.add_argument("--full-share", type=float, help="share of prompts with as many of them as there may be")
     data.add_argument(
+        "--mostly-few", action="store_true", default=None, help="few of them more often than many, which take longer"
+    )
+    data.add_argument(
         "--verified-only", action="store_true", default=None, help="only those that records list as absent (LVIS)"
     )
     data.add_argument(
-        "--certain", type=float, help="score below which a model's boxes are neither there nor absent (default: none are)"
+        "--certain",
+        type=float,
+        help="score below which a model's boxes are neither there nor absent (default: none are)",
     )
     data.add_argument("--workers", type=int, help="processes that read ahead for each process of the run")
 
@@ -135,7 +140,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def _add_settings(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--recipe", choices=sorted(RECIPES), help="default: nano for scenes and from scratch, gated for a model with gated fusion, else official"
+        "--recipe",
+        choices=sorted(RECIPES),
+        help="default: nano for scenes and from scratch, gated for a model with gated fusion, else official",
     )
     group.add_argument("--seed", type=int)
     group.add_argument("--batch", type=int, help="examples of a process at a time")
@@ -157,6 +164,13 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
         default=None,
         help="tokens of a phrase share a target of 1, as official, or each has it, as glip-drawn",
     )
+    group.add_argument(
+        "--joint-score",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="train words and centerness as one score",
+    )
+    group.add_argument("--freeze-image-encoder", action=argparse.BooleanOptionalAction, default=None)
     group.add_argument("--log-every", type=int, help="steps between lines of the log")
     group.add_argument("--save-minutes", type=float, help="time between states")
     group.add_argument("--keep-every", type=int, help="steps between states that are kept")
@@ -258,6 +272,7 @@ def prepare(arguments: argparse.Namespace) -> Setup:
     settings = _with_options(RECIPES[arguments.recipe or natural_recipe(arguments, model)], arguments)
     if settings.dropout is not None:
         set_dropout(model, settings.dropout)
+    model.image_encoder.requires_grad_(not settings.freeze_image_encoder)
     tokenizer = training_tokenizer(model, vocabulary)
     scenes = not arguments.data
     stages = 1 + model.config.tower_layers

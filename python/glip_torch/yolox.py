@@ -54,11 +54,15 @@ def load_yolox(path: Path, model: GLIP) -> ClassCodes:
     try:
         graph = onnx.load(path).graph
     except Exception as error:
-        raise YoloxError(f"{path} cannot be read as ONNX ({error}): give yolox_nano.onnx of the YOLOX project") from None
+        raise YoloxError(
+            f"{path} cannot be read as ONNX ({error}): give yolox_nano.onnx of the YOLOX project"
+        ) from None
     parameters = {entry.name: torch.from_numpy(numpy_helper.to_array(entry).copy()) for entry in graph.initializer}
     used = [node.input[1:3] for node in graph.node if node.op_type == "Conv"]
     if any(name not in parameters for names in used for name in names):
-        raise YoloxError(f"{path} has convolutions without constant weights and biases: give an export with folded batch norms")
+        raise YoloxError(
+            f"{path} has convolutions without constant weights and biases: give an export with folded batch norms"
+        )
     body = [tuple(parameters[name] for name in names) for names in used if not names[0].startswith("head.")]
     targets = _convolutions(model)
     if len(body) != len(targets):
@@ -102,7 +106,9 @@ def _stem(weight: Tensor, path: Path) -> Tensor:
     """
     outputs, channels, *_ = weight.shape
     if channels != 12:
-        raise YoloxError(f"the first convolution of {path} reads {channels} channels, YOLOX's reads blocks of 2 x 2 pixels: 12")
+        raise YoloxError(
+            f"the first convolution of {path} reads {channels} channels, YOLOX's reads blocks of 2 x 2 pixels: 12"
+        )
     blocks = weight.view(outputs, 2, 2, 3, 3, 3)  # column and row in the block, colour, rows and columns of blocks
     pixels = blocks.permute(0, 3, 4, 2, 5, 1).reshape(outputs, 3, 6, 6)
     return pixels * torch.tensor(PIXEL_STD)[:, None, None]

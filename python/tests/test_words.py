@@ -7,13 +7,13 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from glip_torch.config import TextConfig
 from glip_torch.data.__main__ import main
 from glip_torch.data.convert.reword import RewordedSource, Rewording, wording
 from glip_torch.data.files import read_records
 from glip_torch.data.grounding import Category, Record
 from glip_torch.head import GroundingHead
 from glip_torch.text_encoder import TextEncoder
-from glip_torch.config import TextConfig
 from glip_torch.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from glip_torch.words import student, wordnet
 from glip_torch.words.coco_names import CLASSES, GROUPS, HELD_OUT, THINGS, group
@@ -21,7 +21,6 @@ from glip_torch.words.phrases import framed, sentence
 from glip_torch.words.student import Lessons, Student, StudentSettings, boundaries, choose_vocabulary, teach
 from glip_torch.words.teacher import MapSettings, SeenLocations, logits_at, train_map
 from glip_torch.words.wordnet import NamedMeaning, Nouns, class_names, is_held_out, plural
-
 
 # WordNet's layout: offset, file, kind, count of lemmas (hexadecimal), lemmas, count of pointers, pointers | gloss.
 DATA = """  1 licence
@@ -82,7 +81,13 @@ def test_names_and_groups_are_those_of_the_classes():
 
 
 def test_plurals():
-    assert [plural(word) for word in ("dog", "bus", "pony", "toy", "bench")] == ["dogs", "buses", "ponies", "toys", "benches"]
+    assert [plural(word) for word in ("dog", "bus", "pony", "toy", "bench")] == [
+        "dogs",
+        "buses",
+        "ponies",
+        "toys",
+        "benches",
+    ]
 
 
 def test_texts_say_where_their_names_are():
@@ -146,10 +151,30 @@ def test_a_student_learns_them_too(tmp_path):
 
 
 def test_the_vocabulary_can_say_all_names_and_spell_the_rest():
-    words = [*SPECIAL_TOKENS, *"abcdefghijklmnopqrstuvwxyz0123456789", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789")]
-    words += [".", ",", "'", "-", "dog", "red", "cat", "animal", "beagle", "piano", "sofa", "##s", "zebra", "the", "photo"]
+    words = [
+        *SPECIAL_TOKENS,
+        *"abcdefghijklmnopqrstuvwxyz0123456789",
+        *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789"),
+    ]
+    words += [
+        ".",
+        ",",
+        "'",
+        "-",
+        "dog",
+        "red",
+        "cat",
+        "animal",
+        "beagle",
+        "piano",
+        "sofa",
+        "##s",
+        "zebra",
+        "the",
+        "photo",
+    ]
     tokenizer: Tokenizer = build_tokenizer(dict.fromkeys(words))
-    chosen = choose_vocabulary(MEANINGS, NAMES, tokenizer, 90)
+    chosen = choose_vocabulary(MEANINGS, NAMES, tokenizer, len(set(words)) - 1)
     assert chosen[: len(SPECIAL_TOKENS)] == list(SPECIAL_TOKENS)
     assert {"dog", "red", "cat", "animal", "photo", "the", "q", "##q", "."} <= set(chosen)
     assert "beagle" in chosen and "zebra" not in chosen, "what no noun has comes last"

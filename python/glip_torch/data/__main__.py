@@ -21,6 +21,7 @@ from typing import Protocol
 
 from tqdm import tqdm
 
+from ..words.coco_names import CLASSES
 from .convert.coco import CocoSource
 from .convert.flickr30k import FlickrSource
 from .convert.pairs import PairSource
@@ -32,7 +33,6 @@ from .convert.shards import write_shards
 from .files import GroundingWriter, open_files
 from .grounding import DataError, Header
 from .grounding_batches import decode
-from ..words.coco_names import CLASSES
 
 
 class Source(Protocol):

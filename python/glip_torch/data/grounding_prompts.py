@@ -30,6 +30,8 @@ class PromptOptions:
     negatives: int = 85
     #: Share of prompts with as many negatives as there may be; the others have any number of them (CONTROL_PROB).
     full_share: float = 0.5
+    #: Few negatives more often than many: their number is drawn evenly by its logarithm, if there are not as many as may be.
+    mostly_few: bool = False
     #: Draw negatives only from what records list without boxes, where categories are not annotated everywhere (LVIS).
     #: Official draws from all names.
     verified_only: bool = False
@@ -89,7 +91,9 @@ class PromptMaker:
         for spans, entry in named:
             scores = entry.scores or (1.0,) * len(entry.boxes)
             for doubtful, side in enumerate(sides):
-                boxes = tuple(box for box, score in zip(entry.boxes, scores) if (score < self.options.certain) == doubtful)
+                boxes = tuple(
+                    box for box, score in zip(entry.boxes, scores) if (score < self.options.certain) == doubtful
+                )
                 if boxes:
                     side.append((spans, boxes))
         return tuple(sides[0]), tuple(sides[1])
@@ -124,7 +128,12 @@ class PromptMaker:
         most = min(self.options.negatives, len(pool))
         if not most:
             return []
-        count = most if rng.random() < self.options.full_share else int(rng.integers(1, most + 1))
+        if rng.random() < self.options.full_share:
+            count = most
+        elif self.options.mostly_few:
+            count = min(most, int((most + 1) ** rng.random()))
+        else:
+            count = int(rng.integers(1, most + 1))
         # As official does: what is drawn and there is no negative, and none takes its place.
         return [pool[i] for i in rng.choice(len(pool), count, replace=False) if pool[i] not in present]
 

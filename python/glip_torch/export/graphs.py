@@ -75,7 +75,10 @@ def build_graphs(model: GLIP) -> list[Graph]:
     """The graphs of a bundle in the order of the data flow; `fusion` only if the model has it."""
     config = model.config
     # Without fusion the tower is a part of the image encoder.
-    channels, fused_channels = config.fused_channels if config.fusion is None else config.channels, config.fused_channels
+    channels, fused_channels = (
+        config.fused_channels if config.fusion is None else config.channels,
+        config.fused_channels,
+    )
     width = config.text.hidden_size
 
     def levels(prefix: str, channels: int) -> list[Port]:
@@ -85,7 +88,9 @@ def build_graphs(model: GLIP) -> list[Graph]:
         ]
 
     def level_values(size: InputSize, channels: int) -> list[Tensor]:
-        return [torch.randn(size.batch, channels, h, w) for h, w in level_sizes(size.height, size.width, config.strides)]
+        return [
+            torch.randn(size.batch, channels, h, w) for h, w in level_sizes(size.height, size.width, config.strides)
+        ]
 
     def text_values(size: InputSize) -> Tensor:
         return torch.randn(size.batch, size.tokens, width)

@@ -22,8 +22,12 @@ MICROSOFT = "com.microsoft"
 #: Each pixel as often as it takes, as torch's nearest.
 NEAREST = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
-_ELEMENTS = {torch.float16: TensorProto.FLOAT16, torch.float32: TensorProto.FLOAT, torch.int64: TensorProto.INT64,
-             torch.bool: TensorProto.BOOL}
+_ELEMENTS = {
+    torch.float16: TensorProto.FLOAT16,
+    torch.float32: TensorProto.FLOAT,
+    torch.int64: TensorProto.INT64,
+    torch.bool: TensorProto.BOOL,
+}
 
 
 class GraphWriter:

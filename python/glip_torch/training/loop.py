@@ -162,6 +162,7 @@ class Trainer:
             self.settings.shared_target,
             positives,
             normaliser(),
+            self.settings.joint_score,
         )
         total, parts = losses.total, dict(vars(losses))
         if probes is not None:

@@ -37,6 +37,10 @@ class Settings:
     ema: float = 0.999
     #: Share a target of 1 among the tokens of a phrase, as official, or train each of them towards 1 (`losses`).
     shared_target: bool = True
+    #: Train the product of words' and centerness' scores, for a head whose centerness is objectness (`losses`).
+    joint_score: bool = False
+    #: Leave the image encoder as it is, where it has seen far more than the data can show it.
+    freeze_image_encoder: bool = False
     #: Share of numbers that dropout leaves out (default: BERT's own, 0.1).
     dropout: float | None = None
     #: Weight of the attribute probes' loss at the start; it falls to zero by the end.
@@ -69,8 +73,8 @@ NANO = Settings(
     dropout=0.0,
     probe_weight=2.0,
 )
-#: A detector that works, whose fusion has done nothing yet: how glip-nano learns to listen. Its batch norms are folded, so it
-#: goes slowly, all but the fusion.
+#: A detector that works, whose fusion has done nothing yet: how glip-nano learns to listen. What it can do it unlearns slowly,
+#: so all but the fusion goes slowly.
 GATED = Settings(
     batch=8,
     learning_rate=1e-4,
@@ -81,6 +85,8 @@ GATED = Settings(
     weight_decay=0.05,
     ema=0.9985,
     shared_target=False,
+    joint_score=True,
+    freeze_image_encoder=True,
     dropout=0.0,
 )
 #: A pre-trained model on data of one's own.

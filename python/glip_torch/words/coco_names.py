@@ -165,7 +165,7 @@ GROUPS = {
     "electronic device": "tv, laptop, mouse, remote, keyboard, cell phone",
     "computer": "laptop",
     "board": "snowboard skateboard surfboard",
-    "drinking vessel": "wine glass, cup",
+    "drinkware": "wine glass, cup",
     "traffic sign": "stop sign",
     "street sign": "stop sign",
 }

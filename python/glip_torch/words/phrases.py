@@ -30,7 +30,18 @@ LINKS = [
     " holding a ", " under a ", " near the ", ", a ", ", ", " riding a ", " looking at a ", " on top of the ", " in a ", " over the ",
 ]  # fmt: skip
 OPENINGS = ["", "a ", "the ", "a photo of a ", "there is a ", "two ", "a picture of the ", "we see a "]
-ENDINGS = ["", "", "", " in the street", " in a room", " on the table", " in a field", " at night", " outside", " in the kitchen"]
+ENDINGS = [
+    "",
+    "",
+    "",
+    " in the street",
+    " in a room",
+    " on the table",
+    " in a field",
+    " at night",
+    " outside",
+    " in the kitchen",
+]
 
 
 @dataclass(frozen=True)

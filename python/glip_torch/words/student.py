@@ -48,6 +48,7 @@ def choose_vocabulary(meanings: list[NamedMeaning], names: int, tokenizer: Token
     needed = {token for text in texts for token in tokenizer.encode(text, add_special_tokens=False).tokens}
     characters = string.ascii_lowercase + string.digits
     needed |= {*SPECIAL_TOKENS, *string.punctuation, *characters, *(f"##{character}" for character in characters)}
+    needed &= order.keys()
     counts: Counter[str] = Counter()
     for encoding, meaning in zip(
         tokenizer.encode_batch([m.text for m in meanings], add_special_tokens=False), meanings, strict=True
@@ -56,7 +57,7 @@ def choose_vocabulary(meanings: list[NamedMeaning], names: int, tokenizer: Token
     plain = {token: count for token, count in counts.items() if token.removeprefix("##").isalpha() and token.isascii()}
     by_worth = sorted(plain, key=lambda token: -plain[token] / (order[token] + 2000) ** 0.7)
     needed |= set(by_worth[: max(0, size - len(needed))])
-    ranked = sorted(needed & order.keys(), key=order.__getitem__)
+    ranked = sorted(needed, key=order.__getitem__)
     return [*SPECIAL_TOKENS, *(token for token in ranked if token not in SPECIAL_TOKENS)][:size]
 
 
@@ -221,7 +222,9 @@ def _answers(student: Student, tokenizer: Tokenizer, texts: list[TaughtText]) ->
     return torch.cat(wanted), torch.cat(places), names
 
 
-def _taught_tokens(texts: Sequence[TaughtText], encodings: Sequence[Encoding]) -> tuple[list[int], list[int], list[int]]:
+def _taught_tokens(
+    texts: Sequence[TaughtText], encodings: Sequence[Encoding]
+) -> tuple[list[int], list[int], list[int]]:
     """Rows, columns and meanings of all tokens that are taught."""
     taught = [
         (row, column, index)

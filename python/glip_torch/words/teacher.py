@@ -113,7 +113,12 @@ class MeaningDraw:
 
 
 def train_map(
-    meanings: list[NamedMeaning], names: int, embeddings: Tensor, seen: SeenLocations, settings: MapSettings, seed: int = 0
+    meanings: list[NamedMeaning],
+    names: int,
+    embeddings: Tensor,
+    seen: SeenLocations,
+    settings: MapSettings,
+    seed: int = 0,
 ) -> MeaningMap:
     """The map for the meanings, the first `names` of which are names of classes."""
     torch.manual_seed(seed)

@@ -106,7 +106,9 @@ def _as_sentence(rng: np.random.Generator, record: Record, there: list[Category]
         chosen.insert(int(rng.integers(len(chosen) + 1)), Category(absent[rng.integers(len(absent))]))
     if len(chosen) == 1:
         # A sentence of one name is as well a phrase of a list, all of whose words count.
-        return replace(record, categories=tuple(replace(category, name=wording(rng, category.name)) for category in chosen))
+        return replace(
+            record, categories=tuple(replace(category, name=wording(rng, category.name)) for category in chosen)
+        )
     text = sentence(rng, [(wording(rng, category.name), index) for index, category in enumerate(chosen)])
     phrases = tuple(Phrase((span,), chosen[index].boxes, chosen[index].scores) for span, index in text.names)
     return replace(record, categories=(), text=text.text, phrases=phrases)
