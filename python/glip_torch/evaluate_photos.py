@@ -156,7 +156,7 @@ class PhotoEvaluator:
         return right / max(reported, 1), right / max(existing, 1)
 
     def false_alarms(self, threshold: float) -> dict[str, float]:
-        return alarm_rates(self.absent, threshold)
+        return alarm_rates({kind: scores for kind, scores in self.absent.items() if scores}, threshold)
 
 
 def _category_ids(dataset: dict) -> list[int]:

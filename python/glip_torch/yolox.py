@@ -53,7 +53,7 @@ def load_yolox(path: Path, model: GLIP) -> ClassCodes:
     """
     try:
         graph = onnx.load(path).graph
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (onnx raises nearly anything for a broken file)
         raise YoloxError(
             f"{path} cannot be read as ONNX ({error}): give yolox_nano.onnx of the YOLOX project"
         ) from None

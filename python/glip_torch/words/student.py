@@ -55,7 +55,8 @@ def choose_vocabulary(meanings: list[NamedMeaning], names: int, tokenizer: Token
     ):
         counts.update({token: 4 if meaning.classes else 1 for token in encoding.tokens})
     plain = {token: count for token, count in counts.items() if token.removeprefix("##").isalpha() and token.isascii()}
-    by_worth = sorted(plain, key=lambda token: -plain[token] / (order[token] + 2000) ** 0.7)
+    others = [token for token in plain if token not in needed]
+    by_worth = sorted(others, key=lambda token: -plain[token] / (order[token] + 2000) ** 0.7)
     needed |= set(by_worth[: max(0, size - len(needed))])
     ranked = sorted(needed, key=order.__getitem__)
     return [*SPECIAL_TOKENS, *(token for token in ranked if token not in SPECIAL_TOKENS)][:size]
@@ -191,10 +192,7 @@ def teach(
 
 def _draw_text(rng: np.random.Generator, draw: MeaningDraw, lessons: Lessons, settings: StudentSettings) -> TaughtText:
     def name() -> tuple[str, int]:
-        if rng.random() < settings.any_text:
-            index = lessons.any(rng)
-        else:
-            index = draw.draw(rng)
+        index = lessons.any(rng) if rng.random() < settings.any_text else draw.draw(rng)
         return lessons.meanings[index].text, index
 
     if rng.random() < settings.sentences:
@@ -242,3 +240,61 @@ def reduced_embeddings(embeddings: Tensor, width: int) -> Tensor:
     _, _, components = torch.linalg.svd(centred, full_matrices=False)
     reduced = centred @ components[:width].T
     return 0.05 * reduced / reduced.std()
+
+
+#: How much more the classes' names count than any other text when the head is fitted.
+NAME_WEIGHT = 30.0
+
+
+@torch.no_grad()
+def fit_names(
+    text_encoder: TextEncoder, head: GroundingHead, tokenizer: Tokenizer, lessons: Lessons, codes: Tensor, texts: int = 8000
+) -> None:
+    """Fits the head's linear layer so that names of the classes look for just what the detector's own layer does.
+
+    The least squares of two things: names, plurals and framed names give their class' `codes [classes, code]`, and a sample of
+    other texts give what they gave before.
+    """
+    rng = np.random.default_rng(0)
+    exact = [
+        (frame.format(meaning.text), meaning.classes[0])
+        for meaning in lessons.meanings[: lessons.names]
+        if meaning.classes is not None and len(meaning.classes) == 1
+        for frame in ("{}", "a {}", "a photo of a {}")
+    ]
+    named, counts = _states(text_encoder, tokenizer, [text for text, _ in exact])
+    wanted = F.pad(codes[[index for _, index in exact]], (0, 1)).repeat_interleave(counts, dim=0)
+    others, _ = _states(text_encoder, tokenizer, [lessons.meanings[lessons.any(rng)].text for _ in range(texts)])
+
+    code = codes.shape[1]
+    projection = head.dot_product_projection_text
+    scale = head.log_scale.exp()
+    weight = torch.cat([projection.weight[:code] / (2 * scale), head.bias_lang[None]])
+    bias = torch.cat([projection.bias[:code] / scale, head.bias0])
+    before = torch.cat([weight, bias[:, None]], dim=1).double()
+    inputs = F.pad(torch.cat([named, others]), (0, 1), value=1.0).double()
+    outputs = torch.cat([wanted.double(), F.pad(others, (0, 1), value=1.0).double() @ before.T])
+    weights = torch.ones(len(inputs)).double()
+    weights[: len(named)] = NAME_WEIGHT * len(others) / len(named)
+    gram = (inputs * weights[:, None]).T @ inputs
+    # The least change where texts leave a direction open.
+    ridge = 1e-6 * gram.diagonal().mean() * torch.eye(len(gram)).double()
+    fitted = torch.linalg.solve(gram + ridge, (inputs * weights[:, None]).T @ outputs + ridge @ before.T).T.float()
+    projection.weight[:code] = fitted[:code, :-1] * 2 * scale
+    projection.bias[:code] = fitted[:code, -1] * scale
+    head.bias_lang.copy_(fitted[code, :-1])
+    head.bias0.copy_(fitted[code, -1:])
+
+
+def _states(text_encoder: TextEncoder, tokenizer: Tokenizer, texts: list[str]) -> tuple[Tensor, Tensor]:
+    """What the head reads of every token of the texts `[tokens, width]`, and how many each text has."""
+    encodings = [tokenizer.encode(text) for text in texts]
+    counts = torch.tensor([len(encoding.ids) - 2 for encoding in encodings])
+    states: list[Tensor | None] = [None] * len(texts)
+    order = sorted(range(len(texts)), key=lambda index: len(encodings[index].ids))
+    for first in range(0, len(order), 256):
+        indices = order[first : first + 256]
+        hidden, _ = text_encoder(*pad_encodings([encodings[index] for index in indices]))
+        for row, index in enumerate(indices):
+            states[index] = F.normalize(hidden[row, 1 : 1 + counts[index]], dim=-1)
+    return torch.cat(states), counts
