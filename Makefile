@@ -10,7 +10,8 @@ EXPORTER = $(wildcard python/glip_torch/*.py python/glip_torch/export/*.py)
 # Tests against exported models run once those exist.
 EXPORTED = $(if $(wildcard $(firstword $(GOLDEN))),-- --include-ignored)
 
-DEMO_PROMPT = "key . dog . giraffe . red diamond . blue diamond . green triangle . cat . purple star"
+DEMO_PICTURES = astronaut cat coffee
+DEMO_PROMPT = "woman . cat . coffee cup . table . bicycle . piano"
 
 .PHONY: runtime demo test check lint bench bench-glip-t golden python-test label-readers-test pictures
 runtime: $(RUNTIME)
@@ -25,10 +26,16 @@ $(RUNTIME):
 	rm .onnxruntime/onnxruntime-*.whl
 	cd .onnxruntime && ln -sf $$(ls onnxruntime/capi/libonnxruntime.*[0-9]* | head -n 1) libonnxruntime.so
 
-# Finds a list of phrases in a picture with the model in the box, and draws what it found.
+# Asks the model in the box for one list of phrases in three photographs, and draws what it found in each.
 demo: runtime
-	cargo run --release --example ground -- examples/images/things.jpg $(DEMO_PROMPT) --draw target/demo.png
-	@echo "the picture with the boxes is target/demo.png"
+	cargo build --release --example ground
+	mkdir -p target
+	@for picture in $(DEMO_PICTURES); do \
+		echo "examples/images/$$picture.jpg"; \
+		cargo run --quiet --release --example ground -- examples/images/$$picture.jpg $(DEMO_PROMPT) \
+			--draw target/demo-$$picture.png || exit 1; \
+	done
+	@echo "the photographs with the boxes are $(DEMO_PICTURES:%=target/demo-%.png)"
 
 # With `cuda`, as on a machine that has none: what is asked for and missing must be an error or logged.
 test: runtime

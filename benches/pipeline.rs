@@ -29,7 +29,7 @@ fn stages(criterion: &mut Criterion) -> common::Result<()> {
     group.sample_size(20);
     let detector = Detector::builder().bundle(model).build()?;
     let picture = picture(640, 480, 0);
-    let prompt = Prompt::from("red circle . blue square . green triangle");
+    let prompt = Prompt::from("person . dog . coffee cup");
 
     group.bench_function("preprocess", |bencher| {
         bencher.iter(|| detector.preprocessor().run(black_box(&picture)))

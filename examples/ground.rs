@@ -1,6 +1,6 @@
 //! Finds phrases in a picture, from the command line.
 //!
-//!     cargo run --release --example ground -- scene.png "a red circle . blue square"
+//!     cargo run --release --example ground -- photo.jpg "person . dog . bicycle"
 
 mod common;
 

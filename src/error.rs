@@ -287,7 +287,7 @@ pub enum Error {
 
     // ---- Prompts ----
     /// The prompt has no phrases.
-    #[error("the prompt has no phrases: give at least one, for example \"a red circle\"")]
+    #[error("the prompt has no phrases: give at least one, for example \"a dog\"")]
     EmptyPrompt,
     /// A phrase is empty, or nothing is left of it after cleaning.
     #[error("phrase {index} is empty: remove it or put words into it")]

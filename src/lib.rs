@@ -8,9 +8,9 @@
 //! ```
 //! use glip::Detector;
 //!
-//! let image = image::open("examples/images/scene.png")?;
+//! let image = image::open("examples/images/coffee.jpg")?;
 //! let detector = Detector::nano()?; // or Detector::from_dir("models/glip-t")?
-//! for found in &detector.ground(&image, "red circle . blue square")? {
+//! for found in &detector.ground(&image, "coffee cup . table . bicycle")? {
 //!     println!("{} {:.2} {:?}", found.phrase, found.score, found.bbox);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -21,7 +21,8 @@
 //! A model is a folder, called a bundle, that `python -m glip_torch.export` (in the repository's
 //! `python/`) makes of an official GLIP checkpoint: ONNX graphs, a tokenizer, and a manifest that says
 //! what they need. [`Detector::from_dir`] loads one, and [`Detector::builder`] has the options.
-//! [`Detector::nano`] is a small model in the crate that knows coloured shapes and 130 drawn things, to try things.
+//! [`Detector::nano`] is a small model in the crate: it looks at photographs and finds the 80 things of
+//! COCO, by their names, plurals, synonyms and words for groups of them, and nothing else.
 //!
 //! ONNX Runtime 1.25 or later is loaded when the program runs; [`Runtime`] says where it is looked for.
 //!
@@ -33,13 +34,12 @@
 //! ```
 //! # use glip::{Detector, Prompt};
 //! # let detector = Detector::nano()?;
-//! # let image = image::open("examples/images/scene.png")?;
+//! # let image = image::open("examples/images/coffee.jpg")?;
 //! let scene = detector.encode_image(&image)?;
-//! for colour in ["red", "blue"] {
-//!     let found = detector.ground(&scene, &format!("{colour} circle . {colour} square"))?;
-//!     println!("{} {colour} things", found.len());
+//! for names in ["cup . spoon . dining table", "person . dog"] {
+//!     println!("{} of: {names}", detector.ground(&scene, names)?.len());
 //! }
-//! let query = detector.encode_prompt(Prompt::categories(["red circle", "blue_square"]))?;
+//! let query = detector.encode_prompt(Prompt::categories(["dining_table", "wine_glass"]))?;
 //! let found = detector.ground(&scene, &query)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

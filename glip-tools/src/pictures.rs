@@ -51,8 +51,8 @@ impl PictureLimits {
 /// ```
 /// use glip_tools::{Picture, PictureLimits};
 ///
-/// let picture = Picture::read("../examples/images/scene.png", PictureLimits::default())?;
-/// assert_eq!((picture.size().width, picture.size().height), (704, 512));
+/// let picture = Picture::read("../examples/images/coffee.jpg", PictureLimits::default())?;
+/// assert_eq!((picture.size().width, picture.size().height), (600, 400));
 /// let upright = picture.upright();
 /// # Ok::<(), glip_tools::Error>(())
 /// ```

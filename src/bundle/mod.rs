@@ -88,7 +88,7 @@ impl Bundle {
         Self::open(Origin::Memory(files.into_iter().collect()))
     }
 
-    /// The small model that comes with the crate (feature `nano`).
+    /// The small model that comes with the crate (feature `nano`), which sees photographs.
     ///
     /// # Errors
     /// None in practice: as [`Bundle::from_dir`], if the crate was built from damaged files.

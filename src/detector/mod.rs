@@ -40,14 +40,15 @@ use crate::{
 /// ```
 /// use glip::Detector;
 ///
-/// let image = image::open("examples/images/scene.png")?;
+/// let image = image::open("examples/images/coffee.jpg")?;
 /// let detector = Detector::nano()?;
-/// let found = detector.ground(&image, "red circle . blue square")?;
+/// let found = detector.ground(&image, "coffee cup . table . bicycle")?;
 ///
 /// for detection in &found {
 ///     println!("{} {:.2} {:?}", detection.phrase, detection.score, detection.bbox);
 /// }
-/// assert!(found.iter().any(|detection| detection.phrase == "red circle"));
+/// assert!(found.iter().any(|detection| detection.phrase == "coffee cup"));
+/// assert_eq!(found.of_phrase(2).count(), 0); // no bicycle
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -75,7 +76,8 @@ impl Detector {
         Self::builder().dir(folder).build()
     }
 
-    /// Loads the small model that comes with the crate (feature `nano`).
+    /// Loads the small model that comes with the crate (feature `nano`): it finds COCO's 80 kinds of
+    /// things in photographs, by their names and synonyms.
     ///
     /// # Errors
     /// As [`DetectorBuilder::build`].
@@ -162,11 +164,11 @@ impl Detector {
     /// ```
     /// use glip::{Detector, GroundOptions};
     ///
-    /// let image = image::open("examples/images/scene.png")?;
+    /// let image = image::open("examples/images/astronaut.jpg")?;
     /// let detector = Detector::nano()?;
     /// let options = detector.postprocessor().options().clone().with_max_per_phrase(1);
     /// let options = GroundOptions::default().with_postprocess(options);
-    /// let found = detector.ground_batch_with([&image, &image], "circle", options)?;
+    /// let found = detector.ground_batch_with([&image, &image], "woman", options)?;
     /// assert!(found.len() == 2 && found.iter().all(|found| found.len() == 1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -12,9 +12,9 @@ use crate::PostprocessOptions;
 ///
 /// use glip::{Detector, GroundOptions, Vocabulary, postprocess::Aggregation};
 ///
-/// let image = image::open("examples/images/scene.png")?;
+/// let image = image::open("examples/images/coffee.jpg")?;
 /// let detector = Detector::nano()?;
-/// let vocabulary = Vocabulary::new(["red circle", "blue square"]);
+/// let vocabulary = Vocabulary::new(["cup", "spoon", "dining table"]);
 ///
 /// let postprocess = detector.postprocessor().options().clone();
 /// let options = GroundOptions::default()

@@ -22,8 +22,8 @@ const FORMAT_VERSION: &str = "1";
 /// ```
 /// use glip::{Detector, Prompt};
 ///
-/// let image = image::open("examples/images/scene.png")?;
-/// let detector = Detector::nano()?;
+/// let image = image::open("tests/fixtures/drawn/scene.png")?;
+/// let detector = Detector::from_dir("models/glip-drawn")?; // which this prompt was learned for
 /// let prompt = Prompt::learned("tests/fixtures/learned_prompt.safetensors")?;
 /// let found = detector.ground(&image, &prompt)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -32,7 +32,7 @@ const SEPARATOR: &str = ". ";
 ///
 /// | made by | text | phrases |
 /// | --- | --- | --- |
-/// | `Prompt::from("a cat . red circle")` | pieces joined by `". "` | each piece between dots; empty pieces are skipped |
+/// | `Prompt::from("a cat . red car")` | pieces joined by `". "` | each piece between dots; empty pieces are skipped |
 /// | [`Prompt::categories`] | cleaned names, with their context, joined by `". "` | each name |
 /// | [`Prompt::caption`] | the caption as it is | those given by [`phrases`](Prompt::phrases), [`spans`](Prompt::spans) and [`char_spans`](Prompt::char_spans) |
 ///
@@ -42,8 +42,8 @@ const SEPARATOR: &str = ". ";
 /// ```
 /// use glip::Prompt;
 ///
-/// let list = Prompt::from("a red circle . blue square");
-/// assert_eq!(list.text(), "a red circle. blue square");
+/// let list = Prompt::from("a red car . bicycle");
+/// assert_eq!(list.text(), "a red car. bicycle");
 ///
 /// let names = Prompt::categories(["traffic_light", "flip-flop (sandal)"]);
 /// assert_eq!(names.text(), "traffic light. flip-flop");

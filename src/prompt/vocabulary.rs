@@ -16,11 +16,11 @@ use crate::error::{Error, Result};
 /// ```
 /// use glip::{Detector, Vocabulary};
 ///
-/// let image = image::open("examples/images/scene.png")?;
+/// let image = image::open("examples/images/coffee.jpg")?;
 /// let detector = Detector::nano()?;
-/// let vocabulary = Vocabulary::new(["blue square", "green ring", "red circle", "yellow circle"]);
+/// let vocabulary = Vocabulary::new(["bicycle", "bottle", "cup", "dining table"]);
 /// let found = detector.ground(&image, &vocabulary.with_names_per_prompt(2))?;
-/// assert!(found.iter().any(|detection| detection.phrase == "red circle"));
+/// assert!(found.iter().any(|detection| detection.phrase == "cup"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

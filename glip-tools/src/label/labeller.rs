@@ -37,23 +37,23 @@ const BATCHES_AHEAD: usize = 2;
 /// use glip_tools::label::{ImageBytes, LabelOptions, Labeller, Request, Subject};
 ///
 /// let labeller = Labeller::new(Detector::nano()?, LabelOptions::default())?;
-/// let shapes = Arc::new(Subject::categories(["red circle", "blue square"]));
+/// let things = Arc::new(Subject::categories(["coffee cup", "table"]));
 /// let request = |name: &str| Ok(Request {
 ///     image: name.to_owned(),
 ///     bytes: ImageBytes::File(format!("../examples/images/{name}").into()),
-///     subject: Arc::clone(&shapes),
+///     subject: Arc::clone(&things),
 ///     source: None,
 /// });
 ///
 /// let mut found = Vec::new();
-/// let counts = labeller.run(["scene.png", "missing.png"].map(request), |outcome| {
+/// let counts = labeller.run(["coffee.jpg", "missing.jpg"].map(request), |outcome| {
 ///     match outcome {
 ///         Ok(record) => found.extend(record.labels.iter().map(|label| record.name(label).to_owned())),
 ///         Err(failure) => eprintln!("{}", failure.error),
 ///     }
 ///     Ok(())
 /// })?;
-/// assert_eq!(found, ["blue square", "red circle"]);
+/// assert_eq!(found, ["coffee cup", "table"]);
 /// assert_eq!((counts.labelled, counts.failed), (1, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

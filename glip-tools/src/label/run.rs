@@ -29,8 +29,8 @@ use crate::{Error, Result};
 /// use glip_tools::label::{Format, Inputs, LabelOptions, Labeller, OutputOptions, Run, Subject};
 ///
 /// let labeller = Labeller::new(Detector::nano()?, LabelOptions::default())?;
-/// let inputs = Inputs::find(["../examples/images/scene.png"])?;
-/// let subject = Arc::new(Subject::categories(["red circle", "blue square"]));
+/// let inputs = Inputs::find(["../examples/images/coffee.jpg"])?;
+/// let subject = Arc::new(Subject::categories(["cup", "dining_table"]));
 ///
 /// let folder = tempfile::tempdir()?;
 /// let mut run = Run::open(folder.path(), &labeller, &inputs, Some(&subject))?;

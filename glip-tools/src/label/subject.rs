@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use glip_tools::label::Subject;
 ///
-/// let names = Subject::categories(["red circle", "traffic_light"]);
-/// assert_eq!(names.phrases()?, ["red circle", "traffic_light"]);
+/// let names = Subject::categories(["dog", "traffic_light"]);
+/// assert_eq!(names.phrases()?, ["dog", "traffic_light"]);
 ///
-/// let caption = Subject::caption("a red circle above a blue square");
-/// assert_eq!(caption.phrases()?, ["a red circle", "a blue square"]);
+/// let caption = Subject::caption("a cup beside a small spoon");
+/// assert_eq!(caption.phrases()?, ["a cup", "a small spoon"]);
 /// # Ok::<(), glip::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

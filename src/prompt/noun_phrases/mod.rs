@@ -25,8 +25,8 @@ use self::{
 ///     Some(space) => vec![0..space, space + 1..caption.len()],
 ///     None => Vec::new(),
 /// };
-/// let prompt = Prompt::caption("red circle").extract(&around_the_space);
-/// assert_eq!(prompt.locate()?[1].label, "circle");
+/// let prompt = Prompt::caption("wooden table").extract(&around_the_space);
+/// assert_eq!(prompt.locate()?[1].label, "table");
 /// # Ok::<(), glip::Error>(())
 /// ```
 pub trait PhraseExtractor {

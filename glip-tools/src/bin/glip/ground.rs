@@ -49,7 +49,7 @@ pub(crate) struct Ground {
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 struct Words {
-    /// Phrases between dots: "a red circle . blue square".
+    /// Phrases between dots: "person . dog . bicycle".
     prompt: Option<String>,
     /// A name to look for, as data sets spell them; may be given several times.
     #[arg(long = "category", value_name = "NAME")]
@@ -65,11 +65,11 @@ struct Words {
 
 const EXAMPLES: &str = "\
 Examples:
-  glip ground scene.png \"red circle . blue square\"
+  glip ground photo.jpg \"person . dog . bicycle\"
   glip ground street.jpg --model models/glip-t --category person --category traffic_light
   glip ground street.jpg --model models/glip-t --caption \"two men on a bus\" --phrase \"two men\"
-  glip ground scene.png \"red circle\" --json | jq '.detections[0].bbox'
-  glip ground scene.png \"red circle\" --draw boxes.png
+  glip ground photo.jpg \"dog\" --json | jq '.detections[0].bbox'
+  glip ground photo.jpg \"person . dog . bicycle\" --draw boxes.png
 
 JSON: {\"image\": {\"width\", \"height\"}, \"detections\": [{\"phrase\", \"phrase_index\", \"score\",
 \"phrase_score\", \"bbox\": [x1, y1, x2, y2]}]}, best first, boxes in pixels of the picture.";

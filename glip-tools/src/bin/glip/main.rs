@@ -15,7 +15,7 @@ use output::Outcome;
 /// Says what is in pictures, in your own words: grounds, measures and labels with GLIP models.
 ///
 /// A model is a folder that `python -m glip_torch.export` makes of a checkpoint; without --model, it is
-/// glip-nano, which is in this program and knows coloured shapes and 130 drawn things.
+/// glip-nano, which is in this program and finds COCO's 80 kinds of things in photographs.
 #[derive(Parser)]
 #[command(
     version,
@@ -36,7 +36,7 @@ Exit codes:
   3  it could not be done; the reason is on the standard error
 
 Examples:
-  glip ground photo.jpg \"person . traffic light\" --model models/glip-t --draw boxes.png
+  glip ground photo.jpg \"person . dog . bicycle\" --draw boxes.png
   glip evaluate coco val.json --images val --model models/glip-t --out results
   glip label photos --category person --model models/glip-t --out labels --format coco,yolo
   glip completions bash > ~/.local/share/bash-completion/completions/glip";

@@ -34,10 +34,10 @@ use crate::{Error, Result, find_pictures};
 ///
 /// use glip_tools::label::{Inputs, Subject};
 ///
-/// let subject = Arc::new(Subject::categories(["red circle"]));
-/// let inputs = Inputs::find(["../examples/images/*.png"])?;
+/// let subject = Arc::new(Subject::categories(["person"]));
+/// let inputs = Inputs::find(["../examples/images/*.jpg"])?;
 /// let requests: Vec<_> = inputs.requests(Some(subject))?.collect();
-/// assert_eq!(requests[0].as_ref().unwrap().image, "scene.png");
+/// assert_eq!(requests[0].as_ref().unwrap().image, "astronaut.jpg");
 /// # Ok::<(), glip_tools::Error>(())
 /// ```
 #[derive(Clone, Debug)]
