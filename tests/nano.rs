@@ -19,7 +19,14 @@ const PHOTOGRAPHS: [Photograph; 4] = [
     Photograph {
         file: "astronaut.jpg",
         shown: &[(
-            &["person", "woman", "astronaut", "a photo of a person", "PERSON", "human"],
+            &[
+                "person",
+                "woman",
+                "astronaut",
+                "a photo of a person",
+                "PERSON",
+                "human",
+            ],
             [15.0, 0.0, 390.0, 512.0],
         )],
         absent: &["dog", "bicycle", "toilet", "zebra", "banana", "piano"],
@@ -35,7 +42,10 @@ const PHOTOGRAPHS: [Photograph; 4] = [
     Photograph {
         file: "coffee.jpg",
         shown: &[
-            (&["cup", "coffee cup", "cup of coffee"], [165.0, 25.0, 415.0, 300.0]),
+            (
+                &["cup", "coffee cup", "cup of coffee"],
+                [165.0, 25.0, 415.0, 300.0],
+            ),
             (&["dining table", "table"], [0.0, 0.0, 600.0, 400.0]),
         ],
         absent: &["person", "elephant", "truck", "tie", "castle"],
@@ -70,7 +80,11 @@ fn it_finds_what_is_there_by_any_of_its_names() {
         for (names, corners) in photograph.shown {
             for &name in *names {
                 let found = detector.ground(&scene, name).unwrap();
-                assert!(shows(&found, name, *corners), "{}: no {name} in {found:?}", photograph.file);
+                assert!(
+                    shows(&found, name, *corners),
+                    "{}: no {name} in {found:?}",
+                    photograph.file
+                );
             }
         }
     }
@@ -96,24 +110,73 @@ fn a_long_list_finds_what_a_short_one_does() {
         let scene = detector.encode_image(&photograph.open()).unwrap();
         let all: Vec<_> = photograph.absent.iter().chain(ALL_NAMES).copied().collect();
         let mut names: Vec<_> = Vec::new();
-        for name in all.into_iter().chain(photograph.shown.iter().map(|(names, _)| names[0])) {
+        for name in all
+            .into_iter()
+            .chain(photograph.shown.iter().map(|(names, _)| names[0]))
+        {
             if !names.contains(&name) {
                 names.push(name);
             }
         }
         let found = detector.ground(&scene, Prompt::categories(&names)).unwrap();
         for (said, corners) in photograph.shown {
-            assert!(shows(&found, said[0], *corners), "{}: {found:?}", photograph.file);
+            assert!(
+                shows(&found, said[0], *corners),
+                "{}: {found:?}",
+                photograph.file
+            );
         }
         assert!(found.iter().all(|d| names[d.phrase_index] == d.phrase));
     }
 }
 
 const ALL_NAMES: &[&str] = &[
-    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light", "bench", "bird",
-    "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "bottle",
-    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "chair", "couch", "potted plant", "bed",
-    "dining table", "toilet", "tv", "laptop", "mouse", "keyboard", "book", "clock", "vase",
+    "person",
+    "bicycle",
+    "car",
+    "motorcycle",
+    "airplane",
+    "bus",
+    "train",
+    "truck",
+    "boat",
+    "traffic light",
+    "bench",
+    "bird",
+    "cat",
+    "dog",
+    "horse",
+    "sheep",
+    "cow",
+    "elephant",
+    "bear",
+    "zebra",
+    "giraffe",
+    "backpack",
+    "umbrella",
+    "handbag",
+    "bottle",
+    "wine glass",
+    "cup",
+    "fork",
+    "knife",
+    "spoon",
+    "bowl",
+    "banana",
+    "apple",
+    "chair",
+    "couch",
+    "potted plant",
+    "bed",
+    "dining table",
+    "toilet",
+    "tv",
+    "laptop",
+    "mouse",
+    "keyboard",
+    "book",
+    "clock",
+    "vase",
 ];
 
 /// A photograph turned as a camera turns it, in colours of another depth, tiny or large: all are photographs.
@@ -132,8 +195,14 @@ fn any_kind_of_photograph_works() {
         let found = detector.ground(&form, "cat").unwrap();
         let (width, height) = form.dimensions();
         let best = found.iter().next();
-        let area = best.map_or(0.0, |d| (d.bbox.x2() - d.bbox.x1()) * (d.bbox.y2() - d.bbox.y1()));
-        assert!(area > 0.4 * (width * height) as f32, "{:?} {width} x {height}: {found:?}", form.color());
+        let area = best.map_or(0.0, |d| {
+            (d.bbox.x2() - d.bbox.x1()) * (d.bbox.y2() - d.bbox.y1())
+        });
+        assert!(
+            area > 0.4 * (width * height) as f32,
+            "{:?} {width} x {height}: {found:?}",
+            form.color()
+        );
     }
     // One pixel, and a line of them, have nothing to find and are no error.
     for (width, height) in [(1, 1), (700, 1), (1, 700)] {
@@ -148,7 +217,9 @@ fn categories_and_sentences_work_on_photographs() {
     let detector = Detector::nano().unwrap();
     let coffee = detector.encode_image(&PHOTOGRAPHS[2].open()).unwrap();
     let drink = Category::labelled("drink", "cup").with_synonym("mug");
-    let found = detector.ground(&coffee, Prompt::categories([drink])).unwrap();
+    let found = detector
+        .ground(&coffee, Prompt::categories([drink]))
+        .unwrap();
     assert_eq!(found.len(), 1, "one cup, whatever it is called: {found:?}");
 
     let caption = "a cup of coffee on a wooden table";
@@ -164,7 +235,12 @@ fn the_bundle_is_small() {
     let bytes: u64 = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap())
-        .filter(|entry| entry.path().extension().is_some_and(|extension| extension != "md"))
+        .filter(|entry| {
+            entry
+                .path()
+                .extension()
+                .is_some_and(|extension| extension != "md")
+        })
         .map(|entry| entry.metadata().unwrap().len())
         .sum();
     assert!(bytes <= 8_000_000, "{bytes} bytes");

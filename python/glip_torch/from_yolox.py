@@ -77,9 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="CLASS",
         help="classes whose names it is not told, to see what that costs",
     )
-    parser.add_argument(
-        "--init", type=Path, help="model.pth of an earlier run, vocab.txt beside it, to teach it more"
-    )
+    parser.add_argument("--init", type=Path, help="model.pth of an earlier run, vocab.txt beside it, to teach it more")
     parser.add_argument("--learning-rate", type=float, default=StudentSettings.learning_rate, help="%(default)s")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)

@@ -24,7 +24,8 @@ from glip_torch.words.wordnet import NamedMeaning, Nouns, class_names, is_held_o
 
 # WordNet's layout: offset, file, kind, count of lemmas (hexadecimal), lemmas, count of pointers, pointers | gloss.
 DATA = """  1 licence
-00000001 03 n 01 thing 0 000 | anything
+00000000 03 n 01 physical_entity 0 000 | can be touched
+00000001 03 n 01 thing 0 001 @ 00000000 n 0000 | anything
 00000002 05 n 01 animal 0 001 @ 00000001 n 0000 | lives
 00000003 05 n 02 dog 0 domestic_dog 0 001 @ 00000002 n 0000 | barks
 00000004 05 n 01 beagle 0 001 @ 00000003 n 0000 | a dog
@@ -33,10 +34,11 @@ DATA = """  1 licence
 00000007 06 n 01 beagle 0 001 @ 00000001 n 0000 | a ship
 """
 INDEX = """  1 licence
+physical_entity n 1 1 ~ 1 0 00000000
 thing n 1 1 ~ 1 0 00000001
 animal n 1 2 @ ~ 1 0 00000002
 dog n 1 2 @ ~ 1 0 00000003
-domestic_dog n 1 1 @ 1 0 00000003
+domestic_dog n 1 1 @ 1 1 00000003
 beagle n 2 1 @ 2 0 00000004 00000007
 hms_beagle n 2 1 @ 2 0 00000007 00000004
 piano n 1 1 @ 1 0 00000005
@@ -62,6 +64,18 @@ def test_a_noun_means_the_class_that_it_is_a_kind_of(nouns):
     assert meanings["animal"] is meanings["thing"] is None, "what stands above a class is not absent where that is"
     assert meanings["hms beagle"] is None, "a class by a lesser sense"
     assert meanings["puppy"] is None, "held out"
+
+
+def test_words_for_things_and_words_that_texts_use_are_told_apart(nouns):
+    meanings = {meaning.text: meaning for meaning in nouns.meanings()}
+    assert all(meanings[text].is_thing for text in ("dog", "piano", "thing"))
+    assert [text for text, meaning in meanings.items() if meaning.is_used] == ["domestic dog"]
+
+
+def test_nonsense_means_nothing_and_is_the_same_each_time():
+    words = wordnet.nonsense(50)
+    assert words == wordnet.nonsense(50) and len(words) > 45
+    assert all(meaning.classes == () and meaning.text.isalpha() for meaning in words)
 
 
 def test_held_out_words_are_in_no_list():

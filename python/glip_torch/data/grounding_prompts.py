@@ -87,16 +87,12 @@ class PromptMaker:
 
     def _by_certainty(self, named: list[tuple[tuple[Span, ...], Category | Phrase]]) -> tuple[Named, Named]:
         """The spans and boxes of what is named and certain, and of what is doubtful."""
-        sides: tuple[list, list] = ([], [])
+        sides: tuple[dict, dict] = ({}, {})
         for spans, entry in named:
-            scores = entry.scores or (1.0,) * len(entry.boxes)
-            for doubtful, side in enumerate(sides):
-                boxes = tuple(
-                    box for box, score in zip(entry.boxes, scores) if (score < self.options.certain) == doubtful
-                )
-                if boxes:
-                    side.append((spans, boxes))
-        return tuple(sides[0]), tuple(sides[1])
+            for box, score in zip(entry.boxes, entry.scores or (1.0,) * len(entry.boxes)):
+                side = sides[score < self.options.certain]
+                side[spans] = side.get(spans, ()) + (box,)
+        return tuple(sides[0].items()), tuple(sides[1].items())
 
     def _category_list(
         self, rng: np.random.Generator, record: Record, header: Header, place: Place

