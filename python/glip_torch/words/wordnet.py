@@ -92,7 +92,7 @@ class Nouns:
 
         def below(offset: str) -> bool:
             if offset not in is_thing:
-                is_thing[offset] = any([below(parent) for parent in self.synsets[offset].kind_of])
+                is_thing[offset] = any(below(parent) for parent in self.synsets[offset].kind_of)
             return is_thing[offset]
 
         return {offset for offset in self.synsets if below(offset)}
