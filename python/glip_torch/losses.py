@@ -183,7 +183,7 @@ def pairwise_iou(boxes: Tensor, anchors: Tensor) -> Tensor:
 
 
 def joint_focal_loss(logits: Tensor, centerness: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
-    """As `token_focal_loss`, of the product of both probabilities."""
+    """As `token_focal_loss`, of the product of both probabilities; least where that is the target, whatever the target is."""
     product = (logits.sigmoid() * centerness.sigmoid()[..., None]).clamp(EPSILON, 1 - EPSILON)
     # Nearly all pairs are negative, for which the loss is short.
     negative = (targets == 0) & counted

@@ -8,7 +8,18 @@ from PIL import Image
 
 from glip_torch.checkpoint import load_checkpoint
 from glip_torch.config import STRIDES, level_sizes
-from glip_torch.losses import Targets, assign_anchors, centerness_targets, generalized_iou_loss, grounding_losses
+from glip_torch.head import HeadOutput
+from glip_torch.losses import (
+    Positives,
+    Targets,
+    assign_anchors,
+    centerness_targets,
+    generalized_iou_loss,
+    grounding_losses,
+    joint_focal_loss,
+    paired_iou,
+    token_focal_loss,
+)
 from glip_torch.postprocess import anchors_for
 from glip_torch.tokenizer import build_tokenizer, phrase_tokens
 
@@ -104,3 +115,38 @@ def test_generalized_iou_penalises_the_gap_between_disjoint_boxes():
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [30.0, 0.0, 40.0, 10.0]])
     # Disjoint: IoU 0, enclosing 400, union 200, so 1 - (0 - 200/400).
     assert generalized_iou_loss(predicted, boxes).tolist() == pytest.approx([0.0, 1.5], abs=1e-6)
+
+
+def test_the_joint_loss_is_the_focal_loss_of_the_product():
+    # Where targets are 0 or 1; in between, it weighs by the distance from the target, of which official has no need.
+    torch.manual_seed(0)
+    logits, centerness = 3 * torch.randn(2, 50, 4), 3 * torch.randn(2, 50)
+    targets = (torch.rand(2, 50, 4) < 0.1).float()
+    counted = torch.rand(2, 50, 4) < 0.8
+    counted |= targets > 0  # positives always count
+    product = (logits.sigmoid() * centerness.sigmoid()[..., None]).double()
+    expected = token_focal_loss(torch.logit(product), targets.double(), counted)
+    assert float(joint_focal_loss(logits, centerness, targets, counted)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_joint_scores_are_trained_towards_the_overlap():
+    # One location whose box covers half of what it answers for: the loss is least where the product is that half.
+    anchors = anchors_for([(1, 1)], [8], [64])
+    boxes = anchors + torch.tensor([0.0, 0.0, 64.0, 0.0])
+    targets = Targets(boxes[None], torch.ones(1, 1, dtype=torch.bool), torch.ones(1, 1, 1, dtype=torch.bool))
+
+    def loss(score):
+        logits = torch.logit(torch.tensor(score**0.5))
+        output = HeadOutput(logits.view(1, 1, 1), torch.zeros(1, 1, 4), logits.view(1, 1))
+        mask = torch.ones(1, 1, dtype=torch.int64)
+        positives = Positives(*(torch.zeros(1, dtype=torch.int64) for _ in range(3)), torch.ones(1))
+        return float(grounding_losses(output, mask, anchors, [1], targets, False, positives, None, True).token)
+
+    scores = [n / 20 for n in range(1, 20)]
+    assert min(scores, key=loss) == 0.5
+
+
+def test_overlap_of_pairs():
+    a = torch.tensor([[0.0, 0.0, 9.0, 9.0], [0.0, 0.0, 9.0, 9.0], [0.0, 0.0, 9.0, 9.0]])
+    b = torch.tensor([[0.0, 0.0, 9.0, 9.0], [5.0, 0.0, 14.0, 9.0], [20.0, 20.0, 29.0, 29.0]])
+    torch.testing.assert_close(paired_iou(a, b), torch.tensor([1.0, 1 / 3, 0.0]))

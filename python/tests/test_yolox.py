@@ -1,5 +1,6 @@
 """YOLOX as a GLIP: the same boxes at the start, phrases that do not see one another, fusion that begins with nothing."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from glip_torch import train
 from glip_torch.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from glip_torch.config import NANO_PHOTOS, CSPDarknetConfig, level_sizes
 from glip_torch.export.check import TOLERANCE, worst_error
@@ -20,6 +22,7 @@ from glip_torch.losses import Targets, grounding_losses
 from glip_torch.model import GLIP
 from glip_torch.postprocess import anchors_for, decode_boxes
 from glip_torch.preprocess import normalise
+from glip_torch.tokenizer import SPECIAL_TOKENS
 from glip_torch.yolox import CODE, YoloxError, load_yolox
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -174,3 +177,37 @@ def test_doubtful_boxes_are_neither_right_nor_wrong(model):
     assert 0 < both < without_second
     nowhere = token_loss(torch.zeros(1, 1, 4), torch.zeros(1, 1, 5, dtype=torch.bool))
     assert torch.equal(nowhere, token_loss())
+
+
+def test_the_gated_recipe_trains_fusion_and_leaves_the_eyes_alone(tmp_path):
+    """On pictures of coloured squares, one of which is asked for."""
+    vocabulary = [*SPECIAL_TOKENS, ".", *"abcdefghijklm", "red", "blue", "square", *(f"w{n}" for n in range(18))]
+    assert vocabulary.index(".") == 5
+    text = replace(SMALL.text, vocab_size=len(vocabulary), boundaries=(2, 3, 5))
+    torch.manual_seed(0)
+    before = GLIP(replace(SMALL, text=text))
+    save_checkpoint(before, tmp_path / "model.pth")
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    lines = [{"format": "glip-grounding", "format_version": 1, "categories": []}]
+    for number, colour in enumerate([(255, 0, 0), (0, 0, 255)]):
+        picture = np.full((96, 96, 3), 128, np.uint8)
+        picture[16:80, 16:80] = colour
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+        names = ["red square", "blue square"]
+        categories = [
+            {"name": names[number], "boxes": [[16, 16, 79, 79], [0, 0, 9, 9]], "scores": [0.9, 0.2]},
+            {"name": names[1 - number], "boxes": []},
+        ]
+        lines.append({"image": f"{number}.png", "width": 96, "height": 96, "categories": categories})
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    train.main(
+        [str(tmp_path / "run"), "--init", str(tmp_path / "model.pth"), "--data", str(tmp_path / "train.jsonl"), "--cpu",
+         "--steps", "4", "--batch", "2", "--short-sides", "96", "--long-side", "96", "--certain", "0.5", "--mostly-few",
+         "--log-every", "1", "--warm-up", "1"]
+    )  # fmt: skip
+    after = load_checkpoint(tmp_path / "run" / "model.pth").state_dict()
+    changed = {name for name, tensor in before.state_dict().items() if not torch.equal(tensor, after[name])}
+    assert not any(name.startswith("image_encoder.") for name in changed)
+    assert {"tower.layers.0.fusion.gamma_v", "tower.layers.1.fusion.gamma_l", "head.bbox_pred.weight"} <= changed
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert all(entry["centerness"] == 0 and entry["token"] > 0 for entry in log)
