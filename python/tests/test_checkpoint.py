@@ -1,4 +1,5 @@
 import hashlib
+import json
 import struct
 from pathlib import Path
 
@@ -143,3 +144,12 @@ def test_pickled_code_is_not_run(tmp_path, capsys):
     with pytest.raises(CheckpointError, match="tensors only"):
         read_state(tmp_path / "evil.pth")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["glip-nano", "glip-drawn"])
+def test_the_checkpoints_here_are_those_of_the_bundles(name):
+    root = Path(__file__).parents[2]
+    heads = {"glip-drawn": 4}.get(name)
+    model = load_checkpoint(root / "python" / "checkpoints" / name / "model.pth", heads)
+    manifest = json.loads((root / "models" / name / "glip.json").read_text())
+    assert manifest["source"]["fingerprint"] == fingerprint(model)
