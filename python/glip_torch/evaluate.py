@@ -96,15 +96,23 @@ class Evaluator:
 
     def precision_recall(self, threshold: float) -> tuple[float, float]:
         """Precision and recall of all detections over the threshold, at IoU 0.5."""
-        right = reported = existing = 0
-        for scene, found in zip(self.truth, self.found):
-            keep = found.scores >= threshold
-            reported += int(keep.sum())
-            existing += len(scene.objects)
-            for thing in scene.objects:
-                mine = keep & (found.labels == CATEGORIES.index((thing.colour, thing.shape)))
-                right += bool((inclusive_iou(torch.tensor(thing.box), found.boxes[mine]) >= 0.5).any())
-        return right / max(reported, 1), right / existing
+        truth = [[(CATEGORIES.index((o.colour, o.shape)), o.box) for o in scene.objects] for scene in self.truth]
+        return precision_recall(truth, self.found, threshold)
+
+
+def precision_recall(
+    truth: Sequence[Sequence[tuple[int, Sequence[float]]]], found: Sequence[Detections], threshold: float
+) -> tuple[float, float]:
+    """Precision and recall of all images' detections over the threshold, at IoU 0.5; `truth` is their labels and boxes."""
+    right = reported = existing = 0
+    for objects, detections in zip(truth, found):
+        keep = detections.scores >= threshold
+        reported += int(keep.sum())
+        existing += len(objects)
+        for label, box in objects:
+            mine = detections.boxes[keep & (detections.labels == label)]
+            right += bool((inclusive_iou(torch.tensor(box), mine) >= 0.5).any())
+    return right / max(reported, 1), right / max(existing, 1)
 
 
 def choose_threshold(sets: Sequence) -> float:

@@ -38,8 +38,9 @@ from .evaluate import (
     load_model,
     merge,
     model_arguments,
+    precision_recall,
 )
-from .postprocess import Detections, inclusive_iou
+from .postprocess import Detections
 from .preprocess import normalise, pad
 
 #: Seeds of the mixed sets.
@@ -118,15 +119,8 @@ class ThingEvaluator:
 
     def precision_recall(self, threshold: float) -> tuple[float, float]:
         """Precision and recall of the nouns' detections over the threshold, at IoU 0.5."""
-        right = reported = existing = 0
-        for scene, found in zip(self.truth, self.found):
-            keep = found.scores >= threshold
-            reported += int(keep.sum())
-            for thing in things(scene):
-                existing += 1
-                mine = found.boxes[keep & (found.labels == NAMES.index(thing.noun))]
-                right += bool((inclusive_iou(torch.tensor(thing.box), mine) >= 0.5).any())
-        return right / max(reported, 1), right / max(existing, 1)
+        truth = [[(NAMES.index(thing.noun), thing.box) for thing in things(scene)] for scene in self.truth]
+        return precision_recall(truth, self.found, threshold)
 
 
 def things(scene: Scene) -> list[Thing]:

@@ -28,9 +28,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .average_precision import coco_precision, mean_precision, xywh
-from .evaluate import Detector, alarm_rates, best_score, choose_threshold, ground, load_model, merge
+from .evaluate import Detector, alarm_rates, best_score, choose_threshold, ground, load_model, merge, precision_recall
 from .onnx_model import OnnxGLIP
-from .postprocess import Detections, inclusive_iou
+from .postprocess import Detections
 from .preprocess import normalise, pad, resize
 from .words.coco_names import CLASSES, HELD_OUT, THINGS
 
@@ -87,20 +87,19 @@ class PhotoEvaluator:
         self.found: dict[str, list[Detections]] = {way: [] for way in ways}
         #: Best score of each prompt for one absent thing.
         self.absent: dict[str, list[float]] = {"class": [], "foreign": []}
-        self.truth = [self._boxes(image) for image in dataset["images"]]
+        self.truth = self._truth()
         for image, truth in zip(tqdm(dataset["images"], desc="photographs", mininterval=5), self.truth):
             self._add(image, {label for label, _ in truth})
 
-    def _boxes(self, image: dict) -> list[tuple[int, list[float]]]:
-        """Class and box x1 y1 x2 y2 (last pixels) of what is there, crowds left out."""
-        boxes = []
+    def _truth(self) -> list[list[tuple[int, list[float]]]]:
+        """Class and box x1 y1 x2 y2 (last pixels) of what is in each photograph, crowds left out."""
+        boxes: dict[int, list] = {image["id"]: [] for image in self.dataset["images"]}
         for annotation in self.dataset["annotations"]:
-            if annotation["image_id"] == image["id"] and not annotation.get("iscrowd"):
+            if not annotation.get("iscrowd"):
                 x, y, width, height = annotation["bbox"]
-                boxes.append(
-                    (self.category_ids.index(annotation["category_id"]), [x, y, x + width - 1, y + height - 1])
-                )
-        return boxes
+                label = self.category_ids.index(annotation["category_id"])
+                boxes[annotation["image_id"]].append((label, [x, y, x + width - 1, y + height - 1]))
+        return list(boxes.values())
 
     @torch.no_grad()
     def _add(self, image: dict, present: set[int]) -> None:
@@ -145,15 +144,7 @@ class PhotoEvaluator:
 
     def precision_recall(self, threshold: float) -> tuple[float, float]:
         """Of detections by name, at IoU 0.5."""
-        right = reported = existing = 0
-        for truth, found in zip(self.truth, self.found["names"]):
-            keep = found.scores >= threshold
-            reported += int(keep.sum())
-            existing += len(truth)
-            for label, box in truth:
-                mine = keep & (found.labels == label)
-                right += bool((inclusive_iou(torch.tensor(box), found.boxes[mine]) >= 0.5).any())
-        return right / max(reported, 1), right / max(existing, 1)
+        return precision_recall(self.truth, self.found["names"], threshold)
 
     def false_alarms(self, threshold: float) -> dict[str, float]:
         return alarm_rates({kind: scores for kind, scores in self.absent.items() if scores}, threshold)

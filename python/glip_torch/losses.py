@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .head import HeadOutput
-from .postprocess import decode_boxes
+from .postprocess import decode_boxes, inclusive_iou
 
 #: ATSS: candidates per level and box.
 CANDIDATES = 9
@@ -122,7 +122,7 @@ def grounding_losses(
     token_targets[image, anchor] = box_tokens[image, box]
     counted = (attention_mask[:, None, :] > 0) & ~doubted(anchors, targets, token_targets)
     if joint_score:
-        token_targets[image, anchor] *= paired_iou(predicted.detach(), targets.boxes[image, box])[:, None]
+        token_targets[image, anchor] *= inclusive_iou(predicted.detach(), targets.boxes[image, box])[:, None]
         token_loss = joint_focal_loss(output.logits, output.centerness, token_targets, counted) / count
     else:
         token_loss = token_focal_loss(output.logits, token_targets, counted) / count
@@ -193,13 +193,6 @@ def joint_focal_loss(logits: Tensor, centerness: Tensor, targets: Tensor, counte
     cross_entropy = -target * product.log() - (1 - target) * torch.log1p(-product)
     alpha = FOCAL_ALPHA * target + (1 - FOCAL_ALPHA) * (1 - target)
     return loss + (alpha * (target - product).abs() ** FOCAL_GAMMA * cross_entropy).sum()
-
-
-def paired_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of each pair of boxes `[n, 4]`, whose last rows and columns are inside."""
-    sides = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2]) + 1).clamp(min=0)
-    shared = sides.prod(1)
-    return shared / ((a[:, 2:] - a[:, :2] + 1).prod(1) + (b[:, 2:] - b[:, :2] + 1).prod(1) - shared)
 
 
 @torch.no_grad()

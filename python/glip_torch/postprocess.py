@@ -113,10 +113,9 @@ def nms_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: 
     return kept[scores[kept].argsort(descending=True, stable=True)]
 
 
-def inclusive_iou(box: Tensor, boxes: Tensor) -> Tensor:
-    """IoU of one box `[4]` and many `[n, 4]`, where a box includes its last row and column."""
-    sides = (torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2]) + 1).clamp(min=0)
-    intersection = sides.prod(1)
-    area = (box[2:] - box[:2] + 1).prod()
-    areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(1)
-    return intersection / (area + areas - intersection)
+def inclusive_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of boxes `[..., 4]` and `[..., 4]`, one with many or pair by pair; a box includes its last row and column."""
+    sides = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2]) + 1).clamp(min=0)
+    intersection = sides.prod(-1)
+    areas = [(boxes[..., 2:] - boxes[..., :2] + 1).prod(-1) for boxes in (a, b)]
+    return intersection / (areas[0] + areas[1] - intersection)

@@ -17,10 +17,9 @@ from glip_torch.losses import (
     generalized_iou_loss,
     grounding_losses,
     joint_focal_loss,
-    paired_iou,
     token_focal_loss,
 )
-from glip_torch.postprocess import anchors_for
+from glip_torch.postprocess import anchors_for, inclusive_iou
 from glip_torch.tokenizer import build_tokenizer, phrase_tokens
 
 GOLDEN = Path(__file__).parent / "golden" / "glip_t_small"
@@ -149,4 +148,4 @@ def test_joint_scores_are_trained_towards_the_overlap():
 def test_overlap_of_pairs():
     a = torch.tensor([[0.0, 0.0, 9.0, 9.0], [0.0, 0.0, 9.0, 9.0], [0.0, 0.0, 9.0, 9.0]])
     b = torch.tensor([[0.0, 0.0, 9.0, 9.0], [5.0, 0.0, 14.0, 9.0], [20.0, 20.0, 29.0, 29.0]])
-    torch.testing.assert_close(paired_iou(a, b), torch.tensor([1.0, 1 / 3, 0.0]))
+    torch.testing.assert_close(inclusive_iou(a, b), torch.tensor([1.0, 1 / 3, 0.0]))

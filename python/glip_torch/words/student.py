@@ -24,15 +24,13 @@ from torch import Tensor, nn
 from ..data.batches import pad_encodings
 from ..head import GroundingHead
 from ..text_encoder import TextEncoder
-from ..tokenizer import SPECIAL_TOKENS, phrase_tokens
+from ..tokenizer import SEPARATOR, SPECIAL_TOKENS, phrase_tokens
 from ..training.initialise import set_dropout
 from .coco_names import CLASSES
 from .phrases import ENDINGS, FRAMES, LINKS, OF_OBJECTS, OPENINGS, QUALITIES, TaughtText, framed, sentence
 from .teacher import MeaningDraw, SeenLocations, logits_at
 from .wordnet import NamedMeaning, nonsense
 
-#: What ends a phrase in a list.
-SEPARATOR = "."
 #: Tokens of a short text, at most.
 SHORT = 9
 
@@ -79,7 +77,7 @@ def shares(meanings: list[NamedMeaning], tokenizer: Tokenizer) -> np.ndarray:
 
 def boundaries(vocabulary: list[str]) -> tuple[int, ...]:
     """What parts phrases: the beginning and the end of a prompt, and dots."""
-    return tuple(vocabulary.index(token) for token in ("[CLS]", "[SEP]", SEPARATOR))
+    return tuple(vocabulary.index(token) for token in ("[CLS]", "[SEP]", SEPARATOR.strip()))
 
 
 @dataclass(frozen=True)
