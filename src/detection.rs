@@ -1,123 +1,10 @@
 //! What was found.
 
+use std::{collections::HashMap, ops::Deref};
+
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-
-/// A box in pixels of the original image: x from the left, y from the top.
-///
-/// Corners are finite and in order, `x1 <= x2` and `y1 <= y2`. They may lie anywhere between
-/// pixels. As JSON it is `[x1, y1, x2, y2]`.
-///
-/// ```
-/// use glip::BBox;
-///
-/// let bbox = BBox::new(10.0, 20.0, 40.0, 60.0)?;
-/// assert_eq!((bbox.width(), bbox.height(), bbox.area()), (30.0, 40.0, 1200.0));
-/// # Ok::<(), glip::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(into = "[f32; 4]", try_from = "[f32; 4]")]
-pub struct BBox {
-    x1: f32,
-    y1: f32,
-    x2: f32,
-    y2: f32,
-}
-
-impl BBox {
-    /// The box between two opposite corners, given in any order.
-    ///
-    /// # Errors
-    /// - [`Error::InvalidBox`]: a coordinate is NaN or infinite.
-    pub fn new(x1: f32, y1: f32, x2: f32, y2: f32) -> Result<Self> {
-        let corners = [x1, y1, x2, y2];
-        if !corners.iter().all(|coordinate| coordinate.is_finite()) {
-            return Err(Error::InvalidBox { corners });
-        }
-        Ok(Self {
-            x1: x1.min(x2),
-            y1: y1.min(y2),
-            x2: x1.max(x2),
-            y2: y1.max(y2),
-        })
-    }
-
-    /// The left edge.
-    pub fn x1(&self) -> f32 {
-        self.x1
-    }
-
-    /// The top edge.
-    pub fn y1(&self) -> f32 {
-        self.y1
-    }
-
-    /// The right edge.
-    pub fn x2(&self) -> f32 {
-        self.x2
-    }
-
-    /// The bottom edge.
-    pub fn y2(&self) -> f32 {
-        self.y2
-    }
-
-    /// `x2 - x1`, in pixels.
-    pub fn width(&self) -> f32 {
-        self.x2 - self.x1
-    }
-
-    /// `y2 - y1`, in pixels.
-    pub fn height(&self) -> f32 {
-        self.y2 - self.y1
-    }
-
-    /// Width times height, in square pixels.
-    pub fn area(&self) -> f32 {
-        self.width() * self.height()
-    }
-
-    /// Intersection over union with another box, from 0 to 1; 0 if both are without area.
-    ///
-    /// This is the plain geometric one, as COCO's evaluation uses it. GLIP's own suppression counts
-    /// edges as whole pixels: see [`postprocess::iou`](crate::postprocess::iou).
-    ///
-    /// ```
-    /// use glip::BBox;
-    ///
-    /// let left = BBox::new(0.0, 0.0, 10.0, 10.0)?;
-    /// let middle = BBox::new(5.0, 0.0, 15.0, 10.0)?;
-    /// assert_eq!(left.iou(&middle), 50.0 / 150.0);
-    /// # Ok::<(), glip::Error>(())
-    /// ```
-    pub fn iou(&self, other: &Self) -> f32 {
-        let width = (self.x2.min(other.x2) - self.x1.max(other.x1)).max(0.0);
-        let height = (self.y2.min(other.y2) - self.y1.max(other.y1)).max(0.0);
-        let intersection = width * height;
-        let union = self.area() + other.area() - intersection;
-        if union > 0.0 {
-            (intersection / union).min(1.0)
-        } else {
-            0.0
-        }
-    }
-}
-
-/// `[x1, y1, x2, y2]`.
-impl From<BBox> for [f32; 4] {
-    fn from(bbox: BBox) -> Self {
-        [bbox.x1, bbox.y1, bbox.x2, bbox.y2]
-    }
-}
-
-impl TryFrom<[f32; 4]> for BBox {
-    type Error = Error;
-
-    fn try_from([x1, y1, x2, y2]: [f32; 4]) -> Result<Self> {
-        Self::new(x1, y1, x2, y2)
-    }
-}
+use crate::geometry::BBox;
 
 /// A phrase found in an image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -127,18 +14,17 @@ pub struct Detection {
     pub phrase: String,
     /// Its place among the phrases or categories that were asked for.
     pub phrase_index: usize,
-    /// How sure the model is, from 0 to 1: the square root of phrase score times centerness.
+    /// How sure the model is, from 0 to 1. Where the head has centerness, as GLIP's, it is the square
+    /// root of phrase score times centerness, elsewhere the phrase score.
     pub score: f32,
-    /// How well the phrase fits, before the box's centerness comes in, from 0 to 1. The centerness is
-    /// `score * score / phrase_score`.
+    /// How well the phrase fits, before the box's centerness comes in, from 0 to 1.
     pub phrase_score: f32,
     /// Where it is, in pixels of the original image.
     pub bbox: BBox,
 }
 
-/// Everything found in one image, best first; possibly nothing.
-///
-/// As JSON it is a list of detections.
+/// Everything found in one image, best first; possibly nothing. It is a slice of [`Detection`]s that
+/// stays in order. As JSON it is a list of them.
 ///
 /// ```
 /// use glip::{BBox, Detection, Detections};
@@ -157,6 +43,8 @@ pub struct Detection {
 /// for detection in &found {
 ///     println!("{} {:.2} {:?}", detection.phrase, detection.score, detection.bbox);
 /// }
+/// assert_eq!(found[0].phrase, "a cat");
+/// assert_eq!(found.boxes().next(), found.first().map(|best| best.bbox));
 /// let sure = found.with_min_score(0.6);
 /// assert_eq!(
 ///     serde_json::to_string(&sure)?,
@@ -169,35 +57,16 @@ pub struct Detection {
 pub struct Detections(Vec<Detection>);
 
 impl Detections {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether nothing was found.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The detections, best first.
-    pub fn as_slice(&self) -> &[Detection] {
-        &self.0
-    }
-
-    /// Iterates over the detections, best first.
-    pub fn iter(&self) -> std::slice::Iter<'_, Detection> {
-        self.0.iter()
+    /// The boxes, best first.
+    pub fn boxes(&self) -> impl ExactSizeIterator<Item = BBox> + '_ {
+        self.0.iter().map(|detection| detection.bbox)
     }
 
     /// Those with at least this score.
     #[must_use]
     pub fn with_min_score(&self, score: f32) -> Self {
-        Self(
-            self.iter()
-                .filter(|detection| detection.score >= score)
-                .cloned()
-                .collect(),
-        )
+        let good = self.iter().filter(|detection| detection.score >= score);
+        Self(good.cloned().collect())
     }
 
     /// Those of the phrase with this index, best first.
@@ -209,13 +78,22 @@ impl Detections {
     /// The `count` best of each phrase.
     #[must_use]
     pub fn top_per_phrase(&self, count: usize) -> Self {
-        let mut taken = std::collections::HashMap::new();
+        let mut taken = HashMap::new();
         let among_top = |detection: &&Detection| {
             let taken: &mut usize = taken.entry(detection.phrase_index).or_default();
             *taken += 1;
             *taken <= count
         };
         Self(self.iter().filter(among_top).cloned().collect())
+    }
+}
+
+/// The detections, best first.
+impl Deref for Detections {
+    type Target = [Detection];
+
+    fn deref(&self) -> &[Detection] {
+        &self.0
     }
 }
 
@@ -260,8 +138,6 @@ impl<'a> IntoIterator for &'a Detections {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn detection(phrase_index: usize, score: f32) -> Detection {
@@ -311,40 +187,5 @@ mod tests {
     fn json_round_trip() {
         let json = serde_json::to_string(&found()).unwrap();
         assert_eq!(serde_json::from_str::<Detections>(&json).unwrap(), found());
-    }
-
-    #[test]
-    fn boxes_put_their_corners_in_order() {
-        let bbox = BBox::new(5.0, 1.0, 2.0, 7.0).unwrap();
-        assert_eq!(<[f32; 4]>::from(bbox), [2.0, 1.0, 5.0, 7.0]);
-        for corners in [[f32::NAN, 0.0, 1.0, 1.0], [0.0, 0.0, f32::INFINITY, 1.0]] {
-            assert!(matches!(
-                BBox::try_from(corners),
-                Err(Error::InvalidBox { .. })
-            ));
-        }
-    }
-
-    #[test]
-    fn iou_of_known_boxes() {
-        let square = |from: f32, to: f32| BBox::new(from, from, to, to).unwrap();
-        assert_eq!(square(0.0, 2.0).iou(&square(1.0, 3.0)), 1.0 / 7.0);
-        assert_eq!(square(0.0, 1.0).iou(&square(2.0, 3.0)), 0.0);
-        assert_eq!(square(1.0, 1.0).iou(&square(1.0, 1.0)), 0.0);
-    }
-
-    proptest! {
-        #[test]
-        fn iou_is_symmetric_and_at_most_1(
-            a in prop::array::uniform4(-2000.0f32..2000.0),
-            b in prop::array::uniform4(-2000.0f32..2000.0),
-        ) {
-            let (a, b) = (BBox::try_from(a).unwrap(), BBox::try_from(b).unwrap());
-            prop_assert_eq!(a.iou(&b), b.iou(&a));
-            prop_assert!((0.0..=1.0).contains(&a.iou(&b)));
-            if a.area() > 0.0 {
-                prop_assert_eq!(a.iou(&a), 1.0);
-            }
-        }
     }
 }

@@ -1,11 +1,9 @@
 //! The crate's one error type.
 
-use std::{error::Error as StdError, ops::Range, path::PathBuf};
-
-use crate::preprocess::ImageSize;
+use std::{error::Error as StdError, fmt, ops::Range, path::PathBuf};
 
 /// What the crate's fallible functions return.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error of a dependency that is not part of this crate's API.
 pub(crate) type Source = Box<dyn StdError + Send + Sync + 'static>;
@@ -13,8 +11,10 @@ pub(crate) type Source = Box<dyn StdError + Send + Sync + 'static>;
 /// Everything that can go wrong, each with the thing, the value and the remedy.
 ///
 /// Errors of ONNX Runtime and of the tokenizer are kept as boxed [sources](StdError::source), so
-/// that a new version of either does not change this type.
-#[derive(Debug, thiserror::Error)]
+/// that a new version of either does not change this type. [`kind`](Self::kind) is for programs.
+///
+/// Its debug form is the message and its causes, which is what a `main` that returns it prints.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     // ---- ONNX Runtime and devices ----
@@ -277,12 +277,12 @@ pub enum Error {
          put images of different padded sizes into different batches"
     )]
     MixedSizes {
-        /// The first image's padded size.
-        first: ImageSize,
+        /// The first image's padded size, for example `640 x 480`.
+        first: String,
         /// The first image that differs.
         index: usize,
         /// Its padded size.
-        found: ImageSize,
+        found: String,
     },
 
     // ---- Prompts ----
@@ -518,13 +518,28 @@ pub enum Error {
     },
 
     // ---- Calls ----
-    /// The callback of a call asked it to stop.
-    #[error("cancelled after {done} of {total} prompts")]
-    Cancelled {
-        /// The prompts that were done.
-        done: usize,
-        /// The prompts of the call.
-        total: usize,
+    /// A call was told to stop, with [`Control::stop`](crate::Control::stop).
+    #[error("the call was stopped, as its Control asked")]
+    Stopped,
+
+    /// A call did not end in time.
+    #[error(
+        "the call did not end by the deadline of its Control: give it more time, or less to do"
+    )]
+    DeadlinePassed,
+
+    /// Something that another model encoded.
+    #[error(
+        "the {what} was encoded by another model ({found}), and this is {model}: \
+         encode it with the detector that is asked"
+    )]
+    OtherModel {
+        /// `image` or `prompt`.
+        what: &'static str,
+        /// The name of the model in use.
+        model: String,
+        /// The name of the model that encoded it.
+        found: String,
     },
 
     // ---- Options ----
@@ -540,6 +555,131 @@ pub enum Error {
     },
 }
 
+/// What went wrong, as a program needs to know it. The numbers are stable: C and log files may keep them.
+///
+/// ```
+/// use glip::{BBox, ErrorKind};
+///
+/// let error = BBox::new(f32::NAN, 0.0, 1.0, 1.0).unwrap_err();
+/// assert_eq!((error.kind(), error.kind().code()), (ErrorKind::Value, 7));
+/// assert!(error.kind().is_callers_fault());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(i32)]
+pub enum ErrorKind {
+    /// ONNX Runtime is missing, too old, or does not start.
+    Runtime = 1,
+    /// The device that was asked for cannot be used.
+    Device = 2,
+    /// The model folder is incomplete, damaged or of another version, or its graphs do not fit.
+    Model = 3,
+    /// A graph failed while it ran, for example for lack of memory.
+    Run = 4,
+    /// The image cannot be looked at: it has no pixels, or not as many as it says.
+    Image = 5,
+    /// The prompt cannot be looked for: it is empty, too long, or a phrase is not where it is said to be.
+    Prompt = 6,
+    /// A value given to one of the parts makes no sense there: a shape, an index, a box.
+    Value = 7,
+    /// An option is outside its range.
+    Option = 8,
+    /// The call was told to stop.
+    Stopped = 9,
+    /// The call did not end in time.
+    Deadline = 10,
+}
+
+impl ErrorKind {
+    /// Its number, from 1; 0 is free to mean success.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        self as i32
+    }
+
+    /// Whether other input could have gone well: what a server answers with a status of 4xx. The rest
+    /// is for whoever runs it.
+    #[must_use]
+    pub fn is_callers_fault(self) -> bool {
+        matches!(
+            self,
+            Self::Image | Self::Prompt | Self::Value | Self::Option
+        )
+    }
+}
+
+impl Error {
+    /// What went wrong, for programs.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::RuntimeNotFound { .. }
+            | Self::RuntimeUnusable { .. }
+            | Self::RuntimeTooOld { .. }
+            | Self::RuntimeAlreadyLoaded { .. }
+            | Self::RuntimeStart { .. } => ErrorKind::Runtime,
+            Self::DeviceUnavailable { .. } | Self::CudaGraph { .. } => ErrorKind::Device,
+            Self::NoModel
+            | Self::BundleFile { .. }
+            | Self::ManifestSyntax { .. }
+            | Self::ManifestVersion { .. }
+            | Self::ManifestValue { .. }
+            | Self::BundleSize { .. }
+            | Self::BundleHash { .. }
+            | Self::GraphLoad { .. }
+            | Self::GraphSignature { .. }
+            | Self::Tokenizer { .. } => ErrorKind::Model,
+            Self::GraphRun { .. } | Self::NonFinite { .. } => ErrorKind::Run,
+            Self::EmptyImage { .. }
+            | Self::ImageBytes { .. }
+            | Self::EmptyBatch
+            | Self::MixedSizes { .. } => ErrorKind::Image,
+            Self::EmptyPrompt
+            | Self::EmptyPhrase { .. }
+            | Self::EmptySynonym { .. }
+            | Self::DuplicateLabel { .. }
+            | Self::ContextOverlap { .. }
+            | Self::PromptFile { .. }
+            | Self::LearnedPrompt { .. }
+            | Self::LearnedPromptModel { .. }
+            | Self::NoTextEncoder
+            | Self::PhraseNotInCaption { .. }
+            | Self::SpanOutOfRange { .. }
+            | Self::SpanInsideCharacter { .. }
+            | Self::SpanWithoutTokens { .. }
+            | Self::PromptTooLong { .. }
+            | Self::PhraseTooLong { .. }
+            | Self::Tokenize { .. } => ErrorKind::Prompt,
+            #[cfg(feature = "captions")]
+            Self::TaggerFile { .. } | Self::TaggerSyntax { .. } | Self::TaggerClass { .. } => {
+                ErrorKind::Prompt
+            }
+            Self::Shape { .. }
+            | Self::LevelIndex { .. }
+            | Self::DeviceMemory { .. }
+            | Self::InvalidBox { .. }
+            | Self::TokenRange { .. }
+            | Self::PhraseIndex { .. }
+            | Self::OtherModel { .. } => ErrorKind::Value,
+            Self::InvalidOption { .. } => ErrorKind::Option,
+            Self::Stopped => ErrorKind::Stopped,
+            Self::DeadlinePassed => ErrorKind::Deadline,
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(f, "\n  because: {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 /// The three ways to get an ONNX Runtime that works.
 const REMEDY_RUNTIME: &str = "install ONNX Runtime 1.25 or later with `pip install onnxruntime`, \
     or download a release of it and set ORT_DYLIB_PATH to its library file, \
@@ -553,5 +693,19 @@ mod tests {
     fn errors_cross_threads() {
         fn check<T: Send + Sync + 'static>() {}
         check::<Error>();
+    }
+
+    #[test]
+    fn the_debug_form_is_what_a_person_needs() {
+        let error = Error::BundleFile {
+            path: "models/x/glip.json".into(),
+            source: std::io::Error::other("the disk is gone"),
+        };
+        let printed = format!("{error:?}");
+        assert_eq!(
+            printed,
+            "cannot read models/x/glip.json: check that the bundle is complete, or export it again\n  \
+             because: the disk is gone"
+        );
     }
 }

@@ -35,12 +35,12 @@
 //! # use glip::{Detector, Prompt};
 //! # let detector = Detector::nano()?;
 //! # let image = image::open("examples/images/coffee.jpg")?;
-//! let scene = detector.encode_image(&image)?;
+//! let encoded = detector.encode_image(&image)?;
 //! for names in ["cup . spoon . dining table", "person . dog"] {
-//!     println!("{} of: {names}", detector.ground(&scene, names)?.len());
+//!     println!("{} of: {names}", detector.ground(&encoded, names)?.len());
 //! }
-//! let query = detector.encode_prompt(Prompt::categories(["dining_table", "wine_glass"]))?;
-//! let found = detector.ground(&scene, &query)?;
+//! let prompt = detector.encode_prompt(Prompt::categories(["dining_table", "wine_glass"]))?;
+//! let found = detector.ground(&encoded, &prompt)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -62,8 +62,15 @@
 //! ```
 //!
 //! Boxes are structs with a `run` (or `tokenize`) method, arrows are what it returns, with shapes in
-//! their docs. To score or select in a way of your own, stop at [`HeadOutput`]; the module
-//! [`postprocess`] has the steps from there on plain `ndarray`.
+//! their docs; both are in [`parts`]. To score or select in a way of your own, stop at
+//! [`HeadOutput`](parts::HeadOutput), which [`Detector::head_outputs`] gives; the module [`postprocess`]
+//! has the steps from there on plain `ndarray`.
+//!
+//! # Callers, deadlines
+//!
+//! A detector can be shared and cloned; [`DetectorBuilder::for_callers`] readies one for a server's threads.
+//! A [`Control`] stops a call from elsewhere, gives it a deadline, and reports how far it is.
+//! [`Error::kind`] tells a caller's fault from the server's.
 //!
 //! # Devices
 //!
@@ -95,12 +102,17 @@
 struct Readme;
 
 mod bundle;
+mod control;
 mod detection;
 mod detector;
 #[cfg(feature = "draw")]
 mod draw;
 mod error;
+mod family;
+mod files;
+mod geometry;
 mod graph;
+mod head_output;
 pub mod postprocess;
 mod preprocess;
 mod prompt;
@@ -108,33 +120,50 @@ mod prompt;
 #[doc = include_str!("../docs/prompting.md")]
 pub mod prompting {}
 mod runtime;
+mod session;
 
-pub use bundle::{
-    Bundle, FileSpec, GraphSpec, GraphSpecs, Manifest, SourceSpec, TensorSpec, TextSpec,
-};
-pub use detection::{BBox, Detection, Detections};
-pub use detector::{
-    Detector, DetectorBuilder, EncodedPrompt, GroundOptions, ImageInput, Progress,
-    ProgressCallback, PromptInput, Query, Scene,
-};
 #[cfg(feature = "draw")]
 pub use draw::draw_detections;
-pub use error::{Error, Result};
-pub use graph::{
-    FeaturePyramid, FusedFeatures, Fusion, GridSize, GroundingHead, HeadOutput, ImageEncoder,
-    TextEncoder, TextFeatures,
-};
-pub use postprocess::{PostprocessOptions, Postprocessor};
-pub use preprocess::{
-    ChannelOrder, ImageGeometry, ImageSize, PixelBatch, PreprocessOptions, Preprocessor,
-    ResizeRule, SourceImage,
-};
-pub use prompt::{
-    Category, LearnedPrompt, Phrase, PhraseSpans, Prompt, TokenizedPhrase, TokenizedPrompt,
-    Tokenizer, Vocabulary, Wording,
-};
 #[cfg(feature = "captions")]
 pub use prompt::{NounPhrases, PerceptronTagger, PhraseExtractor};
-pub use runtime::{
-    ConvolutionSearch, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions,
+pub use {
+    bundle::Bundle,
+    control::{Control, Progress},
+    detection::{Detection, Detections},
+    detector::{
+        Detector, DetectorBuilder, EncodedImage, EncodedPrompt, GroundOptions, ImageInput,
+        PromptInput,
+    },
+    error::{Error, ErrorKind, Result},
+    geometry::{BBox, GridSize, ImageGeometry, ImageSize},
+    preprocess::{ResizeRule, SourceImage},
+    prompt::{
+        Category, LearnedPrompt, Phrase, PhraseSpans, Prompt, PromptRule, Vocabulary, Wording,
+    },
+    runtime::{ConvolutionSearch, CudaOptions, Device, Runtime, TensorRtOptions},
 };
+// What this crate's functions take and give.
+pub use {image, ndarray};
+
+/// The boxes and arrows of the picture, to be put together in another way.
+pub mod parts {
+    pub use crate::{
+        detector::{EncodedText, RawOutput},
+        graph::{
+            FeaturePyramid, FusedFeatures, Fusion, GroundingHead, ImageEncoder, TextEncoder,
+            TextFeatures,
+        },
+        head_output::{HeadBoxes, HeadOutput},
+        postprocess::Postprocessor,
+        preprocess::{
+            ChannelOrder, Padding, PixelBatch, PreprocessOptions, Preprocessor, Rounding,
+        },
+        prompt::{PromptText, TokenizedPhrase, TokenizedPrompt, Tokenizer},
+        runtime::SessionOptions,
+    };
+}
+
+/// What a model folder says about its model.
+pub mod manifest {
+    pub use crate::bundle::{Manifest, Precision, SourceSpec};
+}

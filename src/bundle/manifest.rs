@@ -1,115 +1,101 @@
 //! `glip.json`: everything about a model that the code must not guess.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Debug,
-    path::{Component, Path},
-};
-
-use serde::Deserialize;
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use crate::{
-    Error, PostprocessOptions, Postprocessor, PreprocessOptions, Preprocessor, Result,
-    postprocess::{AnchorOptions, BoxCoder},
+    error::{Error, Result},
+    family::{Family, Signatures},
+    files::FileDigest,
+    postprocess::{HeadSpec, PostprocessOptions, Postprocessor},
+    preprocess::{PreprocessOptions, Preprocessor},
+    prompt::PromptRule,
+    session::Element,
 };
 
-/// The format that this version of the crate reads.
-const FORMAT_VERSION: u64 = 1;
-
-/// The manifest of a bundle.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[non_exhaustive]
+/// The manifest of a bundle: what the model is and what it needs.
+///
+/// ```
+/// use glip::{Bundle, manifest::Precision};
+///
+/// let bundle = Bundle::from_dir("models/glip-nano")?;
+/// let manifest = bundle.manifest();
+/// assert_eq!((manifest.name(), manifest.family()), ("glip-nano", "glip"));
+/// assert_eq!(manifest.precision(), Precision::Fp16Weights);
+/// # Ok::<(), glip::Error>(())
+/// ```
+#[derive(Debug, Clone)]
 pub struct Manifest {
-    /// Version of the manifest's format.
-    pub format_version: u64,
-    /// The model's name, for example `glip-nano`.
-    pub name: String,
-    /// The GLIP variant it is built as, for example `GLIP-T` or `GLIP-T (A)`.
-    pub variant: String,
-    /// How weights are stored and products computed: `fp32`, `fp16`, `fp16-weights` or `int8`.
-    pub precision: String,
-    /// What the image encoder expects of its input.
-    pub image: PreprocessOptions,
-    /// The tokenizer and its limits.
-    pub text: TextSpec,
-    /// Where the anchors are: one stride for each level of the feature pyramid, finest first.
-    pub anchors: AnchorOptions,
-    /// How boxes are encoded.
-    pub box_coder: BoxCoder,
-    /// Recommended thresholds and limits.
-    pub postprocess: PostprocessOptions,
-    /// The graphs.
-    pub graphs: GraphSpecs,
-    /// Size and hash of every file but the manifest, by name.
-    pub files: BTreeMap<String, FileSpec>,
-    /// Where the weights came from.
-    pub source: SourceSpec,
+    pub(crate) format_version: u64,
+    pub(crate) family: &'static Family,
+    pub(crate) name: String,
+    pub(crate) variant: String,
+    pub(crate) precision: Precision,
+    pub(crate) image: PreprocessOptions,
+    pub(crate) prompt: PromptRule,
+    pub(crate) tokenizer: String,
+    pub(crate) max_tokens: usize,
+    pub(crate) hidden_size: usize,
+    pub(crate) levels: usize,
+    pub(crate) features: Element,
+    pub(crate) head: HeadSpec,
+    pub(crate) postprocess: PostprocessOptions,
+    /// File names by graph.
+    pub(crate) graphs: BTreeMap<String, String>,
+    pub(crate) files: BTreeMap<String, FileDigest>,
+    pub(crate) source: SourceSpec,
+    pub(crate) identity: String,
 }
 
-/// The tokenizer and its limits.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// How a model's weights are stored and products computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct TextSpec {
-    /// File name of the tokenizer.
-    pub tokenizer: String,
-    /// The most tokens a prompt may have, the special ones included.
-    pub max_tokens: usize,
-    /// Width of the text states.
-    pub hidden_size: usize,
+pub enum Precision {
+    /// Everything in 32 bits: `fp32`.
+    Fp32,
+    /// Everything in 16 bits: `fp16`.
+    Fp16,
+    /// Weights in 16 bits, products in 32: `fp16-weights`.
+    Fp16Weights,
+    /// Weights and the larger products in 8 bits: `int8`.
+    Int8,
 }
 
-/// The graphs of a model.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct GraphSpecs {
-    /// From pixels to the feature pyramid.
-    pub image_encoder: GraphSpec,
-    /// From tokens to text states; `None` in bundles for learned prompts alone.
-    pub text_encoder: Option<GraphSpec>,
-    /// The fusion tower; `None` in variants without.
-    pub fusion: Option<GraphSpec>,
-    /// From fused features to logits, boxes and centerness.
-    pub head: GraphSpec,
+impl Precision {
+    const ALL: [Self; 4] = [Self::Fp32, Self::Fp16, Self::Fp16Weights, Self::Int8];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
+            Self::Fp16Weights => "fp16-weights",
+            Self::Int8 => "int8",
+        }
+    }
 }
 
-/// One graph.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct GraphSpec {
-    /// File name.
-    pub file: String,
-    /// Its inputs.
-    pub inputs: Vec<TensorSpec>,
-    /// Its outputs.
-    pub outputs: Vec<TensorSpec>,
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
-/// An input or output of a graph, as the exporter wrote it down for people to read. What a graph
-/// really has is checked when it is loaded.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct TensorSpec {
-    /// Its name.
-    pub name: String,
-    /// Its element type, for example `float32`.
-    #[serde(rename = "type")]
-    pub element_type: String,
-    /// Its sizes: numbers, or names of sizes that vary.
-    pub shape: Vec<serde_json::Value>,
-}
+impl FromStr for Precision {
+    type Err = Error;
 
-/// Size and hash of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[non_exhaustive]
-pub struct FileSpec {
-    /// Length in bytes.
-    pub bytes: u64,
-    /// SHA-256, hexadecimal.
-    pub sha256: String,
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|precision| precision.name() == name);
+        found.ok_or_else(|| Error::InvalidOption {
+            option: "precision",
+            found: format!("{name:?}"),
+            expected: "fp32, fp16, fp16-weights or int8",
+        })
+    }
 }
 
 /// Where the weights came from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[non_exhaustive]
 pub struct SourceSpec {
     /// The checkpoint or training run.
@@ -122,161 +108,104 @@ pub struct SourceSpec {
 }
 
 impl Manifest {
+    /// Version of the format that the file has: 1 or 2.
+    pub fn format_version(&self) -> u64 {
+        self.format_version
+    }
+
+    /// The family of models it belongs to, for example `glip`.
+    pub fn family(&self) -> &str {
+        self.family.name
+    }
+
+    /// The model's name, for example `glip-nano`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The variant of its family that it is built as, for example `GLIP-T` or `GLIP-T (A)`.
+    pub fn variant(&self) -> &str {
+        &self.variant
+    }
+
+    /// How weights are stored and products computed.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// What the image encoder expects of its input.
+    pub fn image(&self) -> &PreprocessOptions {
+        &self.image
+    }
+
+    /// How prompts are written.
+    pub fn prompt(&self) -> &PromptRule {
+        &self.prompt
+    }
+
+    /// The most tokens a prompt may have, the special ones included.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// Width of the text states that the text encoder makes.
+    pub fn hidden_size(&self) -> usize {
+        self.hidden_size
+    }
+
+    /// The number of levels of the feature pyramid.
+    pub fn levels(&self) -> usize {
+        self.levels
+    }
+
+    /// The kind of head.
+    pub fn head(&self) -> &HeadSpec {
+        &self.head
+    }
+
+    /// Recommended thresholds and limits.
+    pub fn postprocess(&self) -> &PostprocessOptions {
+        &self.postprocess
+    }
+
+    /// Where the weights came from.
+    pub fn source(&self) -> &SourceSpec {
+        &self.source
+    }
+
+    /// What tells this model from every other: a hash of the hashes of all its files.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// From images to the pixels that the model takes.
+    ///
+    /// # Errors
+    /// None in practice: a manifest has been checked.
+    pub fn preprocessor(&self) -> Result<Preprocessor> {
+        Preprocessor::new(self.image.clone())
+    }
+
+    /// From the head's outputs to detections, as the manifest recommends.
+    ///
+    /// # Errors
+    /// None in practice: a manifest has been checked.
+    pub fn postprocessor(&self) -> Result<Postprocessor> {
+        Postprocessor::new(self.postprocess.clone(), self.head.clone())
+    }
+
+    /// What the graphs take and give.
+    pub(crate) fn signatures(&self) -> Signatures {
+        (self.family.signatures)(self.levels, self.features)
+    }
+
     /// How many images may run together of the `asked` ones, so that no image's result depends on
     /// another's: graphs in 8 bits scale a whole batch by its largest value.
     pub(crate) fn batch_limit(&self, asked: usize) -> usize {
-        if self.precision == "int8" { 1 } else { asked }
-    }
-
-    /// The number of levels of the feature pyramid: what the graphs must have of every feature map.
-    pub(crate) fn levels(&self) -> usize {
-        self.anchors.strides.len()
-    }
-
-    /// Reads and validates a manifest; `path` is for errors.
-    pub(super) fn parse(json: &[u8], path: &Path) -> Result<Self> {
-        /// Read first: the rest of another version may look different.
-        #[derive(Deserialize)]
-        struct Version {
-            format_version: u64,
-        }
-        let syntax = |source| Error::ManifestSyntax {
-            path: path.to_owned(),
-            source,
-        };
-        let Version { format_version } = serde_json::from_slice(json).map_err(syntax)?;
-        if format_version != FORMAT_VERSION {
-            return Err(Error::ManifestVersion {
-                path: path.to_owned(),
-                found: format_version,
-                supported: FORMAT_VERSION,
-            });
-        }
-        let manifest: Self = serde_json::from_slice(json).map_err(syntax)?;
-        Check { path }.manifest(&manifest)?;
-        Ok(manifest)
-    }
-}
-
-/// Finds values that parse but make no sense.
-struct Check<'a> {
-    path: &'a Path,
-}
-
-impl Check<'_> {
-    fn manifest(&self, manifest: &Manifest) -> Result<()> {
-        self.image(&manifest.image)?;
-        self.text(&manifest.text)?;
-        self.postprocess(manifest)?;
-        self.files(manifest)
-    }
-
-    /// What the preprocessor refuses, and a divisor that the image encoder's backbone cannot take:
-    /// its coarsest stage has stride 32. Levels of the pyramid beyond that round their sizes up.
-    fn image(&self, image: &PreprocessOptions) -> Result<()> {
-        Preprocessor::new(image.clone()).map_err(|error| self.in_section("image", error))?;
-        let divisor = image.size_divisor;
-        let field = "image.size_divisor";
-        self.require(
-            divisor.is_multiple_of(32),
-            field,
-            divisor,
-            "a multiple of 32",
-        )
-    }
-
-    fn text(&self, text: &TextSpec) -> Result<()> {
-        // [CLS], [SEP] and one word.
-        let tokens = text.max_tokens;
-        self.require(tokens >= 3, "text.max_tokens", tokens, "at least 3")?;
-        let width = text.hidden_size;
-        self.require(width > 0, "text.hidden_size", width, "at least 1")
-    }
-
-    /// Levels that are not finest first, and what the postprocessor refuses.
-    fn postprocess(&self, manifest: &Manifest) -> Result<()> {
-        let anchors = &manifest.anchors;
-        let rising = |pixels: &[u32]| pixels.is_sorted_by(|a, b| a < b);
-        let valid = !anchors.strides.is_empty() && rising(&anchors.strides);
-        self.require(
-            valid,
-            "anchors.strides",
-            &anchors.strides,
-            "at least one, in rising order",
-        )?;
-        let options = manifest.postprocess.clone();
-        Postprocessor::new(options, anchors.clone(), manifest.box_coder)
-            .map_err(|error| self.in_section("postprocess", error))?;
-        Ok(())
-    }
-
-    /// Every file that is used is listed, and no name leads out of the bundle.
-    fn files(&self, manifest: &Manifest) -> Result<()> {
-        let graphs = &manifest.graphs;
-        let used = [
-            ("text.tokenizer", Some(&manifest.text.tokenizer)),
-            (
-                "graphs.image_encoder.file",
-                Some(&graphs.image_encoder.file),
-            ),
-            (
-                "graphs.text_encoder.file",
-                graphs.text_encoder.as_ref().map(|graph| &graph.file),
-            ),
-            (
-                "graphs.fusion.file",
-                graphs.fusion.as_ref().map(|graph| &graph.file),
-            ),
-            ("graphs.head.file", Some(&graphs.head.file)),
-        ];
-        for (field, name) in used {
-            if let Some(name) = name {
-                let listed = manifest.files.contains_key(name);
-                self.require(listed, field, name, "a name that `files` lists")?;
-            }
-        }
-        for (name, file) in &manifest.files {
-            let plain = is_plain_file_name(name);
-            self.require(plain, "files", name, "names of files beside the manifest")?;
-            let hexadecimal = file.sha256.chars().all(|c| c.is_ascii_hexdigit());
-            let valid = hexadecimal && file.sha256.len() == 64;
-            let field = format!("files.{name}.sha256");
-            self.require(valid, &field, &file.sha256, "64 hexadecimal digits")?;
-        }
-        Ok(())
-    }
-
-    /// An option that was refused, as the manifest's field of that name.
-    fn in_section(&self, section: &str, error: Error) -> Error {
-        match error {
-            Error::InvalidOption {
-                option,
-                found,
-                expected,
-            } => self.error(&format!("{section}.{option}"), found, expected),
-            error => error,
+        if self.precision == Precision::Int8 {
+            1
+        } else {
+            asked
         }
     }
-
-    fn require(&self, valid: bool, field: &str, found: impl Debug, expected: &str) -> Result<()> {
-        if valid {
-            return Ok(());
-        }
-        Err(self.error(field, format!("{found:?}"), expected))
-    }
-
-    fn error(&self, field: &str, found: String, expected: &str) -> Error {
-        Error::ManifestValue {
-            path: self.path.to_owned(),
-            field: field.into(),
-            found,
-            expected: expected.into(),
-        }
-    }
-}
-
-fn is_plain_file_name(name: &str) -> bool {
-    let mut components = Path::new(name).components();
-    let first = components.next();
-    matches!(first, Some(Component::Normal(only)) if only == name) && components.next().is_none()
 }

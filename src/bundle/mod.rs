@@ -1,18 +1,16 @@
 //! A model: its graphs, its tokenizer and the manifest that describes them.
 
+mod format;
 mod manifest;
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::{Path, PathBuf},
+use std::{borrow::Cow, path::Path};
+
+pub use self::manifest::{Manifest, Precision, SourceSpec};
+use crate::{
+    error::Result,
+    files::{ModelFile, ModelFiles},
+    prompt::Tokenizer,
 };
-
-use sha2::{Digest, Sha256};
-
-pub use manifest::{FileSpec, GraphSpec, GraphSpecs, Manifest, SourceSpec, TensorSpec, TextSpec};
-
-use crate::{Error, Result, Tokenizer};
 
 /// The manifest's file name.
 const MANIFEST: &str = "glip.json";
@@ -27,65 +25,51 @@ const MANIFEST: &str = "glip.json";
 /// half-copied model is an error here and not a wrong detection later.
 #[derive(Debug, Clone)]
 pub struct Bundle {
-    origin: Origin,
+    files: ModelFiles,
     manifest: Manifest,
-}
-
-/// Where a bundle's files are.
-#[derive(Debug, Clone)]
-enum Origin {
-    Folder(PathBuf),
-    Memory(Vec<(&'static str, &'static [u8])>),
-}
-
-/// One file of a bundle, as it is passed to ONNX Runtime or the tokenizer.
-#[derive(Debug, Clone)]
-pub(crate) enum BundleFile {
-    Path(PathBuf),
-    Bytes(&'static [u8]),
 }
 
 impl Bundle {
     /// Opens a model folder.
     ///
     /// # Errors
-    /// - [`Error::BundleFile`]: the manifest or a file it lists is missing or cannot be read.
-    /// - [`Error::ManifestSyntax`], [`Error::ManifestVersion`], [`Error::ManifestValue`]: the
-    ///   manifest is garbled, of an unknown version, or says something that makes no sense.
-    /// - [`Error::BundleSize`], [`Error::BundleHash`]: a file is not the one that was exported.
+    /// - [`Error::BundleFile`](crate::Error::BundleFile): the manifest or a file it lists is missing, cannot
+    ///   be read, or is no regular file.
+    /// - [`Error::ManifestSyntax`](crate::Error::ManifestSyntax),
+    ///   [`Error::ManifestVersion`](crate::Error::ManifestVersion),
+    ///   [`Error::ManifestValue`](crate::Error::ManifestValue): the manifest is garbled, of an unknown
+    ///   version, or says something that makes no sense.
+    /// - [`Error::BundleSize`](crate::Error::BundleSize), [`Error::BundleHash`](crate::Error::BundleHash): a
+    ///   file is not the one that was exported.
     pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self> {
-        Self::open(Origin::Folder(folder.as_ref().to_owned()))
+        Self::open(ModelFiles::Folder(folder.as_ref().to_owned()))
     }
 
-    /// Opens a model that is part of the program: its files by name, `glip.json` among them.
+    /// Opens a model that is in memory: its files by name, `glip.json` among them. Bytes may be part of the
+    /// program, or owned.
     ///
     /// # Errors
     /// As [`Bundle::from_dir`].
     ///
-    /// # Example
-    ///
     /// ```
+    /// use std::{fs, path::Path};
+    ///
     /// use glip::Bundle;
     ///
-    /// # macro_rules! include_bytes {
-    /// #     ($name:literal) => {
-    /// #         core::include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/", $name))
-    /// #     };
-    /// # }
-    /// let bundle = Bundle::from_bytes([
-    ///     ("glip.json", &include_bytes!("colour_without_fusion/glip.json")[..]),
-    ///     ("tokenizer.json", include_bytes!("colour_without_fusion/tokenizer.json")),
-    ///     ("image_encoder.onnx", include_bytes!("colour_without_fusion/image_encoder.onnx")),
-    ///     ("text_encoder.onnx", include_bytes!("colour_without_fusion/text_encoder.onnx")),
-    ///     ("head.onnx", include_bytes!("colour_without_fusion/head.onnx")),
-    /// ])?;
-    /// assert_eq!(bundle.manifest().variant, "GLIP-T (A)");
+    /// let folder = Path::new("tests/fixtures/colour_without_fusion");
+    /// let names = ["glip.json", "tokenizer.json", "image_encoder.onnx", "text_encoder.onnx", "head.onnx"];
+    /// let files = names.map(|name| (name, fs::read(folder.join(name)).unwrap()));
+    /// assert_eq!(Bundle::from_bytes(files)?.manifest().variant(), "GLIP-T (A)");
     /// # Ok::<(), glip::Error>(())
     /// ```
-    pub fn from_bytes(
-        files: impl IntoIterator<Item = (&'static str, &'static [u8])>,
-    ) -> Result<Self> {
-        Self::open(Origin::Memory(files.into_iter().collect()))
+    pub fn from_bytes<N, B>(files: impl IntoIterator<Item = (N, B)>) -> Result<Self>
+    where
+        N: Into<String>,
+        B: Into<Cow<'static, [u8]>>,
+    {
+        let files = files.into_iter();
+        let files = files.map(|(name, bytes)| (name.into(), bytes.into()));
+        Self::open(ModelFiles::Memory(files.collect()))
     }
 
     /// The small model that comes with the crate (feature `nano`), which sees photographs.
@@ -122,112 +106,37 @@ impl Bundle {
         &self.manifest
     }
 
-    /// The model's tokenizer.
+    /// The model's tokenizer, which writes prompts as the model wants them.
     ///
     /// # Errors
-    /// - [`Error::BundleFile`]: its file cannot be read any more.
-    /// - [`Error::Tokenizer`]: it does not describe a tokenizer.
+    /// - [`Error::BundleFile`](crate::Error::BundleFile): its file cannot be read any more.
+    /// - [`Error::Tokenizer`](crate::Error::Tokenizer): it does not describe a tokenizer.
+    /// - [`Error::InvalidOption`](crate::Error::InvalidOption): it lacks a token of the prompt rule.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
-        let text = &self.manifest.text;
-        Tokenizer::from_bytes(&self.file(&text.tokenizer)?.read()?, text.max_tokens)
+        let file = self.files.file(&self.manifest.tokenizer)?;
+        let tokenizer = Tokenizer::from_bytes(&file.read()?, self.manifest.max_tokens)?;
+        tokenizer.with_rule(self.manifest.prompt.clone())
     }
 
-    /// A file that the manifest names.
-    pub(crate) fn file(&self, name: &str) -> Result<BundleFile> {
-        self.origin.file(name)
+    /// The file of a graph that every model has.
+    pub(crate) fn graph(&self, graph: &str) -> Result<ModelFile<'_>> {
+        // The manifest was checked to name it; a name of its own is what an error would show.
+        let file = self.manifest.graphs.get(graph);
+        self.files.file(file.map_or(graph, String::as_str))
     }
 
-    fn open(origin: Origin) -> Result<Self> {
-        let json = origin.file(MANIFEST)?.read()?;
-        let manifest = Manifest::parse(&json, &origin.path(MANIFEST))?;
+    /// The file of a graph, if the model has it.
+    pub(crate) fn optional_graph(&self, graph: &str) -> Result<Option<ModelFile<'_>>> {
+        let file = self.manifest.graphs.get(graph);
+        file.map(|file| self.files.file(file)).transpose()
+    }
+
+    fn open(files: ModelFiles) -> Result<Self> {
+        let json = files.file(MANIFEST)?;
+        let manifest = format::parse(&json.read()?, &files.path(MANIFEST))?;
         for (name, expected) in &manifest.files {
-            verify(&origin, name, expected)?;
+            files.verify(name, expected)?;
         }
-        Ok(Self { origin, manifest })
+        Ok(Self { manifest, files })
     }
-}
-
-impl Origin {
-    fn file(&self, name: &str) -> Result<BundleFile> {
-        match self {
-            Self::Folder(_) => Ok(BundleFile::Path(self.path(name))),
-            Self::Memory(files) => {
-                let found = files.iter().find(|(candidate, _)| *candidate == name);
-                let (_, bytes) = found.ok_or_else(|| Error::BundleFile {
-                    path: self.path(name),
-                    source: io::Error::new(io::ErrorKind::NotFound, "it was not given"),
-                })?;
-                Ok(BundleFile::Bytes(bytes))
-            }
-        }
-    }
-
-    /// The file's path, or its bare name if it is in memory.
-    fn path(&self, name: &str) -> PathBuf {
-        match self {
-            Self::Folder(folder) => folder.join(name),
-            Self::Memory(_) => name.into(),
-        }
-    }
-}
-
-impl BundleFile {
-    /// The file's contents.
-    fn read(&self) -> Result<Vec<u8>> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes.to_vec()),
-            Self::Path(path) => std::fs::read(path).map_err(|source| unreadable(path, source)),
-        }
-    }
-}
-
-fn unreadable(path: &Path, source: io::Error) -> Error {
-    Error::BundleFile {
-        path: path.to_owned(),
-        source,
-    }
-}
-
-fn verify(origin: &Origin, name: &str, expected: &FileSpec) -> Result<()> {
-    let path = origin.path(name);
-    let (bytes, sha256) = match origin.file(name)? {
-        BundleFile::Bytes(mut bytes) => digest(&mut bytes),
-        BundleFile::Path(path) => File::open(path).and_then(|mut file| digest(&mut file)),
-    }
-    .map_err(|source| unreadable(&path, source))?;
-    if bytes != expected.bytes {
-        return Err(Error::BundleSize {
-            path,
-            expected: expected.bytes,
-            found: bytes,
-        });
-    }
-    if !sha256.eq_ignore_ascii_case(&expected.sha256) {
-        return Err(Error::BundleHash {
-            path,
-            expected: expected.sha256.clone(),
-            found: sha256,
-        });
-    }
-    Ok(())
-}
-
-/// Length and hexadecimal SHA-256, without holding the file in memory: graphs can have gigabytes.
-fn digest(reader: &mut dyn Read) -> io::Result<(u64, String)> {
-    let mut hasher = Sha256::new();
-    let mut length = 0;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = reader.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-        length += read as u64;
-    }
-    let hash = hasher.finalize();
-    Ok((
-        length,
-        hash.iter().map(|byte| format!("{byte:02x}")).collect(),
-    ))
 }

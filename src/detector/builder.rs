@@ -2,15 +2,21 @@
 
 use std::{
     error::Error as StdError,
+    num::NonZero,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
-use super::{Detector, Parts};
+use super::{Detector, Parts, options::GroundOptions};
 use crate::{
-    Bundle, CudaOptions, Device, Error, Fusion, GroundingHead, ImageEncoder, PostprocessOptions,
-    Postprocessor, Preprocessor, ResizeRule, Result, Runtime, SessionOptions, TensorRtOptions,
-    TextEncoder,
+    bundle::Bundle,
+    control::Control,
+    error::{Error, Result},
+    graph::{Fusion, GroundingHead, ImageEncoder, TextEncoder},
+    postprocess::Postprocessor,
+    preprocess::{Preprocessor, ResizeRule},
+    runtime::{CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions},
 };
 
 /// Options of a [`Detector`].
@@ -24,7 +30,7 @@ use crate::{
 ///     .bundle(Bundle::nano()?) // or .dir("models/glip-t")
 ///     .device(Device::Cuda(0))
 ///     .allow_cpu_fallback()
-///     .resize(ResizeRule { short_side: 192, long_side: 320 })
+///     .resize(ResizeRule::short_side(192, 320))
 ///     .score_threshold(0.6)
 ///     .build()?;
 /// println!("running on {}", detector.device());
@@ -38,8 +44,7 @@ pub struct DetectorBuilder {
     sessions: SessionOptions,
     cpu_fallback: bool,
     resize: Option<ResizeRule>,
-    postprocess: Option<PostprocessOptions>,
-    score_threshold: Option<f32>,
+    options: GroundOptions,
     max_batch: usize,
 }
 
@@ -57,8 +62,7 @@ impl Default for DetectorBuilder {
             sessions: SessionOptions::default(),
             cpu_fallback: false,
             resize: None,
-            postprocess: None,
-            score_threshold: None,
+            options: GroundOptions::default(),
             max_batch: 4,
         }
     }
@@ -132,17 +136,29 @@ impl DetectorBuilder {
         self
     }
 
-    /// Sets thresholds and limits of what is found. Default: the model's own.
-    pub fn postprocess(mut self, options: PostprocessOptions) -> Self {
-        self.postprocess = Some(options);
+    /// Sets what calls want unless they say otherwise: thresholds, limits and aggregation. Default: what
+    /// the model recommends, also where nothing is set in the options.
+    pub fn options(mut self, options: GroundOptions) -> Self {
+        self.options = options;
         self
     }
 
-    /// Sets the score that detections must be over, above that of
-    /// [`postprocess`](Self::postprocess). Default: the model's own.
+    /// Sets the score that detections must be over: a shortcut to [`options`](Self::options).
     pub fn score_threshold(mut self, score: f32) -> Self {
-        self.score_threshold = Some(score);
+        self.options = self.options.with_score_threshold(score);
         self
+    }
+
+    /// Is ready for so many callers at the same time, as in a server: one session for each of them, which
+    /// share the processor's cores. Default: one caller, who has all cores. Each session has a copy of the
+    /// weights.
+    ///
+    /// With one session, callers queue, and a graph that is spread over all cores does not run as much
+    /// faster as there are cores: several callers get more done with a session each.
+    pub fn for_callers(self, callers: usize) -> Self {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = (cores / callers.max(1)).max(1);
+        self.sessions(callers).threads(threads)
     }
 
     /// Sets how many images [`Detector::ground_batch`] runs at once at most. Default: 4, which
@@ -178,25 +194,27 @@ impl DetectorBuilder {
         let manifest = bundle.manifest().clone();
         let mut image = manifest.image.clone();
         image.resize = self.resize.unwrap_or(image.resize);
-        let mut post = self.postprocess.unwrap_or(manifest.postprocess.clone());
-        post.score_threshold = self.score_threshold.unwrap_or(post.score_threshold);
-        let (anchors, box_coder) = (manifest.anchors.clone(), manifest.box_coder);
+        let options = self.options.apply_to(&manifest.postprocess);
         let runtime = self.runtime.map_or_else(Runtime::load, Ok)?;
         let graphs = match self.cpu_fallback {
             true => Graphs::load_or_fall_back(&runtime, &bundle, &self.sessions),
             false => Graphs::load(&runtime, &bundle, &self.sessions),
         }?;
-        Ok(Detector(Arc::new(Parts {
+        let parts = Parts {
             preprocessor: Preprocessor::new(image)?,
             tokenizer: bundle.tokenizer()?,
             image_encoder: graphs.image_encoder,
             text_encoder: graphs.text_encoder,
             fusion: graphs.fusion,
             head: graphs.head,
-            postprocessor: Postprocessor::new(post, anchors, box_coder)?,
+            postprocessor: Postprocessor::new(options, manifest.head.clone())?,
             max_batch: self.max_batch,
-            manifest,
-        })))
+            manifest: Arc::new(manifest),
+        };
+        Ok(Detector {
+            parts: Arc::new(parts),
+            control: Control::default(),
+        })
     }
 }
 

@@ -1,23 +1,27 @@
-//! What a detector takes: images and prompts, as they are or encoded before.
+//! What a detector takes, images and prompts, as they are or encoded before.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
-use image::{DynamicImage, RgbImage};
+use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
 
 use crate::{
-    FeaturePyramid, ImageGeometry, LearnedPrompt, Prompt, SourceImage, TextFeatures,
-    TokenizedPhrase, Vocabulary,
+    bundle::Manifest,
+    geometry::ImageGeometry,
+    graph::{FeaturePyramid, TextFeatures},
+    preprocess::SourceImage,
+    prompt::{Category, LearnedPrompt, Prompt, TokenizedPhrase, Vocabulary},
 };
 
 /// An encoded image: what [`Detector::encode_image`](crate::Detector::encode_image) makes, to be
-/// asked about any number of prompts. Clones share the features.
+/// asked about any number of prompts. It belongs to the model that made it. Clones share the features.
 #[derive(Debug, Clone)]
-pub struct Scene {
+pub struct EncodedImage {
     pub(super) pyramid: FeaturePyramid,
     pub(super) geometry: ImageGeometry,
+    pub(super) model: Arc<Manifest>,
 }
 
-impl Scene {
+impl EncodedImage {
     /// What the image encoder sees, with batch 1.
     pub fn pyramid(&self) -> &FeaturePyramid {
         &self.pyramid
@@ -29,47 +33,50 @@ impl Scene {
     }
 }
 
-/// Encoded words: what [`Detector::encode_prompt`](crate::Detector::encode_prompt) makes, to be
-/// looked for in any number of images.
-#[derive(Debug, Clone)]
-pub struct Query {
-    pub(super) prompts: Vec<EncodedPrompt>,
-}
-
-impl Query {
-    /// The prompts: one, or as many as a vocabulary was packed into.
-    pub fn prompts(&self) -> &[EncodedPrompt] {
-        &self.prompts
-    }
-}
-
-/// One prompt of a [`Query`].
+/// An encoded prompt: what [`Detector::encode_prompt`](crate::Detector::encode_prompt) makes, to be
+/// looked for in any number of images. It belongs to the model that made it.
 #[derive(Debug, Clone)]
 pub struct EncodedPrompt {
-    pub(super) phrases: Vec<TokenizedPhrase>,
-    pub(super) text: TextFeatures,
+    pub(super) texts: Vec<EncodedText>,
+    pub(super) model: Arc<Manifest>,
 }
 
 impl EncodedPrompt {
+    /// The texts: one, or as many as a vocabulary was packed into.
+    pub fn texts(&self) -> &[EncodedText] {
+        &self.texts
+    }
+}
+
+/// One text of an [`EncodedPrompt`].
+#[derive(Debug, Clone)]
+pub struct EncodedText {
+    pub(super) phrases: Vec<TokenizedPhrase>,
+    pub(super) features: TextFeatures,
+}
+
+impl EncodedText {
     /// Its phrases and their tokens.
     pub fn phrases(&self) -> &[TokenizedPhrase] {
         &self.phrases
     }
 
     /// What the text encoder makes of it, or what was learned, with batch 1.
-    pub fn text(&self) -> &TextFeatures {
-        &self.text
+    pub fn features(&self) -> &TextFeatures {
+        &self.features
     }
 }
 
-/// An image to look at: made from a picture of the `image` crate, a [`SourceImage`], or a [`Scene`].
+/// An image to look at: made from a picture of the `image` crate, a [`SourceImage`], or an
+/// [`EncodedImage`], borrowed or owned.
 #[derive(Debug, Clone)]
 pub struct ImageInput<'a>(pub(super) Image<'a>);
 
 #[derive(Debug, Clone)]
 pub(super) enum Image<'a> {
     Picture(SourceImage<'a>),
-    Scene(&'a Scene),
+    Owned(Box<DynamicImage>),
+    Encoded(Cow<'a, EncodedImage>),
 }
 
 impl<'a> From<SourceImage<'a>> for ImageInput<'a> {
@@ -78,32 +85,49 @@ impl<'a> From<SourceImage<'a>> for ImageInput<'a> {
     }
 }
 
-impl<'a> From<&'a SourceImage<'_>> for ImageInput<'a> {
-    fn from(image: &'a SourceImage<'_>) -> Self {
-        SourceImage::from(image).into()
+impl<'a> From<&'a EncodedImage> for ImageInput<'a> {
+    fn from(image: &'a EncodedImage) -> Self {
+        Self(Image::Encoded(Cow::Borrowed(image)))
     }
 }
 
-impl<'a> From<&'a DynamicImage> for ImageInput<'a> {
-    fn from(image: &'a DynamicImage) -> Self {
-        SourceImage::from(image).into()
+impl From<EncodedImage> for ImageInput<'_> {
+    fn from(image: EncodedImage) -> Self {
+        Self(Image::Encoded(Cow::Owned(image)))
     }
 }
 
-impl<'a> From<&'a RgbImage> for ImageInput<'a> {
-    fn from(image: &'a RgbImage) -> Self {
-        SourceImage::from(image).into()
-    }
+macro_rules! from_pictures {
+    ($($picture:ty),+) => {$(
+        impl<'a> From<&'a $picture> for ImageInput<'a> {
+            fn from(image: &'a $picture) -> Self {
+                SourceImage::from(image).into()
+            }
+        }
+    )+};
 }
 
-impl<'a> From<&'a Scene> for ImageInput<'a> {
-    fn from(scene: &'a Scene) -> Self {
-        Self(Image::Scene(scene))
-    }
+macro_rules! from_owned_pictures {
+    ($($picture:ty),+) => {$(
+        impl From<$picture> for ImageInput<'_> {
+            fn from(image: $picture) -> Self {
+                Self(Image::Owned(Box::new(image.into())))
+            }
+        }
+    )+};
 }
 
-/// What to look for: made from a string of phrases separated by dots, a [`Prompt`], a [`Vocabulary`], a
-/// [`LearnedPrompt`], or a [`Query`].
+from_pictures!(
+    SourceImage<'_>,
+    DynamicImage,
+    RgbImage,
+    RgbaImage,
+    GrayImage
+);
+from_owned_pictures!(DynamicImage, RgbImage, RgbaImage, GrayImage);
+
+/// What to look for: made from a string of phrases separated by dots, a list of names or categories, a
+/// [`Prompt`], a [`Vocabulary`], a [`LearnedPrompt`], or an [`EncodedPrompt`], borrowed or owned.
 #[derive(Debug, Clone)]
 pub struct PromptInput<'a>(pub(super) Words<'a>);
 
@@ -111,54 +135,57 @@ pub struct PromptInput<'a>(pub(super) Words<'a>);
 pub(super) enum Words<'a> {
     Prompt(Cow<'a, Prompt>),
     Vocabulary(Cow<'a, Vocabulary>),
-    Learned(&'a LearnedPrompt),
-    Query(&'a Query),
+    Learned(Cow<'a, LearnedPrompt>),
+    Encoded(Cow<'a, EncodedPrompt>),
 }
 
-impl From<Prompt> for PromptInput<'_> {
-    fn from(prompt: Prompt) -> Self {
-        Self(Words::Prompt(Cow::Owned(prompt)))
-    }
+macro_rules! from_words {
+    ($($words:ident from $type:ty),+ $(,)?) => {$(
+        impl<'a> From<&'a $type> for PromptInput<'a> {
+            fn from(words: &'a $type) -> Self {
+                Self(Words::$words(Cow::Borrowed(words)))
+            }
+        }
+
+        impl From<$type> for PromptInput<'_> {
+            fn from(words: $type) -> Self {
+                Self(Words::$words(Cow::Owned(words)))
+            }
+        }
+    )+};
 }
 
-impl<'a> From<&'a Prompt> for PromptInput<'a> {
-    fn from(prompt: &'a Prompt) -> Self {
-        Self(Words::Prompt(Cow::Borrowed(prompt)))
-    }
+from_words!(
+    Prompt from Prompt,
+    Vocabulary from Vocabulary,
+    Learned from LearnedPrompt,
+    Encoded from EncodedPrompt,
+);
+
+macro_rules! from_prompts {
+    ($([$($generics:tt)*] $words:ty),+ $(,)?) => {$(
+        impl<$($generics)*> From<$words> for PromptInput<'_> {
+            fn from(words: $words) -> Self {
+                Prompt::from(words).into()
+            }
+        }
+    )+};
 }
 
-impl From<&str> for PromptInput<'_> {
-    fn from(phrases: &str) -> Self {
-        Prompt::from(phrases).into()
-    }
-}
-
-impl From<&String> for PromptInput<'_> {
-    fn from(phrases: &String) -> Self {
-        phrases.as_str().into()
-    }
-}
-
-impl From<Vocabulary> for PromptInput<'_> {
-    fn from(vocabulary: Vocabulary) -> Self {
-        Self(Words::Vocabulary(Cow::Owned(vocabulary)))
-    }
-}
-
-impl<'a> From<&'a Vocabulary> for PromptInput<'a> {
-    fn from(vocabulary: &'a Vocabulary) -> Self {
-        Self(Words::Vocabulary(Cow::Borrowed(vocabulary)))
-    }
-}
-
-impl<'a> From<&'a LearnedPrompt> for PromptInput<'a> {
-    fn from(prompt: &'a LearnedPrompt) -> Self {
-        Self(Words::Learned(prompt))
-    }
-}
-
-impl<'a> From<&'a Query> for PromptInput<'a> {
-    fn from(query: &'a Query) -> Self {
-        Self(Words::Query(query))
-    }
-}
+from_prompts!(
+    ['b] &'b str,
+    ['b] &'b String,
+    [] String,
+    ['b, const N: usize] [&'b str; N],
+    [const N: usize] [String; N],
+    [const N: usize] [Category; N],
+    ['b] &'b [&'b str],
+    ['b] &'b [String],
+    ['b] &'b [Category],
+    ['b] &'b Vec<&'b str>,
+    ['b] &'b Vec<String>,
+    ['b] &'b Vec<Category>,
+    ['b] Vec<&'b str>,
+    [] Vec<String>,
+    [] Vec<Category>,
+);

@@ -7,18 +7,26 @@ mod options;
 mod tests;
 mod words;
 
-use std::{borrow::Cow, fmt, ops::ControlFlow, path::Path, sync::Arc};
+use std::{borrow::Cow, fmt, path::Path, sync::Arc};
 
-pub use builder::DetectorBuilder;
-use inputs::Image;
-pub use inputs::{EncodedPrompt, ImageInput, PromptInput, Query, Scene};
-pub use options::{GroundOptions, Progress, ProgressCallback};
-
+use self::inputs::Image;
+pub use self::{
+    builder::DetectorBuilder,
+    inputs::{EncodedImage, EncodedPrompt, EncodedText, ImageInput, PromptInput},
+    options::GroundOptions,
+};
 use crate::{
-    Detections, Device, Error, FeaturePyramid, Fusion, GroundingHead, ImageEncoder, ImageGeometry,
-    ImageSize, Manifest, PostprocessOptions, Postprocessor, Preprocessor, Result, SourceImage,
-    TextEncoder, Tokenizer,
-    postprocess::{Candidate, HeadView},
+    bundle::Manifest,
+    control::Control,
+    detection::Detections,
+    error::{Error, Result},
+    geometry::{ImageGeometry, ImageSize},
+    graph::{FeaturePyramid, Fusion, GroundingHead, ImageEncoder, TextEncoder},
+    head_output::HeadOutput,
+    postprocess::{Candidate, HeadView, Postprocessor},
+    preprocess::{Preprocessor, SourceImage},
+    prompt::{TokenizedPhrase, Tokenizer},
+    runtime::Device,
 };
 
 /// Finds in an image what a prompt names.
@@ -52,11 +60,14 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Detector(Arc<Parts>);
+pub struct Detector {
+    parts: Arc<Parts>,
+    control: Control,
+}
 
 /// The boxes of the picture.
 struct Parts {
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     preprocessor: Preprocessor,
     tokenizer: Tokenizer,
     image_encoder: ImageEncoder,
@@ -91,58 +102,72 @@ impl Detector {
         DetectorBuilder::default()
     }
 
+    /// The same detector, whose calls report to the control and end when it says so. Clones of it do too.
+    #[must_use]
+    pub fn controlled(&self, control: &Control) -> Self {
+        Self {
+            parts: Arc::clone(&self.parts),
+            control: control.clone(),
+        }
+    }
+
     /// Finds the prompt's phrases in the image.
     ///
-    /// The image is a picture or a [`Scene`] encoded before; the prompt is a string of phrases
-    /// separated by dots, a [`Prompt`](crate::Prompt), a [`Vocabulary`](crate::Vocabulary), a
-    /// [`LearnedPrompt`](crate::LearnedPrompt), or a [`Query`] encoded before. What is found is best
-    /// first, and empty if nothing is.
+    /// The image is a picture or an [`EncodedImage`]; the prompt is a string of phrases separated by dots,
+    /// a list of names, a [`Prompt`](crate::Prompt), a [`Vocabulary`](crate::Vocabulary), a
+    /// [`LearnedPrompt`](crate::LearnedPrompt), or an [`EncodedPrompt`]. What is found is best first, and
+    /// empty if nothing is.
+    ///
+    /// ```
+    /// use glip::Detector;
+    ///
+    /// let detector = Detector::nano()?;
+    /// let image = image::open("examples/images/coffee.jpg")?;
+    /// let found = detector.ground(&image, ["cup", "bicycle"])?;
+    /// assert_eq!(found.first().map(|best| best.phrase.as_str()), Some("cup"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`encode_image`](Self::encode_image), [`encode_prompt`](Self::encode_prompt) and the
-    /// graphs' own.
+    /// graphs' own; [`Error::OtherModel`] if another model encoded the image or the prompt.
     pub fn ground<'a>(
         &self,
         image: impl Into<ImageInput<'a>>,
         prompt: impl Into<PromptInput<'a>>,
     ) -> Result<Detections> {
-        self.ground_with(image, prompt, GroundOptions::default())
+        self.ground_with(image, prompt, &GroundOptions::default())
     }
 
     /// As [`ground`](Self::ground), with options for this call alone: thresholds, limits and
-    /// aggregation, progress and cancellation.
+    /// aggregation.
     ///
     /// # Errors
     /// - As [`ground`](Self::ground).
     /// - [`Error::InvalidOption`]: an option is outside its range.
-    /// - [`Error::Cancelled`]: the progress callback said so.
     pub fn ground_with<'a>(
         &self,
         image: impl Into<ImageInput<'a>>,
         prompt: impl Into<PromptInput<'a>>,
-        options: GroundOptions<'_>,
+        options: &GroundOptions,
     ) -> Result<Detections> {
-        let postprocessor = self.postprocessor_with(options.postprocess)?;
-        let prompts = self.prompts(prompt.into())?;
-        let scene = self.scene(image.into())?;
-        let mut steps = Steps {
-            total: prompts.len(),
-            callback: options.progress,
-        };
-        let prompts = prompts.into_iter().enumerate().map(|(done, prompt)| {
-            steps.before(done)?;
-            self.encoded(prompt)
+        let postprocessor = self.postprocessor_with(options)?;
+        let texts = self.texts(prompt.into())?;
+        let image = self.encoded_image(image.into())?;
+        let total = texts.len();
+        let texts = texts.into_iter().enumerate().map(|(done, text)| {
+            self.control.step(done, total)?;
+            self.encoded(text)
         });
-        let found = self.find(&scene.pyramid, &[scene.geometry], prompts, &postprocessor)?;
-        steps.finished();
+        let found = self.find(&image.pyramid, &[image.geometry], texts, &postprocessor)?;
+        self.finished(total);
         Ok(found.into_iter().next().unwrap_or_default())
     }
 
     /// Finds the prompt's phrases in several images: one result per image, in their order.
     ///
-    /// Pictures are run together if they have the same size after padding, at most
-    /// [`DetectorBuilder::max_batch`] at a time. An image's result does not depend on the others:
-    /// GLIP does not mask padding, and so a picture is never padded further to fit its neighbours.
+    /// Pictures are run together if they have the same size after padding, or if the model masks padding,
+    /// at most [`DetectorBuilder::max_batch`] at a time. An image's result does not depend on the others.
     ///
     /// # Errors
     /// As [`ground`](Self::ground), for the first image that fails.
@@ -155,20 +180,19 @@ impl Detector {
         I: IntoIterator,
         I::Item: Into<ImageInput<'a>>,
     {
-        self.ground_batch_with(images, prompt, GroundOptions::default())
+        self.ground_batch_with(images, prompt, &GroundOptions::default())
     }
 
     /// As [`ground_batch`](Self::ground_batch), with options for this call alone, as
-    /// [`ground_with`](Self::ground_with). One prompt in one batch is a step of the progress.
+    /// [`ground_with`](Self::ground_with). One text in one batch is a step of the progress.
     ///
     /// ```
     /// use glip::{Detector, GroundOptions};
     ///
     /// let image = image::open("examples/images/astronaut.jpg")?;
     /// let detector = Detector::nano()?;
-    /// let options = detector.postprocessor().options().clone().with_max_per_phrase(1);
-    /// let options = GroundOptions::default().with_postprocess(options);
-    /// let found = detector.ground_batch_with([&image, &image], "woman", options)?;
+    /// let options = GroundOptions::default().with_max_per_phrase(1);
+    /// let found = detector.ground_batch_with([&image, &image], "woman", &options)?;
     /// assert!(found.len() == 2 && found.iter().all(|found| found.len() == 1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -179,66 +203,112 @@ impl Detector {
         &self,
         images: I,
         prompt: impl Into<PromptInput<'a>>,
-        options: GroundOptions<'_>,
+        options: &GroundOptions,
     ) -> Result<Vec<Detections>>
     where
         I: IntoIterator,
         I::Item: Into<ImageInput<'a>>,
     {
-        let postprocessor = self.postprocessor_with(options.postprocess)?;
-        let query = self.encode_prompt(prompt)?;
+        let postprocessor = self.postprocessor_with(options)?;
+        let prompt = self.encode_prompt(prompt)?;
         let images: Vec<_> = images.into_iter().map(Into::into).collect();
-        let (mut scenes, mut pictures) = (Vec::new(), Vec::new());
+        let (mut encoded, mut pictures) = (Vec::new(), Vec::new());
         for (index, image) in images.iter().enumerate() {
             match &image.0 {
-                Image::Scene(scene) => scenes.push((index, *scene)),
-                Image::Picture(picture) => pictures.push((index, picture)),
+                Image::Encoded(image) => {
+                    self.check_model("image", &image.model)?;
+                    encoded.push((index, image));
+                }
+                Image::Picture(picture) => pictures.push((index, picture.clone())),
+                Image::Owned(picture) => pictures.push((index, SourceImage::from(&**picture))),
             }
         }
         let batches = self.batches(pictures)?;
-        let mut steps = Steps {
-            total: (scenes.len() + batches.len()) * query.prompts().len(),
-            callback: options.progress,
-        };
+        let total = (encoded.len() + batches.len()) * prompt.texts.len();
         let mut done = 0;
         let mut find = |pyramid: &FeaturePyramid, geometries: &[ImageGeometry]| {
-            let prompts = query.prompts().iter().map(|prompt| {
-                steps.before(done)?;
+            let texts = prompt.texts.iter().map(|text| {
+                self.control.step(done, total)?;
                 done += 1;
-                Ok(Cow::Borrowed(prompt))
+                Ok(Cow::Borrowed(text))
             });
-            self.find(pyramid, geometries, prompts, &postprocessor)
+            self.find(pyramid, geometries, texts, &postprocessor)
         };
         let mut results = vec![Detections::default(); images.len()];
-        for (index, scene) in scenes {
-            results[index] = find(&scene.pyramid, &[scene.geometry])?
-                .pop()
-                .unwrap_or_default();
+        for (index, image) in encoded {
+            let found = find(&image.pyramid, &[image.geometry])?;
+            results[index] = found.into_iter().next().unwrap_or_default();
         }
         for batch in batches {
             let (indices, pictures): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            let pixels = self.preprocessor().run_batch(pictures)?;
-            let pyramid = self.image_encoder().run(&pixels)?;
+            let pixels = self.preprocessor().run_batch(&pictures)?;
+            let pyramid = self
+                .image_encoder()
+                .controlled(&self.control)
+                .run(&pixels)?;
             let found = find(&pyramid, pixels.geometries())?;
             for (index, detections) in indices.into_iter().zip(found) {
                 results[index] = detections;
             }
         }
-        steps.finished();
+        self.finished(total);
         Ok(results)
+    }
+
+    /// What the head says about the image, before any post-processing: one output for each text of the
+    /// prompt. For scoring and selection of your own; the module [`postprocess`](crate::postprocess) has
+    /// the steps from here on.
+    ///
+    /// ```
+    /// use glip::{Detector, postprocess::{Aggregation, HeadView, phrase_scores}};
+    ///
+    /// let detector = Detector::nano()?;
+    /// let image = image::open("examples/images/coffee.jpg")?;
+    /// let raw = &detector.head_outputs(&image, "cup . spoon")?[0];
+    /// let tokens: Vec<_> = raw.phrases.iter().map(|phrase| &phrase.tokens).collect();
+    /// let head = HeadView::new(&raw.head, 0)?;
+    /// let scores = phrase_scores(head.logits(), &tokens, Aggregation::Max)?;
+    /// assert_eq!(scores.dim(), (raw.head.rows(), 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ground`](Self::ground).
+    pub fn head_outputs<'a>(
+        &self,
+        image: impl Into<ImageInput<'a>>,
+        prompt: impl Into<PromptInput<'a>>,
+    ) -> Result<Vec<RawOutput>> {
+        let texts = self.texts(prompt.into())?;
+        let image = self.encoded_image(image.into())?;
+        let total = texts.len();
+        let raw = texts.into_iter().enumerate().map(|(done, text)| {
+            self.control.step(done, total)?;
+            let text = self.encoded(text)?.into_owned();
+            Ok(RawOutput {
+                head: self.look(&image.pyramid, &text)?,
+                phrases: text.phrases,
+                geometry: image.geometry,
+            })
+        });
+        raw.collect()
     }
 
     /// Encodes an image, for any number of prompts.
     ///
     /// # Errors
-    /// - [`Error::EmptyImage`](crate::Error::EmptyImage): it has no pixels.
+    /// - [`Error::EmptyImage`]: it has no pixels.
     /// - As [`ImageEncoder::run`].
-    pub fn encode_image<'a>(&self, image: impl Into<SourceImage<'a>>) -> Result<Scene> {
+    pub fn encode_image<'a>(&self, image: impl Into<SourceImage<'a>>) -> Result<EncodedImage> {
         let pixels = self.preprocessor().run(image)?;
-        let pyramid = self.image_encoder().run(&pixels)?;
-        Ok(Scene {
+        let pyramid = self
+            .image_encoder()
+            .controlled(&self.control)
+            .run(&pixels)?;
+        Ok(EncodedImage {
             pyramid,
             geometry: pixels.geometries()[0],
+            model: Arc::clone(&self.parts.manifest),
         })
     }
 
@@ -249,12 +319,8 @@ impl Detector {
     /// - As [`Vocabulary::prompts`](crate::Vocabulary::prompts).
     /// - [`Error::LearnedPromptModel`]: a learned prompt belongs to another model.
     /// - As [`TextEncoder::run`].
-    pub fn encode_prompt<'a>(&self, prompt: impl Into<PromptInput<'a>>) -> Result<Query> {
-        let prompts = self.prompts(prompt.into())?.into_iter();
-        let encoded = prompts.map(|prompt| self.encoded(prompt).map(Cow::into_owned));
-        Ok(Query {
-            prompts: encoded.collect::<Result<_>>()?,
-        })
+    pub fn encode_prompt<'a>(&self, prompt: impl Into<PromptInput<'a>>) -> Result<EncodedPrompt> {
+        self.encode(prompt.into())
     }
 
     /// The device that the graphs run on.
@@ -264,74 +330,73 @@ impl Detector {
 
     /// How many images [`ground_batch`](Self::ground_batch) runs at once at most.
     pub fn max_batch(&self) -> usize {
-        self.manifest().batch_limit(self.0.max_batch)
+        self.manifest().batch_limit(self.parts.max_batch)
     }
 
     /// What the model is and what it needs.
     pub fn manifest(&self) -> &Manifest {
-        &self.0.manifest
+        &self.parts.manifest
     }
 
     /// From images to pixels.
     pub fn preprocessor(&self) -> &Preprocessor {
-        &self.0.preprocessor
+        &self.parts.preprocessor
     }
 
     /// From prompts to tokens.
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.0.tokenizer
+        &self.parts.tokenizer
     }
 
     /// From pixels to a feature pyramid.
     pub fn image_encoder(&self) -> &ImageEncoder {
-        &self.0.image_encoder
+        &self.parts.image_encoder
     }
 
     /// From tokens to text features.
     pub fn text_encoder(&self) -> &TextEncoder {
-        &self.0.text_encoder
+        &self.parts.text_encoder
     }
 
     /// From a pyramid and text features to fused features.
     pub fn fusion(&self) -> &Fusion {
-        &self.0.fusion
+        &self.parts.fusion
     }
 
     /// From fused features to logits and boxes.
     pub fn head(&self) -> &GroundingHead {
-        &self.0.head
+        &self.parts.head
     }
 
     /// From logits and boxes to detections.
     pub fn postprocessor(&self) -> &Postprocessor {
-        &self.0.postprocessor
+        &self.parts.postprocessor
     }
 
-    /// The right half of the picture, from where image and prompt meet. What several prompts find
+    /// The right half of the picture, from where image and prompt meet. What several texts find
     /// is merged before boxes suppress one another.
     fn find<'p>(
         &self,
         pyramid: &FeaturePyramid,
         geometries: &[ImageGeometry],
-        prompts: impl IntoIterator<Item = Result<Cow<'p, EncodedPrompt>>>,
+        texts: impl IntoIterator<Item = Result<Cow<'p, EncodedText>>>,
         postprocessor: &Postprocessor,
     ) -> Result<Vec<Detections>> {
         let mut candidates = vec![Vec::new(); geometries.len()];
         let mut phrases = Vec::new();
-        for prompt in prompts {
-            let prompt = prompt?;
-            let features = self.fusion().run(pyramid, prompt.text())?;
-            let output = self.head().run(&features)?;
+        for text in texts {
+            let text = text?;
+            let output = self.look(pyramid, &text)?;
             let first = phrases.len();
             for (image, geometry) in geometries.iter().enumerate() {
                 let head = HeadView::new(&output, image)?;
-                let found = postprocessor.candidates(head, prompt.phrases(), geometry.resized)?;
+                let found = postprocessor.candidates(head, text.phrases(), geometry.resized)?;
                 candidates[image].extend(found.into_iter().map(|candidate| Candidate {
                     phrase: first + candidate.phrase,
                     ..candidate
                 }));
             }
-            phrases.extend_from_slice(prompt.phrases());
+            phrases.extend_from_slice(text.phrases());
         }
         let detections = |(candidates, geometry)| {
             postprocessor.detections(&postprocessor.suppress(candidates), &phrases, geometry)
@@ -343,33 +408,61 @@ impl Detector {
             .collect()
     }
 
+    /// Fusion and head.
+    fn look(&self, pyramid: &FeaturePyramid, text: &EncodedText) -> Result<HeadOutput> {
+        let fusion = self.fusion().controlled(&self.control);
+        let features = fusion.run(pyramid, text.features())?;
+        self.head().controlled(&self.control).run(&features)
+    }
+
+    /// Reports the end. There is nothing left to stop.
+    fn finished(&self, total: usize) {
+        let _ = self.control.step(total, total);
+    }
+
     /// The post-processor of a call: the detector's, unless the call has options of its own.
-    fn postprocessor_with(
-        &self,
-        options: Option<PostprocessOptions>,
-    ) -> Result<Cow<'_, Postprocessor>> {
-        match options {
-            Some(options) => Ok(Cow::Owned(self.postprocessor().with_options(options)?)),
-            None => Ok(Cow::Borrowed(self.postprocessor())),
+    fn postprocessor_with(&self, options: &GroundOptions) -> Result<Cow<'_, Postprocessor>> {
+        if *options == GroundOptions::default() {
+            return Ok(Cow::Borrowed(self.postprocessor()));
         }
+        let options = options.apply_to(self.postprocessor().options());
+        self.postprocessor().with_options(options).map(Cow::Owned)
     }
 
-    fn scene<'a>(&self, image: ImageInput<'a>) -> Result<Cow<'a, Scene>> {
+    fn encoded_image<'a>(&self, image: ImageInput<'a>) -> Result<Cow<'a, EncodedImage>> {
         match image.0 {
-            Image::Scene(scene) => Ok(Cow::Borrowed(scene)),
+            Image::Encoded(image) => {
+                self.check_model("image", &image.model)?;
+                Ok(image)
+            }
             Image::Picture(picture) => self.encode_image(picture).map(Cow::Owned),
+            Image::Owned(picture) => self.encode_image(&*picture).map(Cow::Owned),
         }
     }
 
-    /// Pictures of one padded size together, at most `max_batch` at a time.
-    fn batches<'p, 'a>(
-        &self,
-        pictures: Vec<Numbered<'p, 'a>>,
-    ) -> Result<Vec<Vec<Numbered<'p, 'a>>>> {
+    /// Refuses what another model encoded.
+    fn check_model(&self, what: &'static str, model: &Arc<Manifest>) -> Result<()> {
+        let own = &self.parts.manifest;
+        if Arc::ptr_eq(own, model) || own.identity == model.identity {
+            return Ok(());
+        }
+        Err(Error::OtherModel {
+            what,
+            model: own.name.clone(),
+            found: model.name.clone(),
+        })
+    }
+
+    /// Pictures that can share a batch together, at most `max_batch` at a time.
+    fn batches<'a>(&self, pictures: Vec<Numbered<'a>>) -> Result<Vec<Vec<Numbered<'a>>>> {
+        let any_sizes = self.preprocessor().options().masks_padding;
         let mut by_size: Vec<(ImageSize, Vec<_>)> = Vec::new();
         for (index, picture) in pictures {
             let padded = self.preprocessor().geometry(picture.size())?.padded;
-            match by_size.iter_mut().find(|(size, _)| *size == padded) {
+            match by_size
+                .iter_mut()
+                .find(|(size, _)| any_sizes || *size == padded)
+            {
                 Some((_, pictures)) => pictures.push((index, picture)),
                 None => by_size.push((padded, vec![(index, picture)])),
             }
@@ -382,38 +475,25 @@ impl Detector {
     }
 }
 
-/// The prompts of a call, as steps that are reported.
-struct Steps<'a> {
-    total: usize,
-    callback: Option<ProgressCallback<'a>>,
-}
-
-impl Steps<'_> {
-    /// Reports that so many are done, and asks whether to go on.
-    fn before(&mut self, done: usize) -> Result<()> {
-        let total = self.total;
-        let Some(callback) = &mut self.callback else {
-            return Ok(());
-        };
-        match callback(Progress { done, total }) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(Error::Cancelled { done, total }),
-        }
-    }
-
-    fn finished(mut self) {
-        // There is nothing left to cancel.
-        let _ = self.before(self.total);
-    }
+/// What the head says about an image and a text: what [`Detector::head_outputs`] gives.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RawOutput {
+    /// The phrases of the text, and their tokens.
+    pub phrases: Vec<TokenizedPhrase>,
+    /// The head's outputs, with batch 1.
+    pub head: HeadOutput,
+    /// How the image lies in the network's input.
+    pub geometry: ImageGeometry,
 }
 
 /// A picture and its place among the images that were given.
-type Numbered<'p, 'a> = (usize, &'p SourceImage<'a>);
+type Numbered<'a> = (usize, SourceImage<'a>);
 
 impl fmt::Debug for Detector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Detector")
-            .field("model", &self.manifest().name)
+            .field("model", &self.manifest().name())
             .field("device", &self.device())
             .finish_non_exhaustive()
     }

@@ -1,22 +1,27 @@
-//! From what a caller says to encoded prompts.
+//! From what a caller says to encoded texts.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
-use ndarray::{Array2, Axis};
+use super::{
+    Detector,
+    inputs::{EncodedPrompt, EncodedText, PromptInput, Words},
+};
+use crate::{
+    error::{Error, Result},
+    graph::TextFeatures,
+    prompt::{LearnedPrompt, TokenizedPrompt},
+};
 
-use super::{Detector, EncodedPrompt, PromptInput, inputs::Words};
-use crate::{Error, LearnedPrompt, Result, TextFeatures, TokenizedPrompt};
-
-/// A prompt of a call, that has been encoded before or is when its turn comes.
-pub(super) enum NextPrompt<'a> {
+/// A text of a call, that has been encoded before or is when its turn comes.
+pub(super) enum NextText<'a> {
     Tokens(TokenizedPrompt),
-    Encoded(Cow<'a, EncodedPrompt>),
+    Encoded(Cow<'a, EncodedText>),
 }
 
 impl Detector {
-    /// The prompts to run, checked as far as that takes no graph.
-    pub(super) fn prompts<'a>(&self, input: PromptInput<'a>) -> Result<Vec<NextPrompt<'a>>> {
-        let tokenize = |prompt| self.tokenizer().tokenize(prompt).map(NextPrompt::Tokens);
+    /// The texts to run, checked as far as that takes no graph.
+    pub(super) fn texts<'a>(&self, input: PromptInput<'a>) -> Result<Vec<NextText<'a>>> {
+        let tokenize = |prompt| self.tokenizer().tokenize(prompt).map(NextText::Tokens);
         match input.0 {
             Words::Prompt(prompt) => Ok(vec![tokenize(&prompt)?]),
             Words::Vocabulary(vocabulary) => {
@@ -24,29 +29,50 @@ impl Detector {
                 prompts.iter().map(tokenize).collect()
             }
             Words::Learned(prompt) => {
-                let encoded = self.learned(prompt)?;
-                Ok(vec![NextPrompt::Encoded(Cow::Owned(encoded))])
+                let encoded = self.learned(&prompt)?;
+                Ok(vec![NextText::Encoded(Cow::Owned(encoded))])
             }
-            Words::Query(query) => {
-                let prompts = query.prompts().iter();
-                let encoded = prompts.map(|prompt| NextPrompt::Encoded(Cow::Borrowed(prompt)));
-                Ok(encoded.collect())
+            Words::Encoded(prompt) => {
+                self.check_model("prompt", &prompt.model)?;
+                Ok(match prompt {
+                    Cow::Borrowed(prompt) => {
+                        let texts = prompt.texts.iter();
+                        texts
+                            .map(|text| NextText::Encoded(Cow::Borrowed(text)))
+                            .collect()
+                    }
+                    Cow::Owned(prompt) => {
+                        let texts = prompt.texts.into_iter();
+                        texts
+                            .map(|text| NextText::Encoded(Cow::Owned(text)))
+                            .collect()
+                    }
+                })
             }
         }
     }
 
-    pub(super) fn encoded<'a>(&self, prompt: NextPrompt<'a>) -> Result<Cow<'a, EncodedPrompt>> {
-        match prompt {
-            NextPrompt::Encoded(prompt) => Ok(prompt),
-            NextPrompt::Tokens(tokens) => Ok(Cow::Owned(EncodedPrompt {
-                text: self.text_encoder().run(&tokens)?,
+    pub(super) fn encoded<'a>(&self, text: NextText<'a>) -> Result<Cow<'a, EncodedText>> {
+        match text {
+            NextText::Encoded(text) => Ok(text),
+            NextText::Tokens(tokens) => Ok(Cow::Owned(EncodedText {
+                features: self.text_encoder().controlled(&self.control).run(&tokens)?,
                 phrases: tokens.into_phrases(),
             })),
         }
     }
 
+    pub(super) fn encode(&self, input: PromptInput<'_>) -> Result<EncodedPrompt> {
+        let texts = self.texts(input)?.into_iter();
+        let texts = texts.map(|text| self.encoded(text).map(Cow::into_owned));
+        Ok(EncodedPrompt {
+            texts: texts.collect::<Result<_>>()?,
+            model: Arc::clone(&self.parts.manifest),
+        })
+    }
+
     /// Learned states in place of the text encoder's, if they were learned for this model.
-    fn learned(&self, prompt: &LearnedPrompt) -> Result<EncodedPrompt> {
+    fn learned(&self, prompt: &LearnedPrompt) -> Result<EncodedText> {
         let manifest = self.manifest();
         let fingerprint = &manifest.source.fingerprint;
         if fingerprint.as_deref() != Some(prompt.model()) {
@@ -58,26 +84,22 @@ impl Detector {
             });
         }
         let (tokens, width) = prompt.hidden().dim();
-        if width != manifest.text.hidden_size {
+        if width != manifest.hidden_size {
             return Err(Error::Shape {
                 tensor: format!("hidden of the learned prompt {:?}", prompt.text()),
-                expected: format!("[tokens, {}]", manifest.text.hidden_size),
+                expected: format!("[tokens, {}]", manifest.hidden_size),
                 found: vec![tokens, width],
             });
         }
-        if tokens > manifest.text.max_tokens {
+        if tokens > manifest.max_tokens {
             return Err(Error::PromptTooLong {
                 tokens,
-                limit: manifest.text.max_tokens,
+                limit: manifest.max_tokens,
             });
         }
-        Ok(EncodedPrompt {
+        Ok(EncodedText {
             phrases: prompt.phrases().to_vec(),
-            text: TextFeatures {
-                hidden: prompt.hidden().to_owned().insert_axis(Axis(0)),
-                embedded: prompt.embedded().to_owned().insert_axis(Axis(0)),
-                attention_mask: Array2::ones((1, tokens)),
-            },
+            features: TextFeatures::of_learned(prompt)?,
         })
     }
 }

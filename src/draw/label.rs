@@ -7,7 +7,7 @@ use imageproc::{
     rect::Rect,
 };
 
-use crate::Detection;
+use crate::detection::Detection;
 
 /// DejaVu Sans Condensed Bold, cut down; `DejaVu-LICENSE.txt` beside it says how.
 const FONT: &[u8] = include_bytes!("DejaVuSansCondensed-Bold.ttf");
@@ -120,7 +120,7 @@ mod tests {
     use ab_glyph::Font;
 
     use super::*;
-    use crate::BBox;
+    use crate::geometry::BBox;
 
     fn detection(phrase: &str) -> Detection {
         let bbox = BBox::new(0.0, 0.0, 1.0, 1.0).unwrap();

@@ -6,7 +6,7 @@ use image::{Rgb, RgbImage};
 use imageproc::{drawing::draw_hollow_rect_mut, rect::Rect};
 
 use self::label::Labels;
-use crate::{BBox, Detections};
+use crate::{detection::Detections, geometry::BBox};
 
 /// Colours that differ well from one another and from most photographs, for eight phrases in turn.
 const PALETTE: [Rgb<u8>; 8] = [
@@ -51,7 +51,7 @@ pub fn draw_detections(image: &mut RgbImage, detections: &Detections) {
         return;
     }
     // The best last, so that it is on top.
-    for detection in detections.as_slice().iter().rev() {
+    for detection in detections.iter().rev() {
         let outline = pixels_of(detection.bbox, image);
         draw_outline(image, outline, color_of(detection.phrase_index));
     }
@@ -95,7 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Detection;
+    use crate::detection::Detection;
 
     fn detection(phrase_index: usize, corners: [f32; 4]) -> Detection {
         let bbox = BBox::try_from(corners).unwrap();

@@ -1,25 +1,12 @@
 //! The levels of a feature pyramid.
 
-use ndarray::{ArrayView4, Ix4};
+use ndarray::{CowArray, Ix4};
 
-use super::tensor::{Input, Tensor};
-use crate::{Error, Result};
-
-/// Width and height of a feature map, in cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct GridSize {
-    /// Cells in a row.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-}
-
-impl GridSize {
-    /// Number of cells, which is the number of anchors of the level.
-    pub fn cells(self) -> usize {
-        self.width.saturating_mul(self.height)
-    }
-}
+use crate::{
+    error::{Error, Result},
+    geometry::GridSize,
+    session::Tensor,
+};
 
 /// Feature maps `[batch, channels, height, width]`, finest level first.
 #[derive(Debug)]
@@ -71,21 +58,22 @@ impl FeatureMaps {
         &self.level_sizes
     }
 
-    pub(super) fn level(&self, level: usize) -> Result<ArrayView4<'_, f32>> {
+    pub(super) fn level(&self, level: usize) -> Result<CowArray<'_, f32, Ix4>> {
         let map = self.maps.get(level).ok_or(Error::LevelIndex {
             index: level,
             levels: self.maps.len(),
         })?;
-        let view = map.view(&format!("feature map {level}"))?;
-        view.into_dimensionality::<Ix4>().map_err(|_| Error::Shape {
+        let numbers = map.floats(&format!("feature map {level}"))?;
+        let of_other_rank = |_| Error::Shape {
             tensor: format!("feature map {level}"),
             expected: "of rank 4".into(),
             found: map.shape(),
-        })
+        };
+        numbers.into_dimensionality().map_err(of_other_rank)
     }
 
-    /// The maps as the first inputs of the next graph.
-    pub(super) fn inputs(&self) -> impl Iterator<Item = Input<'_>> {
-        self.maps.iter().map(Input::Tensor)
+    /// The maps, for the next graph.
+    pub(super) fn tensors(&self) -> &[Tensor] {
+        &self.maps
     }
 }

@@ -2,34 +2,25 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array, Array3, ArrayView3, ArrayView4, Axis, Dimension, RemoveAxis};
+use ndarray::{ArrayView3, CowArray, Ix4};
 
 use super::{
-    checked::CheckedGraph,
-    feature_maps::{FeatureMaps, GridSize},
+    feature_maps::FeatureMaps,
     image_encoder::FeaturePyramid,
-    signature::{Signature, TensorSpec},
-    tensor::Input,
     text_encoder::{TextFeatures, text_states},
 };
-use crate::{Bundle, Device, Error, Result, Runtime, SessionOptions};
+use crate::{
+    bundle::Bundle,
+    control::Control,
+    error::Result,
+    geometry::GridSize,
+    runtime::{Device, Runtime, SessionOptions},
+    session::{CheckedGraph, HostTensor, NamedTensors},
+};
 
-fn signature(levels: usize) -> Signature {
-    let text = [
-        TensorSpec::float32("hidden", 3),
-        TensorSpec::int64("attention_mask", 2),
-    ];
-    let fused_text = [TensorSpec::float32("fused_text", 3)];
-    Signature {
-        graph: "fusion",
-        inputs: TensorSpec::feature_maps("pyramid", levels)
-            .chain(text)
-            .collect(),
-        outputs: TensorSpec::feature_maps("fused", levels)
-            .chain(fused_text)
-            .collect(),
-    }
-}
+/// What stands before the name of a graph's output that replaces the input of that name: the fusion tower
+/// gives `fused_text`, and the head reads it as `text`.
+const FUSED: &str = "fused_";
 
 /// The fusion tower: image and text look at each other, layer by layer, before anything is detected
 /// (section 3.2 of the GLIP paper).
@@ -49,23 +40,28 @@ impl Fusion {
     /// - [`Error::GraphSignature`]: it is another graph.
     /// - [`Error::DeviceUnavailable`]: the device cannot be used.
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
-        let manifest = bundle.manifest();
-        let Some(spec) = &manifest.graphs.fusion else {
+        let signature = bundle.manifest().signatures().fusion;
+        let Some(file) = bundle.optional_graph(signature.graph)? else {
             return Ok(Self(None));
         };
-        let file = bundle.file(&spec.file)?;
-        let graph = CheckedGraph::load(runtime, &file, signature(manifest.levels()), options)?;
+        let graph = CheckedGraph::load(runtime, &file, signature, options)?;
         Ok(Self(Some(graph)))
     }
 
     #[cfg(test)]
-    pub(crate) fn from_graph(levels: usize, graph: Arc<dyn super::Graph>) -> Self {
-        Self(Some(CheckedGraph::new(signature(levels), graph)))
+    pub(crate) fn from_graph(graph: CheckedGraph) -> Self {
+        Self(Some(graph))
     }
 
     #[cfg(test)]
     pub(crate) fn none() -> Self {
         Self(None)
+    }
+
+    /// The same, whose runs end when the control says so.
+    #[must_use]
+    pub fn controlled(&self, control: &Control) -> Self {
+        Self(self.0.as_ref().map(|graph| graph.controlled(control)))
     }
 
     /// The device the graph runs on; `None` if the model has no fusion.
@@ -80,46 +76,40 @@ impl Fusion {
     /// # Errors
     /// - [`Error::Shape`]: the text features have neither batch 1 nor that of the pyramid, or the
     ///   pyramid has another number of levels than the model.
-    /// - [`Error::GraphRun`]: ONNX Runtime fails, for example for lack of memory.
+    /// - [`Error::GraphRun`](crate::Error::GraphRun): ONNX Runtime fails, for example for lack of memory.
+    /// - [`Error::GraphSignature`]: the text features are not of this kind of model.
     /// - [`Error::NonFinite`]: a feature is NaN or infinite.
+    /// - [`Error::Stopped`], [`Error::DeadlinePassed`]: a [control](Self::controlled) said so.
     pub fn run(&self, pyramid: &FeaturePyramid, text: &TextFeatures) -> Result<FusedFeatures> {
-        let batch = pyramid.batch();
+        let mut named = text.0.tiled(pyramid.batch())?;
         let Some(graph) = &self.0 else {
+            if let Some(embedded) = named.get("embedded").cloned() {
+                named.insert("text", embedded);
+            }
             return Ok(FusedFeatures {
                 maps: Arc::clone(&pyramid.0),
-                text: tiled("embedded", &text.embedded, batch)?,
+                named,
+                tokens: text.batch_and_tokens().1,
             });
         };
-        let hidden = tiled("hidden", &text.hidden, batch)?;
-        let mask = tiled("attention_mask", &text.attention_mask, batch)?;
-        let text_inputs = [
-            Input::Floats(hidden.view().into_dyn()),
-            Input::Integers(mask.view().into_dyn()),
-        ];
-        let inputs: Vec<_> = pyramid.0.inputs().chain(text_inputs).collect();
-        let (maps, [text]) = graph.run(&inputs)?;
-        let maps = FeatureMaps::new(graph.name(), maps)?;
+        let outputs = graph.run(pyramid.0.tensors(), |input| {
+            named.get(input).map(HostTensor::as_input)
+        })?;
+        let (batch, tokens) = (pyramid.batch(), text.batch_and_tokens().1);
+        let states = outputs.others().map(|(name, states)| {
+            let states = text_states(name, states, (batch, tokens))?;
+            let replaced = name.strip_prefix(FUSED).unwrap_or(name);
+            Ok((replaced.to_owned(), HostTensor::from(states)))
+        });
+        for (name, states) in states.collect::<Result<Vec<_>>>()? {
+            named.insert(name, states);
+        }
+        let maps = FeatureMaps::new(graph.name(), outputs.maps)?;
         Ok(FusedFeatures {
             maps: Arc::new(maps),
-            text: text_states("fused_text", &text, mask.dim())?,
+            named,
+            tokens,
         })
-    }
-}
-
-/// One prompt's array, once for every image of a batch.
-fn tiled<T: Clone, D: Dimension + RemoveAxis>(
-    name: &str,
-    array: &Array<T, D>,
-    batch: usize,
-) -> Result<Array<T, D>> {
-    match array.len_of(Axis(0)) {
-        size if size == batch => Ok(array.clone()),
-        1 => Ok(array.select(Axis(0), &vec![0; batch])),
-        _ => Err(Error::Shape {
-            tensor: name.into(),
-            expected: format!("[{batch} or 1, tokens, ...], one for the images or for each"),
-            found: array.shape().to_vec(),
-        }),
     }
 }
 
@@ -127,7 +117,9 @@ fn tiled<T: Clone, D: Dimension + RemoveAxis>(
 #[derive(Debug, Clone)]
 pub struct FusedFeatures {
     pub(super) maps: Arc<FeatureMaps>,
-    pub(super) text: Array3<f32>,
+    /// What else the head may read.
+    pub(super) named: NamedTensors,
+    pub(super) tokens: usize,
 }
 
 impl FusedFeatures {
@@ -146,17 +138,18 @@ impl FusedFeatures {
         self.maps.level_sizes()
     }
 
-    /// A level's features, `[batch, channels, height, width]`; level 0 is the finest.
+    /// A level's features, `[batch, channels, height, width]`; level 0 is the finest. They are borrowed, or
+    /// converted where the model keeps them as float16.
     ///
     /// # Errors
     /// - [`Error::DeviceMemory`]: they are in the memory of a GPU.
     /// - [`Error::LevelIndex`]: there is no such level.
-    pub fn level(&self, level: usize) -> Result<ArrayView4<'_, f32>> {
+    pub fn level(&self, level: usize) -> Result<CowArray<'_, f32, Ix4>> {
         self.maps.level(level)
     }
 
-    /// The text states that the head aligns anchors with: `[batch, tokens, width]`.
-    pub fn text(&self) -> ArrayView3<'_, f32> {
-        self.text.view()
+    /// The text states that the head aligns with: `[batch, tokens, width]`; `None` if the model has none.
+    pub fn text(&self) -> Option<ArrayView3<'_, f32>> {
+        self.named.floats("text")
     }
 }

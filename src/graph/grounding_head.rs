@@ -1,32 +1,16 @@
-//! From fused features to what the model says about every anchor.
+//! From fused features to what the model says about every place it looks at.
 
-use ndarray::{Array2, Array3};
-
-use super::{
-    checked::CheckedGraph,
-    feature_maps::GridSize,
-    fusion::FusedFeatures,
-    signature::{Signature, TensorSpec},
-    tensor::Input,
+use super::fusion::FusedFeatures;
+use crate::{
+    bundle::Bundle,
+    control::Control,
+    error::Result,
+    head_output::{HeadBoxes, HeadOutput},
+    runtime::{Device, Runtime, SessionOptions},
+    session::{CheckedGraph, HostTensor},
 };
-use crate::{Bundle, Device, Result, Runtime, SessionOptions};
 
-fn signature(levels: usize) -> Signature {
-    let text = [TensorSpec::float32("text", 3)];
-    Signature {
-        graph: "head",
-        inputs: TensorSpec::feature_maps("fused", levels)
-            .chain(text)
-            .collect(),
-        outputs: vec![
-            TensorSpec::float32("logits", 3),
-            TensorSpec::float32("deltas", 3),
-            TensorSpec::float32("centerness", 2),
-        ],
-    }
-}
-
-/// The head: aligns every anchor with every token, and places a box on it.
+/// The head: looks at many places, anchors or queries, aligns each with every token, and gives it a box.
 ///
 /// For your own scoring and selection of boxes, take its output from here and the parts you need
 /// from [`postprocess`](crate::postprocess).
@@ -43,14 +27,19 @@ impl GroundingHead {
     /// - [`Error::GraphSignature`](crate::Error::GraphSignature): it is another graph.
     /// - [`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable): the device cannot be used.
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
-        let manifest = bundle.manifest();
-        let file = bundle.file(&manifest.graphs.head.file)?;
-        CheckedGraph::load(runtime, &file, signature(manifest.levels()), options).map(Self)
+        let signature = bundle.manifest().signatures().head;
+        CheckedGraph::load(runtime, &bundle.graph(signature.graph)?, signature, options).map(Self)
     }
 
     #[cfg(test)]
-    pub(crate) fn from_graph(levels: usize, graph: std::sync::Arc<dyn super::Graph>) -> Self {
-        Self(CheckedGraph::new(signature(levels), graph))
+    pub(crate) fn from_graph(graph: CheckedGraph) -> Self {
+        Self(graph)
+    }
+
+    /// The same, whose runs end when the control says so.
+    #[must_use]
+    pub fn controlled(&self, control: &Control) -> Self {
+        Self(self.0.controlled(control))
     }
 
     /// The device the graph runs on.
@@ -58,45 +47,41 @@ impl GroundingHead {
         self.0.device()
     }
 
-    /// Looks at every anchor of a batch of images.
+    /// Looks at a batch of images.
     ///
     /// # Errors
     /// - [`Error::GraphRun`](crate::Error::GraphRun): ONNX Runtime fails, for example for lack of memory.
     /// - [`Error::NonFinite`](crate::Error::NonFinite): an output is NaN or infinite.
-    /// - [`Error::Shape`](crate::Error::Shape): an output does not fit the features, or
-    ///   these have another number of levels than the model.
+    /// - [`Error::Shape`](crate::Error::Shape): an output does not fit the features.
+    /// - [`Error::GraphSignature`](crate::Error::GraphSignature): the features are not of this kind of model,
+    ///   or have another number of levels.
+    /// - [`Error::Stopped`](crate::Error::Stopped), [`Error::DeadlinePassed`](crate::Error::DeadlinePassed):
+    ///   a [control](Self::controlled) said so.
     pub fn run(&self, features: &FusedFeatures) -> Result<HeadOutput> {
-        let text = Input::Floats(features.text.view().into_dyn());
-        let inputs: Vec<_> = features.maps.inputs().chain([text]).collect();
-        let (_no_maps, [logits, deltas, centerness]) = self.0.run(&inputs)?;
-
-        let (batch, tokens) = (features.batch(), features.text.dim().1);
-        let anchors = features
-            .level_sizes()
-            .iter()
-            .map(|level| level.cells())
-            .sum();
-        Ok(HeadOutput {
-            logits: logits.to_array("logits", (batch, anchors, tokens))?,
-            deltas: deltas.to_array("deltas", (batch, anchors, 4))?,
-            centerness: centerness.to_array("centerness", (batch, anchors))?,
-            level_sizes: features.level_sizes().to_vec(),
-        })
+        let outputs = self.0.run(features.maps.tensors(), |input| {
+            features.named.get(input).map(HostTensor::as_input)
+        })?;
+        let (batch, tokens) = (features.batch(), features.tokens);
+        let (rows, boxes) = if outputs.has("boxes") {
+            let boxes = outputs.get("boxes")?;
+            let rows = boxes.shape().get(1).copied().unwrap_or_default();
+            let boxes = boxes.to_array("boxes", (batch, rows, 4))?;
+            (rows, HeadBoxes::Queries { boxes })
+        } else {
+            let level_sizes = features.level_sizes().to_vec();
+            let rows = level_sizes.iter().map(|level| level.cells()).sum();
+            let boxes = HeadBoxes::Anchors {
+                deltas: outputs
+                    .get("deltas")?
+                    .to_array("deltas", (batch, rows, 4))?,
+                centerness: outputs
+                    .get("centerness")?
+                    .to_array("centerness", (batch, rows))?,
+                level_sizes,
+            };
+            (rows, boxes)
+        };
+        let logits = outputs.get("logits")?;
+        HeadOutput::new(logits.to_array("logits", (batch, rows, tokens))?, boxes)
     }
-}
-
-/// What the model says about every anchor: the raw material of post-processing.
-///
-/// Anchors are the cells of all pyramid levels, finest level first, row by row within a level;
-/// their number is the sum of [`GridSize::cells`] over `level_sizes`.
-#[derive(Debug, Clone)]
-pub struct HeadOutput {
-    /// Alignment of every anchor with every token, before the sigmoid: `[batch, anchors, tokens]`.
-    pub logits: Array3<f32>,
-    /// Box regression, to be decoded against the anchors: `[batch, anchors, 4]` as dx, dy, dw, dh.
-    pub deltas: Array3<f32>,
-    /// How central an anchor is in its object, before the sigmoid: `[batch, anchors]`.
-    pub centerness: Array2<f32>,
-    /// The levels' sizes, finest first.
-    pub level_sizes: Vec<GridSize>,
 }

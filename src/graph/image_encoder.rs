@@ -2,25 +2,20 @@
 
 use std::sync::Arc;
 
-use ndarray::ArrayView4;
+use ndarray::{CowArray, Ix4};
 
-use super::{
-    checked::CheckedGraph,
-    feature_maps::{FeatureMaps, GridSize},
-    signature::{Signature, TensorSpec},
-    tensor::Input,
+use super::feature_maps::FeatureMaps;
+use crate::{
+    bundle::Bundle,
+    control::Control,
+    error::Result,
+    geometry::GridSize,
+    preprocess::PixelBatch,
+    runtime::{Device, Runtime, SessionOptions},
+    session::{CheckedGraph, HostTensor, Input},
 };
-use crate::{Bundle, Device, PixelBatch, Result, Runtime, SessionOptions};
 
-fn signature(levels: usize) -> Signature {
-    Signature {
-        graph: "image_encoder",
-        inputs: vec![TensorSpec::float32("pixels", 4)],
-        outputs: TensorSpec::feature_maps("pyramid", levels).collect(),
-    }
-}
-
-/// The image side of GLIP: a Swin Transformer and a feature pyramid network.
+/// The image side of a model: a backbone, in GLIP a Swin Transformer, and a feature pyramid network.
 ///
 /// It does not see the prompt: what it makes of an image serves any number of prompts. In a model
 /// without fusion it also holds the fusion tower's convolutions, which do not depend on the text.
@@ -37,14 +32,19 @@ impl ImageEncoder {
     /// - [`Error::GraphSignature`](crate::Error::GraphSignature): it is another graph.
     /// - [`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable): the device cannot be used.
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
-        let manifest = bundle.manifest();
-        let file = bundle.file(&manifest.graphs.image_encoder.file)?;
-        CheckedGraph::load(runtime, &file, signature(manifest.levels()), options).map(Self)
+        let signature = bundle.manifest().signatures().image_encoder;
+        CheckedGraph::load(runtime, &bundle.graph(signature.graph)?, signature, options).map(Self)
     }
 
     #[cfg(test)]
-    pub(crate) fn from_graph(levels: usize, graph: Arc<dyn super::Graph>) -> Self {
-        Self(CheckedGraph::new(signature(levels), graph))
+    pub(crate) fn from_graph(graph: CheckedGraph) -> Self {
+        Self(graph)
+    }
+
+    /// The same, whose runs end when the control says so.
+    #[must_use]
+    pub fn controlled(&self, control: &Control) -> Self {
+        Self(self.0.controlled(control))
     }
 
     /// The device the graph runs on.
@@ -57,16 +57,23 @@ impl ImageEncoder {
     /// # Errors
     /// - [`Error::GraphRun`](crate::Error::GraphRun): ONNX Runtime fails, for example for lack of memory.
     /// - [`Error::NonFinite`](crate::Error::NonFinite): a feature is NaN or infinite.
+    /// - [`Error::Stopped`](crate::Error::Stopped), [`Error::DeadlinePassed`](crate::Error::DeadlinePassed):
+    ///   a [control](Self::controlled) said so.
     pub fn run(&self, images: &PixelBatch) -> Result<FeaturePyramid> {
-        let (maps, []) = self.0.run(&[Input::Floats(images.pixels().into_dyn())])?;
-        let maps = FeatureMaps::new(self.0.name(), maps)?;
+        let mask = HostTensor::from(images.pixel_mask());
+        let outputs = self.0.run([], |input| match input {
+            "pixels" => Some(Input::F32(images.pixels().into_dyn())),
+            "pixel_mask" => Some(mask.as_input()),
+            _ => None,
+        })?;
+        let maps = FeatureMaps::new(self.0.name(), outputs.maps)?;
         Ok(FeaturePyramid(Arc::new(maps)))
     }
 }
 
 /// What the image encoder sees in a batch of images: feature maps, one for each of the manifest's
-/// [strides](crate::postprocess::AnchorOptions::strides), finest first. In the released models these
-/// are P3 to P7, of strides 8 to 128.
+/// [levels](crate::manifest::Manifest::levels), finest first. In the released GLIP models these are P3
+/// to P7, of strides 8 to 128.
 ///
 /// A cell of a level stands for stride x stride pixels of the network input. The maps stay in the
 /// memory of the device that made them, for the next graph. Clones share them.
@@ -89,12 +96,13 @@ impl FeaturePyramid {
         self.0.level_sizes()
     }
 
-    /// A level's features, `[batch, channels, height, width]`; level 0 is the finest.
+    /// A level's features, `[batch, channels, height, width]`; level 0 is the finest. They are borrowed, or
+    /// converted where the model keeps them as float16.
     ///
     /// # Errors
     /// - [`Error::DeviceMemory`](crate::Error::DeviceMemory): they are in the memory of a GPU.
     /// - [`Error::LevelIndex`](crate::Error::LevelIndex): there is no such level.
-    pub fn level(&self, level: usize) -> Result<ArrayView4<'_, f32>> {
+    pub fn level(&self, level: usize) -> Result<CowArray<'_, f32, Ix4>> {
         self.0.level(level)
     }
 }

@@ -5,10 +5,9 @@ use std::ops::Range;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::Corners;
 use crate::{
     error::{Error, Result},
-    graph::GridSize,
+    geometry::{Corners, GridSize},
 };
 
 /// Strides and sizes of the anchors, one of each for every pyramid level, finest first.
@@ -56,14 +55,14 @@ impl AnchorOptions {
     }
 }
 
-/// The anchors of one network input, numbered as the head's outputs are: finest level first, row by
-/// row within a level.
+/// The anchors of one network input, numbered as the rows of the head's outputs are: finest level
+/// first, row by row within a level. Their corners are the first and the last pixel.
 ///
 /// ```
 /// use glip::{GridSize, postprocess::{AnchorOptions, Anchors}};
 ///
 /// let options = AnchorOptions { strides: vec![8], sizes: vec![64] };
-/// let anchors = Anchors::new(&options, &[GridSize { width: 3, height: 2 }])?;
+/// let anchors = Anchors::new(&options, &[GridSize::new(3, 2)])?;
 /// assert_eq!(anchors.len(), 6);
 /// assert_eq!(anchors.levels()[0].anchor(1), [-20.0, -28.0, 43.0, 35.0]);
 /// # Ok::<(), glip::Error>(())
@@ -169,16 +168,7 @@ mod tests {
             strides: vec![8, 16],
             sizes: vec![64, 128],
         };
-        let sizes = [
-            GridSize {
-                width: 3,
-                height: 2,
-            },
-            GridSize {
-                width: 2,
-                height: 1,
-            },
-        ];
+        let sizes = [GridSize::new(3, 2), GridSize::new(2, 1)];
         let anchors = Anchors::new(&options, &sizes).unwrap();
         assert_eq!(anchors.levels()[1].range(), 6..8);
         let array = anchors.to_array();

@@ -2,12 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Corners;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    geometry::Corners,
+};
 
 /// Translates between boxes and the head's deltas `[dx, dy, dw, dh]`, which are relative to an anchor.
 ///
-/// A side is counted in whole pixels, edges included: `x2 - x1 + 1`. Source: the official `BoxCoder`.
+/// Corners are the first and the last pixel of a box here, so that a side is `x2 - x1 + 1`. Source: the
+/// official `BoxCoder`.
 ///
 /// ```
 /// use glip::postprocess::BoxCoder;

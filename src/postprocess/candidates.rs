@@ -1,17 +1,15 @@
-//! The pairs of anchor and phrase that are worth a box.
+//! The pairs of row and phrase that are worth a box.
 
 use std::{cmp::Ordering, mem, ops::Range};
 
-use super::{
-    AnchorLevel, Corners, PostprocessOptions, head_view::HeadView, phrase_scores::sigmoid,
-};
-use crate::prompt::TokenizedPhrase;
+use super::{head_view::HeadView, options::PostprocessOptions, phrase_scores::sigmoid};
+use crate::{geometry::Corners, prompt::TokenizedPhrase};
 
 /// A box that may show a phrase.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
-    /// The anchor it comes from, numbered as in the head's outputs.
-    pub anchor: usize,
+    /// The row of the head's outputs that it comes from: an anchor or a query.
+    pub row: usize,
     /// The phrase's place among those that were scored.
     pub phrase: usize,
     /// The phrase's [index](crate::Phrase::index), which synonyms share: boxes of one label suppress
@@ -19,17 +17,19 @@ pub struct Candidate {
     pub label: usize,
     /// The phrase score, before centerness, 0 to 1.
     pub phrase_score: f32,
-    /// The square root of phrase score times centerness, 0 to 1.
+    /// The score, 0 to 1: the square root of phrase score times centerness, or the phrase score where
+    /// the head has no centerness.
     pub score: f32,
-    /// The box, in pixels of the resized image.
+    /// The box, in pixels of the resized image and in the head's convention: with anchors the first and
+    /// the last pixel, with queries the edges.
     pub corners: Corners,
 }
 
 impl Candidate {
-    /// By falling score; equal scores by anchor and phrase, so that results do not depend on the
+    /// By falling score; equal scores by row and phrase, so that results do not depend on the
     /// order of computation.
     pub(super) fn best_first(&self, other: &Self) -> Ordering {
-        let place = |candidate: &Self| (candidate.anchor, candidate.phrase);
+        let place = |candidate: &Self| (candidate.row, candidate.phrase);
         other
             .score
             .total_cmp(&self.score)
@@ -44,6 +44,15 @@ pub(super) struct PhraseLookup {
     of_token: Vec<Vec<usize>>,
     /// The lowest score threshold of them.
     score_threshold: f32,
+}
+
+/// Which pairs of row and phrase are candidates.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Selection {
+    /// Those over their score threshold, and of these so many of the best.
+    Best(usize),
+    /// All over the candidate threshold.
+    All,
 }
 
 /// What scoring a phrase needs.
@@ -109,26 +118,34 @@ impl Tokens {
     }
 }
 
-/// The best pairs of anchor and phrase of one level, in no order; their corners are still the anchors'.
-pub(super) fn best_of_level(
+/// The pairs of row and phrase that are candidates, in no order and still without boxes. `centerness`
+/// gives that of a row before the sigmoid, if the head has it.
+pub(super) fn candidates(
     head: &HeadView<'_>,
     phrases: &PhraseLookup,
-    level: &AnchorLevel,
+    rows: Range<usize>,
+    centerness: impl Fn(usize) -> Option<f32>,
+    selection: Selection,
     options: &PostprocessOptions,
 ) -> Vec<Candidate> {
     let mut found = Vec::new();
-    // For each phrase, the last anchor it was scored at: it comes up at each of its tokens.
+    // For each phrase, the last row it was scored at: it comes up at each of its tokens.
     let mut scored = vec![usize::MAX; phrases.phrases.len()];
     let mut own = Vec::new();
-    let count = options.candidates_per_level;
-    let logits = head.logits_of(level.range());
-    let rows = logits.chunks_exact(head.tokens().max(1));
-    for (anchor, row) in level.range().zip(rows) {
-        let centerness = sigmoid(head.centerness()[anchor]);
-        let floor = lowest_useful_logit(centerness, phrases.score_threshold, options);
-        for token in tokens_above(row, floor) {
+    let logits = head.logits_of(rows.clone());
+    let all_logits = logits.chunks_exact(head.tokens().max(1));
+    for (row, logits) in rows.zip(all_logits) {
+        let confidence = Confidence(centerness(row).map(sigmoid));
+        let floor = match selection {
+            Selection::All => floor_of(options.candidate_threshold),
+            Selection::Best(_) => {
+                let needed = confidence.phrase_score_for(phrases.score_threshold);
+                floor_of(options.candidate_threshold.max(needed))
+            }
+        };
+        for token in tokens_above(logits, floor) {
             for &phrase in &phrases.of_token[token] {
-                if mem::replace(&mut scored[phrase], anchor) == anchor {
+                if mem::replace(&mut scored[phrase], row) == row {
                     continue;
                 }
                 let Scored {
@@ -136,42 +153,67 @@ pub(super) fn best_of_level(
                     label,
                     score_threshold,
                 } = &phrases.phrases[phrase];
-                let phrase_score = options.aggregation.score(tokens.logits(row, &mut own));
-                let score = (phrase_score * centerness).sqrt();
-                if phrase_score > options.candidate_threshold && score > *score_threshold {
+                let phrase_score = options.aggregation.score(tokens.logits(logits, &mut own));
+                let score = confidence.score(phrase_score);
+                let is_sure = selection == Selection::All || score > *score_threshold;
+                if phrase_score > options.candidate_threshold && is_sure {
                     found.push(Candidate {
-                        anchor,
+                        row,
                         phrase,
                         label: *label,
                         phrase_score,
                         score,
-                        corners: level.anchor(anchor),
+                        corners: [0.0; 4],
                     });
                 }
             }
         }
         // Once in a while, so that a head that finds everything everywhere does not fill the memory.
-        if found.len() > count.saturating_mul(4) {
+        if let Selection::Best(count) = selection
+            && found.len() > count.saturating_mul(4)
+        {
             keep_best(&mut found, count);
         }
     }
-    keep_best(&mut found, count);
+    if let Selection::Best(count) = selection {
+        keep_best(&mut found, count);
+    }
     found
 }
 
-/// A logit that no token of a candidate's phrase needs to exceed for the phrase to be dropped: a phrase
-/// scores at most as its best token does, so if that one is too low, the phrase is.
-fn lowest_useful_logit(centerness: f32, score_threshold: f32, options: &PostprocessOptions) -> f32 {
+/// How sure the head is of a row whatever the phrase: its centerness, where there is one.
+#[derive(Clone, Copy)]
+struct Confidence(Option<f32>);
+
+impl Confidence {
+    fn score(self, phrase_score: f32) -> f32 {
+        match self.0 {
+            Some(centerness) => (phrase_score * centerness).sqrt(),
+            None => phrase_score,
+        }
+    }
+
+    /// The phrase score that gives this score.
+    fn phrase_score_for(self, score: f32) -> f32 {
+        match self.0 {
+            Some(centerness) => score * score / centerness,
+            None => score,
+        }
+    }
+}
+
+/// A logit from which on a token is worth a look. A phrase scores at most as its best token does, so a
+/// phrase whose tokens all lie below the logit of the phrase score it needs cannot be a candidate.
+fn floor_of(phrase_score: f32) -> f32 {
     /// Scores are rounded; without this, one at the very threshold could be missed.
     const SLACK: f32 = 1e-3;
     /// Nearer to 1 the logit grows faster than the slack covers.
     const HIGHEST: f32 = 0.99;
-    let for_score = score_threshold * score_threshold / centerness;
-    let needed = options.candidate_threshold.max(for_score).min(HIGHEST);
+    let needed = phrase_score.min(HIGHEST);
     (needed / (1.0 - needed)).ln() - SLACK
 }
 
-/// The tokens whose logits are above the floor. Most anchors see nothing of the prompt, so blocks are
+/// The tokens whose logits are above the floor. Most rows see nothing of the prompt, so blocks are
 /// looked at as a whole first, without a branch inside: the compiler makes vector instructions of it.
 fn tokens_above(row: &[f32], floor: f32) -> impl Iterator<Item = usize> {
     const BLOCK: usize = 16;
@@ -220,19 +262,18 @@ fn keep_best(candidates: &mut Vec<Candidate>, count: usize) {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array1, Array2};
+    use ndarray::{Array1, Array2, Array3, Axis};
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
-        GridSize, HeadOutput, Phrase,
-        postprocess::{Aggregation, AnchorOptions, Anchors, phrase_scores},
+        geometry::GridSize,
+        head_output::{HeadBoxes, HeadOutput},
+        postprocess::phrase_scores::{Aggregation, phrase_scores},
+        prompt::Phrase,
     };
 
-    const GRID: GridSize = GridSize {
-        width: 4,
-        height: 3,
-    };
+    const GRID: GridSize = GridSize::new(4, 3);
     /// A block of tokens and a few more.
     const TOKENS: usize = 11;
 
@@ -252,47 +293,63 @@ mod tests {
 
     fn head_output(logits: Vec<f32>, centerness: Vec<f32>) -> HeadOutput {
         let logits = Array2::from_shape_vec((GRID.cells(), TOKENS), logits).unwrap();
-        let centerness = Array1::from(centerness);
-        HeadOutput {
-            logits: logits.insert_axis(ndarray::Axis(0)),
-            deltas: ndarray::Array3::zeros((1, GRID.cells(), 4)),
-            centerness: centerness.insert_axis(ndarray::Axis(0)),
+        let boxes = HeadBoxes::Anchors {
+            deltas: Array3::zeros((1, GRID.cells(), 4)),
+            centerness: Array1::from(centerness).insert_axis(Axis(0)),
             level_sizes: vec![GRID],
-        }
+        };
+        HeadOutput::new(logits.insert_axis(Axis(0)), boxes).unwrap()
     }
 
-    /// Anchor, phrase and score of the best pairs, best first.
-    fn best(output: &HeadOutput, options: &PostprocessOptions) -> Vec<(usize, usize, f32)> {
-        let anchors = AnchorOptions {
-            strides: vec![8],
-            sizes: vec![64],
+    /// The centerness of a row, if the head shall have one.
+    fn centerness_of(output: &HeadOutput, row: usize, has_centerness: bool) -> Option<f32> {
+        let HeadBoxes::Anchors { centerness, .. } = output.boxes() else {
+            panic!("{output:?}");
         };
-        let anchors = Anchors::new(&anchors, &[GRID]).unwrap();
+        has_centerness.then(|| centerness[[0, row]])
+    }
+
+    /// Row, phrase and score of pairs, best first.
+    fn found(
+        output: &HeadOutput,
+        has_centerness: bool,
+        selection: Selection,
+        options: &PostprocessOptions,
+    ) -> Vec<(usize, usize, f32)> {
         let head = HeadView::new(output, 0).unwrap();
         let phrases = PhraseLookup::new(&phrases(), TOKENS, options);
-        let mut found = best_of_level(&head, &phrases, &anchors.levels()[0], options);
+        let centerness = |row| centerness_of(output, row, has_centerness);
+        let rows = 0..GRID.cells();
+        let mut found = candidates(&head, &phrases, rows, centerness, selection, options);
         found.sort_by(Candidate::best_first);
-        found
-            .iter()
-            .map(|c| (c.anchor, c.phrase, c.score))
-            .collect()
+        found.iter().map(|c| (c.row, c.phrase, c.score)).collect()
     }
 
     /// The same from the score of every pair.
-    fn naive(output: &HeadOutput, options: &PostprocessOptions) -> Vec<(usize, usize, f32)> {
-        let logits = output.logits.index_axis(ndarray::Axis(0), 0);
+    fn naive(
+        output: &HeadOutput,
+        has_centerness: bool,
+        selection: Selection,
+        options: &PostprocessOptions,
+    ) -> Vec<(usize, usize, f32)> {
+        let logits = output.logits().index_axis(Axis(0), 0);
         let tokens: Vec<_> = phrases().into_iter().map(|phrase| phrase.tokens).collect();
         let scores = phrase_scores(logits, &tokens, options.aggregation).unwrap();
         let mut found = Vec::new();
-        for ((anchor, phrase), &phrase_score) in scores.indexed_iter() {
-            let score = (phrase_score * sigmoid(output.centerness[[0, anchor]])).sqrt();
-            let score_threshold = options.score_threshold_of(phrase);
-            if phrase_score > options.candidate_threshold && score > score_threshold {
-                found.push((anchor, phrase, score));
+        for ((row, phrase), &phrase_score) in scores.indexed_iter() {
+            let score = match centerness_of(output, row, has_centerness) {
+                Some(centerness) => (phrase_score * sigmoid(centerness)).sqrt(),
+                None => phrase_score,
+            };
+            let is_sure = selection == Selection::All || score > options.score_threshold_of(phrase);
+            if phrase_score > options.candidate_threshold && is_sure {
+                found.push((row, phrase, score));
             }
         }
         found.sort_by(|a, b| b.2.total_cmp(&a.2).then((a.0, a.1).cmp(&(b.0, b.1))));
-        found.truncate(options.candidates_per_level);
+        if let Selection::Best(count) = selection {
+            found.truncate(count);
+        }
         found
     }
 
@@ -303,7 +360,8 @@ mod tests {
             centerness in prop::collection::vec(-4.0f32..6.0, GRID.cells()),
             score_threshold in 0.0f32..1.0,
             phrase_threshold in 0.0f32..1.0,
-            candidates_per_level in 1usize..40,
+            count in 1usize..40,
+            has_centerness: bool,
             aggregation in prop::sample::select(vec![
                 Aggregation::Mean, Aggregation::Max, Aggregation::GeometricMean,
             ]),
@@ -313,9 +371,13 @@ mod tests {
                 let options = PostprocessOptions::default()
                     .with_score_threshold(score_threshold)
                     .with_phrase_threshold(2, phrase_threshold)
-                    .with_candidates_per_level(candidates_per_level)
                     .with_aggregation(aggregation);
-                prop_assert_eq!(best(&output, &options), naive(&output, &options));
+                for selection in [Selection::Best(count), Selection::All] {
+                    prop_assert_eq!(
+                        found(&output, has_centerness, selection, &options),
+                        naive(&output, has_centerness, selection, &options)
+                    );
+                }
             }
         }
     }
@@ -327,7 +389,8 @@ mod tests {
         let mut centerness = vec![3.0; GRID.cells()];
         centerness[1] = f32::NAN;
         let output = head_output(logits, centerness);
-        let found = best(&output, &PostprocessOptions::default());
+        let all = Selection::Best(usize::MAX);
+        let found = found(&output, true, all, &PostprocessOptions::default());
         assert_eq!(
             found.len(),
             GRID.cells() * phrases().len() - 1 - phrases().len()

@@ -2,20 +2,35 @@
 
 use std::collections::HashMap;
 
-use super::{Candidate, Corners, PostprocessOptions};
+use super::{candidates::Candidate, options::PostprocessOptions};
+use crate::{
+    error::{Error, Result},
+    geometry::{BBox, Corners},
+};
 
-/// Intersection over union with both edges counted as pixels of a box, so that a side is
-/// `x2 - x1 + 1`: what GLIP suppresses by. Boxes less than a pixel apart overlap.
+/// Intersection over union of boxes whose corners are their first and last pixels, so that a side is
+/// `x2 - x1 + 1`: what GLIP suppresses by. Boxes less than a pixel apart overlap. For boxes between
+/// edges there is [`BBox::iou`].
 ///
 /// ```
-/// use glip::postprocess::iou;
+/// use glip::postprocess::inclusive_iou;
 ///
 /// let a = [0.0, 0.0, 9.0, 9.0];
-/// assert_eq!(iou(a, a), 1.0);
-/// assert_eq!(iou(a, [5.0, 0.0, 14.0, 9.0]), 50.0 / 150.0);
+/// assert_eq!(inclusive_iou(a, a), 1.0);
+/// assert_eq!(inclusive_iou(a, [5.0, 0.0, 14.0, 9.0]), 50.0 / 150.0);
 /// ```
-pub fn iou(a: Corners, b: Corners) -> f32 {
-    let side = |from: f32, to: f32| (to - from + 1.0).max(0.0);
+pub fn inclusive_iou(a: Corners, b: Corners) -> f32 {
+    iou(a, b, 1.0)
+}
+
+/// Intersection over union of boxes between edges.
+pub(super) fn continuous_iou(a: Corners, b: Corners) -> f32 {
+    iou(a, b, 0.0)
+}
+
+/// `last` is how far a side goes beyond its second corner.
+fn iou(a: Corners, b: Corners, last: f32) -> f32 {
+    let side = |from: f32, to: f32| (to - from + last).max(0.0);
     let area = |[x1, y1, x2, y2]: Corners| side(x1, x2) * side(y1, y2);
     let overlap = [
         a[0].max(b[0]),
@@ -32,6 +47,54 @@ pub fn iou(a: Corners, b: Corners) -> f32 {
     }
 }
 
+/// Non-maximum suppression of boxes of your own: the places of those that are kept, best first. A box
+/// goes if it overlaps a better one of its group by more than `iou_threshold`.
+///
+/// ```
+/// use glip::{BBox, postprocess::nms};
+///
+/// let boxes = [
+///     BBox::new(0.0, 0.0, 10.0, 10.0)?,
+///     BBox::new(1.0, 0.0, 10.0, 10.0)?,
+///     BBox::new(1.0, 0.0, 10.0, 10.0)?,
+/// ];
+/// assert_eq!(nms(&boxes, &[0.8, 0.9, 0.7], &[0, 0, 1], 0.5)?, [1, 2]);
+/// # Ok::<(), glip::Error>(())
+/// ```
+///
+/// # Errors
+/// - [`Error::Shape`]: there are not as many scores or groups as boxes.
+pub fn nms(
+    boxes: &[BBox],
+    scores: &[f32],
+    groups: &[usize],
+    iou_threshold: f32,
+) -> Result<Vec<usize>> {
+    for (tensor, found) in [("scores", scores.len()), ("groups", groups.len())] {
+        if found != boxes.len() {
+            return Err(Error::Shape {
+                tensor: tensor.to_owned(),
+                expected: format!("[{}], one for each box", boxes.len()),
+                found: vec![found],
+            });
+        }
+    }
+    let candidates = boxes.iter().zip(scores).zip(groups).enumerate();
+    let candidates = candidates.map(|(row, ((&bbox, &score), &label))| Candidate {
+        row,
+        phrase: 0,
+        label,
+        phrase_score: score,
+        score,
+        corners: bbox.into(),
+    });
+    let options = PostprocessOptions::default()
+        .with_nms_iou_threshold(iou_threshold)
+        .with_max_detections(usize::MAX);
+    let kept = suppress(candidates.collect(), continuous_iou, &options);
+    Ok(kept.into_iter().map(|candidate| candidate.row).collect())
+}
+
 /// Keeps the best candidates of every label that overlap no better one of the same label by more than
 /// [`nms_iou_threshold`](PostprocessOptions::nms_iou_threshold), at most
 /// [`max_detections`](PostprocessOptions::max_detections) over all labels; candidates as good as the
@@ -39,25 +102,11 @@ pub fn iou(a: Corners, b: Corners) -> f32 {
 ///
 /// Stopping there gives what official gets by suppressing everything and cutting then, because a
 /// candidate's fate depends on better ones only.
-///
-/// ```
-/// use glip::postprocess::{Candidate, PostprocessOptions, nms};
-///
-/// let cat = Candidate {
-///     anchor: 7,
-///     phrase: 0,
-///     label: 0,
-///     phrase_score: 0.8,
-///     score: 0.8,
-///     corners: [0.0, 0.0, 9.0, 9.0],
-/// };
-/// let same_cat = Candidate { anchor: 8, score: 0.6, ..cat };
-/// let dog = Candidate { anchor: 8, phrase: 1, label: 1, score: 0.7, ..cat };
-/// let options = PostprocessOptions::default();
-/// assert_eq!(nms(vec![same_cat, dog, cat], &options), [cat, dog]);
-/// assert_eq!(nms(vec![same_cat, dog, cat], &options.with_nms_across_phrases(true)), [cat]);
-/// ```
-pub fn nms(mut candidates: Vec<Candidate>, options: &PostprocessOptions) -> Vec<Candidate> {
+pub(super) fn suppress(
+    mut candidates: Vec<Candidate>,
+    iou: fn(Corners, Corners) -> f32,
+    options: &PostprocessOptions,
+) -> Vec<Candidate> {
     candidates.sort_unstable_by(Candidate::best_first);
     let mut kept: Vec<Candidate> = Vec::new();
     let mut of_label: HashMap<usize, usize> = HashMap::new();
@@ -88,10 +137,10 @@ mod tests {
 
     use super::*;
 
-    fn candidate(anchor: usize, label: usize, score: f32, corners: Corners) -> Candidate {
+    fn candidate(row: usize, label: usize, score: f32, corners: Corners) -> Candidate {
         Candidate {
-            anchor,
-            phrase: anchor,
+            row,
+            phrase: row,
             label,
             phrase_score: score,
             score,
@@ -99,12 +148,16 @@ mod tests {
         }
     }
 
+    fn select(candidates: Vec<Candidate>, options: &PostprocessOptions) -> Vec<Candidate> {
+        suppress(candidates, inclusive_iou, options)
+    }
+
     fn at_most(max_detections: usize) -> PostprocessOptions {
         PostprocessOptions::default().with_max_detections(max_detections)
     }
 
-    fn anchors(kept: &[Candidate]) -> Vec<usize> {
-        kept.iter().map(|candidate| candidate.anchor).collect()
+    fn rows(kept: &[Candidate]) -> Vec<usize> {
+        kept.iter().map(|candidate| candidate.row).collect()
     }
 
     #[test]
@@ -115,7 +168,7 @@ mod tests {
             candidate(1, 0, 0.9, corners),
             candidate(2, 1, 0.4, corners),
         ];
-        assert_eq!(anchors(&nms(candidates, &at_most(100))), [1, 2]);
+        assert_eq!(rows(&select(candidates, &at_most(100))), [1, 2]);
     }
 
     #[test]
@@ -127,17 +180,17 @@ mod tests {
             .enumerate()
             .map(|(i, s)| apart(i, s))
             .collect();
-        assert_eq!(anchors(&nms(candidates.clone(), &at_most(2))), [0, 1, 2, 3]);
-        assert_eq!(anchors(&nms(candidates.clone(), &at_most(4))), [0, 1, 2, 3]);
-        assert_eq!(anchors(&nms(candidates.clone(), &at_most(1))), [0]);
-        assert!(nms(candidates, &at_most(0)).is_empty());
+        assert_eq!(rows(&select(candidates.clone(), &at_most(2))), [0, 1, 2, 3]);
+        assert_eq!(rows(&select(candidates.clone(), &at_most(4))), [0, 1, 2, 3]);
+        assert_eq!(rows(&select(candidates.clone(), &at_most(1))), [0]);
+        assert!(select(candidates, &at_most(0)).is_empty());
     }
 
     #[test]
     fn at_most_so_many_of_a_label_are_kept() {
-        let far_apart = |anchor: usize, label, score| {
-            let at = 20.0 * anchor as f32;
-            candidate(anchor, label, score, [at, at, at + 10.0, at + 10.0])
+        let far_apart = |row: usize, label, score| {
+            let at = 20.0 * row as f32;
+            candidate(row, label, score, [at, at, at + 10.0, at + 10.0])
         };
         let candidates = vec![
             far_apart(0, 0, 0.6),
@@ -146,27 +199,38 @@ mod tests {
             far_apart(3, 0, 0.8),
         ];
         let top = |most| PostprocessOptions::default().with_max_per_phrase(most);
-        assert_eq!(anchors(&nms(candidates.clone(), &top(1))), [1, 2]);
-        assert_eq!(anchors(&nms(candidates, &top(2))), [1, 3, 2]);
+        assert_eq!(rows(&select(candidates.clone(), &top(1))), [1, 2]);
+        assert_eq!(rows(&select(candidates, &top(2))), [1, 3, 2]);
+    }
+
+    /// NaN is above all numbers in the order of scores, and boxes that are NaN overlap nothing.
+    #[test]
+    fn nan_does_not_panic_and_hides_nothing() {
+        let candidates: Vec<_> = (0..20)
+            .map(|i| candidate(i, 0, if i % 3 == 0 { f32::NAN } else { 0.5 }, [f32::NAN; 4]))
+            .collect();
+        assert_eq!(select(candidates, &at_most(100)).len(), 20);
     }
 
     #[test]
-    fn nan_does_not_panic() {
-        let candidates = (0..20)
-            .map(|i| candidate(i, 0, if i % 3 == 0 { f32::NAN } else { 0.5 }, [f32::NAN; 4]))
-            .collect();
-        nms(candidates, &at_most(5));
+    fn lists_of_other_lengths_are_errors() {
+        let boxes = [BBox::new(0.0, 0.0, 1.0, 1.0).unwrap()];
+        for (scores, groups, name) in [(&[][..], &[0][..], "scores"), (&[0.5], &[], "groups")] {
+            let error = nms(&boxes, scores, groups, 0.5).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
     }
 
     /// The definition, step by step: suppress everything, then cut.
     fn naive(candidates: &[Candidate], iou_threshold: f32, max_kept: usize) -> Vec<usize> {
         let mut order: Vec<&Candidate> = candidates.iter().collect();
-        order.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.anchor.cmp(&b.anchor)));
+        order.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
         let mut kept: Vec<&Candidate> = Vec::new();
         while !order.is_empty() {
             let best = order.remove(0);
             order.retain(|other| {
-                other.label != best.label || iou(best.corners, other.corners) <= iou_threshold
+                other.label != best.label
+                    || inclusive_iou(best.corners, other.corners) <= iou_threshold
             });
             kept.push(best);
         }
@@ -175,7 +239,7 @@ mod tests {
             .map_or(0.0, |candidate| candidate.score);
         kept.iter()
             .filter(|c| c.score >= last)
-            .map(|c| c.anchor)
+            .map(|c| c.row)
             .collect()
     }
 
@@ -197,22 +261,22 @@ mod tests {
             mut candidates in prop::collection::vec(any_candidate(), 0..40),
             max_kept in 1usize..20,
         ) {
-            for (anchor, candidate) in candidates.iter_mut().enumerate() {
-                candidate.anchor = anchor;
+            for (row, candidate) in candidates.iter_mut().enumerate() {
+                candidate.row = row;
             }
             let expected = naive(&candidates, 0.3, max_kept);
             let options = at_most(max_kept).with_nms_iou_threshold(0.3);
-            prop_assert_eq!(anchors(&nms(candidates, &options)), expected);
+            prop_assert_eq!(rows(&select(candidates, &options)), expected);
         }
 
         #[test]
         fn iou_is_symmetric_1_on_itself_and_0_apart(a in any_candidate(), b in any_candidate()) {
             let (a, b) = (a.corners, b.corners);
-            prop_assert_eq!(iou(a, b), iou(b, a));
-            prop_assert!((0.0..=1.0).contains(&iou(a, b)));
-            prop_assert_eq!(iou(a, a), 1.0);
+            prop_assert_eq!(inclusive_iou(a, b), inclusive_iou(b, a));
+            prop_assert!((0.0..=1.0).contains(&inclusive_iou(a, b)));
+            prop_assert_eq!(inclusive_iou(a, a), 1.0);
             let apart = (0..2).any(|axis| a[axis + 2] + 1.0 <= b[axis] || b[axis + 2] + 1.0 <= a[axis]);
-            prop_assert_eq!(apart, iou(a, b) == 0.0);
+            prop_assert_eq!(apart, inclusive_iou(a, b) == 0.0);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Aggregation;
+use super::phrase_scores::Aggregation;
 use crate::error::{Error, Result};
 
 /// Thresholds and limits of post-processing.
@@ -25,13 +25,14 @@ pub struct PostprocessOptions {
     /// Phrase scores, before centerness, must be over this. Default: 0.05, which bounds the work
     /// without costing measurable precision.
     pub candidate_threshold: f32,
-    /// The most candidates of one pyramid level. Default: 1000.
+    /// The most candidates of one pyramid level, or of all queries where the head has those. Default:
+    /// 1000.
     pub candidates_per_level: usize,
     /// Boxes of one phrase that overlap a better one by more than this are suppressed. Default: 0.6.
     pub nms_iou_threshold: f32,
     /// The most detections in an image; those as good as the last are kept too. Default: 100.
     pub max_detections: usize,
-    /// Reported scores, the square root of phrase score x centerness, must be over this. Default:
+    /// Reported scores, with GLIP the square root of phrase score x centerness, must be over this. Default:
     /// 0.5; official displays use 0.5 to 0.7.
     pub score_threshold: f32,
     /// How token scores become a phrase's score. Default: their mean.
@@ -69,6 +70,7 @@ impl Default for PostprocessOptions {
 
 impl PostprocessOptions {
     /// Sets [`candidate_threshold`](Self::candidate_threshold).
+    #[must_use]
     pub fn with_candidate_threshold(self, candidate_threshold: f32) -> Self {
         Self {
             candidate_threshold,
@@ -77,6 +79,7 @@ impl PostprocessOptions {
     }
 
     /// Sets [`candidates_per_level`](Self::candidates_per_level).
+    #[must_use]
     pub fn with_candidates_per_level(self, candidates_per_level: usize) -> Self {
         Self {
             candidates_per_level,
@@ -85,6 +88,7 @@ impl PostprocessOptions {
     }
 
     /// Sets [`nms_iou_threshold`](Self::nms_iou_threshold).
+    #[must_use]
     pub fn with_nms_iou_threshold(self, nms_iou_threshold: f32) -> Self {
         Self {
             nms_iou_threshold,
@@ -93,6 +97,7 @@ impl PostprocessOptions {
     }
 
     /// Sets [`max_detections`](Self::max_detections).
+    #[must_use]
     pub fn with_max_detections(self, max_detections: usize) -> Self {
         Self {
             max_detections,
@@ -101,6 +106,7 @@ impl PostprocessOptions {
     }
 
     /// Sets [`score_threshold`](Self::score_threshold).
+    #[must_use]
     pub fn with_score_threshold(self, score_threshold: f32) -> Self {
         Self {
             score_threshold,
@@ -109,6 +115,7 @@ impl PostprocessOptions {
     }
 
     /// Sets [`aggregation`](Self::aggregation).
+    #[must_use]
     pub fn with_aggregation(self, aggregation: Aggregation) -> Self {
         Self {
             aggregation,
@@ -117,12 +124,14 @@ impl PostprocessOptions {
     }
 
     /// Sets the [threshold](Self::phrase_thresholds) of the phrase with this index.
+    #[must_use]
     pub fn with_phrase_threshold(mut self, index: usize, score_threshold: f32) -> Self {
         self.phrase_thresholds.insert(index, score_threshold);
         self
     }
 
     /// Sets [`max_per_phrase`](Self::max_per_phrase).
+    #[must_use]
     pub fn with_max_per_phrase(self, max_per_phrase: usize) -> Self {
         Self {
             max_per_phrase: Some(max_per_phrase),
@@ -131,6 +140,7 @@ impl PostprocessOptions {
     }
 
     /// Sets [`nms_across_phrases`](Self::nms_across_phrases).
+    #[must_use]
     pub fn with_nms_across_phrases(self, nms_across_phrases: bool) -> Self {
         Self {
             nms_across_phrases,

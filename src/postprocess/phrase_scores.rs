@@ -1,4 +1,4 @@
-//! From how well an anchor matches tokens to how well it matches phrases.
+//! From how well a row matches tokens to how well it matches phrases.
 
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// The score of every anchor for every phrase, `[anchors, phrases]`, from logits `[anchors, tokens]`
+/// The score of every row of the head's outputs for every phrase, `[rows, phrases]`, from logits `[rows, tokens]`
 /// and the tokens of each phrase.
 ///
 /// For scoring of your own; the [`Postprocessor`](super::Postprocessor) computes only the scores it
@@ -68,15 +68,15 @@ pub fn phrase_scores<P: AsRef<[usize]>>(
     phrases: &[P],
     aggregation: Aggregation,
 ) -> Result<Array2<f32>> {
-    let (anchors, tokens) = logits.dim();
+    let (rows, tokens) = logits.dim();
     phrases
         .iter()
         .try_for_each(|phrase| check_tokens(phrase.as_ref(), tokens))?;
     let mut own = Vec::new();
     Ok(Array2::from_shape_fn(
-        (anchors, phrases.len()),
-        |(anchor, phrase)| {
-            let row = logits.row(anchor);
+        (rows, phrases.len()),
+        |(row, phrase)| {
+            let row = logits.row(row);
             own.clear();
             own.extend(phrases[phrase].as_ref().iter().map(|&token| row[token]));
             aggregation.score(&own)

@@ -11,7 +11,8 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 
-use super::{ImageSize, SourceImage};
+use super::source_image::SourceImage;
+use crate::geometry::ImageSize;
 
 /// Bytes per pixel.
 const RGB: usize = 3;

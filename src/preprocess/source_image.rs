@@ -1,15 +1,23 @@
 //! The pixels a preprocessor starts from.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
-use image::{DynamicImage, RgbImage};
+use image::{
+    DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, Luma, LumaA, Pixel, Rgb, Rgb32FImage,
+    RgbImage, Rgba, Rgba32FImage, RgbaImage,
+};
+use ndarray::ArrayView3;
 
-use super::ImageSize;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    geometry::ImageSize,
+};
 
-/// An image to be read as 8-bit RGB. It is borrowed, and never copied as a whole.
+/// An image to be read as 8-bit RGB. It is borrowed, and never copied as a whole but for arrays that are
+/// slices of larger ones.
 ///
-/// Made from anything the `image` crate decodes. Alpha is dropped, not blended: the model was
+/// Made from anything the `image` crate decodes, from its image buffers, and from arrays of `ndarray`.
+/// Alpha is dropped, not blended: the model was
 /// trained on opaque pictures, and which background to blend with is the application's knowledge.
 /// Grey becomes equal red, green and blue; 16-bit and float channels are scaled to 8 bits (floats
 /// from 0..1, clamped). A row is converted when it is needed.
@@ -20,7 +28,7 @@ use crate::error::{Error, Result};
 ///
 /// let scan = DynamicImage::new_luma16(20, 10);
 /// let source = SourceImage::from(&scan);
-/// assert_eq!(source.size(), ImageSize { width: 20, height: 10 });
+/// assert_eq!(source.size(), ImageSize::new(20, 10));
 /// ```
 #[derive(Clone, Debug)]
 pub struct SourceImage<'a> {
@@ -28,11 +36,16 @@ pub struct SourceImage<'a> {
     pixels: Pixels<'a>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Samples are rows from the top, pixel after pixel, with so many channels a pixel: grey, grey and
+/// alpha, red, green and blue, or these and alpha.
+#[derive(Clone, Debug)]
 enum Pixels<'a> {
-    /// Rows from the top, three bytes a pixel.
-    Rgb(&'a [u8]),
-    /// Anything but 8-bit RGB.
+    Levels(&'a [u8], usize),
+    Levels16(&'a [u16], usize),
+    Floats(&'a [f32], usize),
+    /// Levels in an order of memory that had to be changed.
+    Copied(Arc<[u8]>, usize),
+    /// Pixel types that `image` may yet get.
     Other(&'a DynamicImage),
 }
 
@@ -47,7 +60,7 @@ impl<'a> SourceImage<'a> {
     /// use glip::{ImageSize, SourceImage};
     ///
     /// let frame = vec![0u8; 4 * 2 * 3];
-    /// let source = SourceImage::from_rgb(ImageSize { width: 4, height: 2 }, &frame)?;
+    /// let source = SourceImage::from_rgb(ImageSize::new(4, 2), &frame)?;
     /// # Ok::<(), glip::Error>(())
     /// ```
     pub fn from_rgb(size: ImageSize, rgb: &'a [u8]) -> Result<Self> {
@@ -63,8 +76,41 @@ impl<'a> SourceImage<'a> {
         }
         Ok(Self {
             size,
-            pixels: Pixels::Rgb(rgb),
+            pixels: Pixels::Levels(rgb, 3),
         })
+    }
+
+    /// Wraps an array `[height, width, channels]` with levels from 0 to 255: 1 channel is grey, 2 grey and
+    /// alpha, 3 red, green and blue, 4 these and alpha. It may be a slice of a larger one.
+    ///
+    /// # Errors
+    /// - [`Error::Shape`]: it has another number of channels, or a side beyond `u32`.
+    ///
+    /// ```
+    /// use glip::SourceImage;
+    /// use ndarray::{Array3, s};
+    ///
+    /// let frame = Array3::<u8>::zeros((48, 64, 3));
+    /// let left_half = SourceImage::from_array(frame.slice(s![.., ..32, ..]))?;
+    /// assert_eq!(left_half.size(), (32, 48).into());
+    /// # Ok::<(), glip::Error>(())
+    /// ```
+    pub fn from_array(array: ArrayView3<'a, u8>) -> Result<Self> {
+        let (height, width, channels) = array.dim();
+        match (u32::try_from(width), u32::try_from(height)) {
+            (Ok(width), Ok(height)) if (1..=4).contains(&channels) => Ok(Self {
+                size: ImageSize::new(width, height),
+                pixels: match array.to_slice() {
+                    Some(levels) => Pixels::Levels(levels, channels),
+                    None => Pixels::Copied(array.iter().copied().collect(), channels),
+                },
+            }),
+            _ => Err(Error::Shape {
+                tensor: "the image's array".to_owned(),
+                expected: "[height, width, 1 to 4 channels]".to_owned(),
+                found: array.shape().to_vec(),
+            }),
+        }
     }
 
     /// The image's size in pixels.
@@ -75,39 +121,60 @@ impl<'a> SourceImage<'a> {
     /// The pixels: rows from the top, three bytes (red, green, blue) a pixel; borrowed if the image
     /// is made of such.
     pub fn rgb(&self) -> Cow<'_, [u8]> {
-        match self.pixels {
-            Pixels::Rgb(rgb) => Cow::Borrowed(rgb),
-            Pixels::Other(image) => Cow::Owned(image.to_rgb8().into_raw()),
+        if let Pixels::Levels(rgb, 3) = self.pixels {
+            return Cow::Borrowed(rgb);
         }
+        let (width, height) = (self.size.width as usize, self.size.height as usize);
+        let mut rgb = vec![0; 3 * width * height];
+        for (y, row) in rgb.chunks_exact_mut((3 * width).max(1)).enumerate() {
+            self.read_row(y, row);
+        }
+        Cow::Owned(rgb)
     }
 
-    /// Writes the row at `y`, which must be there, as three bytes a pixel.
+    /// Writes the row at `y`, which must be there, as three bytes a pixel, with the same numbers as
+    /// [`DynamicImage::to_rgb8`].
     pub(super) fn read_row(&self, y: usize, row: &mut [u8]) {
-        match self.pixels {
-            Pixels::Rgb(rgb) => row.copy_from_slice(&rgb[y * row.len()..][..row.len()]),
-            Pixels::Other(image) => read_row(image, y, row),
+        match &self.pixels {
+            Pixels::Levels(rgb, 3) => row.copy_from_slice(&rgb[y * row.len()..][..row.len()]),
+            Pixels::Levels(samples, channels) => {
+                convert_row_of(*channels, samples, y, row, |level| level);
+            }
+            Pixels::Levels16(samples, channels) => {
+                convert_row_of(*channels, samples, y, row, from_16_bits);
+            }
+            Pixels::Floats(samples, channels) => {
+                convert_row_of(*channels, samples, y, row, from_float);
+            }
+            Pixels::Copied(levels, channels) => {
+                convert_row_of(*channels, levels, y, row, |level| level);
+            }
+            Pixels::Other(image) => {
+                let y = u32::try_from(y).unwrap_or(u32::MAX);
+                let converted = image.crop_imm(0, y, image.width(), 1).to_rgb8();
+                row.copy_from_slice(&converted);
+            }
         }
     }
 }
 
-/// Writes a row of an image as 8-bit RGB, with the same numbers as [`DynamicImage::to_rgb8`].
-fn read_row(image: &DynamicImage, y: usize, row: &mut [u8]) {
-    match image {
-        DynamicImage::ImageLuma8(image) => convert_row::<1, _>(image, y, row, |level| level),
-        DynamicImage::ImageLumaA8(image) => convert_row::<2, _>(image, y, row, |level| level),
-        DynamicImage::ImageRgba8(image) => convert_row::<4, _>(image, y, row, |level| level),
-        DynamicImage::ImageLuma16(image) => convert_row::<1, _>(image, y, row, from_16_bits),
-        DynamicImage::ImageLumaA16(image) => convert_row::<2, _>(image, y, row, from_16_bits),
-        DynamicImage::ImageRgb16(image) => convert_row::<3, _>(image, y, row, from_16_bits),
-        DynamicImage::ImageRgba16(image) => convert_row::<4, _>(image, y, row, from_16_bits),
-        DynamicImage::ImageRgb32F(image) => convert_row::<3, _>(image, y, row, from_float),
-        DynamicImage::ImageRgba32F(image) => convert_row::<4, _>(image, y, row, from_float),
-        // Pixel types that `image` may yet get.
-        image => {
-            let y = u32::try_from(y).unwrap_or(u32::MAX);
-            let converted = image.crop_imm(0, y, image.width(), 1).to_rgb8();
-            row.copy_from_slice(&converted);
-        }
+/// Where red, green and blue are in a pixel of so many channels.
+fn channels_of_rgb(channels: usize) -> [usize; 3] {
+    if channels < 3 { [0; 3] } else { [0, 1, 2] }
+}
+
+fn convert_row_of<T: Copy>(
+    channels: usize,
+    samples: &[T],
+    y: usize,
+    row: &mut [u8],
+    to_level: impl Fn(T) -> u8,
+) {
+    match channels {
+        1 => convert_row::<1, _>(samples, y, row, to_level),
+        2 => convert_row::<2, _>(samples, y, row, to_level),
+        3 => convert_row::<3, _>(samples, y, row, to_level),
+        _ => convert_row::<4, _>(samples, y, row, to_level),
     }
 }
 
@@ -129,8 +196,7 @@ fn convert_row<const CHANNELS: usize, T: Copy>(
     let (pixels, _) = samples.as_chunks::<CHANNELS>();
     let (row, _) = row.as_chunks_mut::<3>();
     for (rgb, pixel) in row.iter_mut().zip(pixels) {
-        let [red, green, blue] = if CHANNELS < 3 { [0; 3] } else { [0, 1, 2] };
-        *rgb = [red, green, blue].map(|channel: usize| to_level(pixel[channel]));
+        *rgb = channels_of_rgb(CHANNELS).map(|channel| to_level(pixel[channel]));
     }
 }
 
@@ -147,27 +213,54 @@ fn from_float(level: f32) -> u8 {
     below + u8::from(scaled - f32::from(below) >= 0.5)
 }
 
-impl<'a> From<&'a RgbImage> for SourceImage<'a> {
-    fn from(image: &'a RgbImage) -> Self {
-        let (width, height) = image.dimensions();
-        // An image buffer may be longer than its pixels.
-        let bytes = width as usize * height as usize * 3;
-        Self {
-            size: ImageSize { width, height },
-            pixels: Pixels::Rgb(&image.as_raw()[..bytes]),
-        }
-    }
+/// The samples of an image buffer, which may be longer than its pixels.
+fn samples<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>) -> &[P::Subpixel] {
+    let (width, height) = image.dimensions();
+    let channels = usize::from(P::CHANNEL_COUNT);
+    &image.as_raw()[..width as usize * height as usize * channels]
 }
+
+macro_rules! from_buffers {
+    ($($buffer:ty => $kind:ident of $channels:literal),+ $(,)?) => {$(
+        impl<'a> From<&'a $buffer> for SourceImage<'a> {
+            fn from(image: &'a $buffer) -> Self {
+                Self {
+                    size: image.dimensions().into(),
+                    pixels: Pixels::$kind(samples(image), $channels),
+                }
+            }
+        }
+    )+};
+}
+
+from_buffers!(
+    GrayImage => Levels of 1,
+    GrayAlphaImage => Levels of 2,
+    RgbImage => Levels of 3,
+    RgbaImage => Levels of 4,
+    ImageBuffer<Luma<u16>, Vec<u16>> => Levels16 of 1,
+    ImageBuffer<LumaA<u16>, Vec<u16>> => Levels16 of 2,
+    ImageBuffer<Rgb<u16>, Vec<u16>> => Levels16 of 3,
+    ImageBuffer<Rgba<u16>, Vec<u16>> => Levels16 of 4,
+    Rgb32FImage => Floats of 3,
+    Rgba32FImage => Floats of 4,
+);
 
 impl<'a> From<&'a DynamicImage> for SourceImage<'a> {
     fn from(image: &'a DynamicImage) -> Self {
-        match image.as_rgb8() {
-            Some(rgb) => rgb.into(),
-            None => Self {
-                size: ImageSize {
-                    width: image.width(),
-                    height: image.height(),
-                },
+        match image {
+            DynamicImage::ImageLuma8(image) => image.into(),
+            DynamicImage::ImageLumaA8(image) => image.into(),
+            DynamicImage::ImageRgb8(image) => image.into(),
+            DynamicImage::ImageRgba8(image) => image.into(),
+            DynamicImage::ImageLuma16(image) => image.into(),
+            DynamicImage::ImageLumaA16(image) => image.into(),
+            DynamicImage::ImageRgb16(image) => image.into(),
+            DynamicImage::ImageRgba16(image) => image.into(),
+            DynamicImage::ImageRgb32F(image) => image.into(),
+            DynamicImage::ImageRgba32F(image) => image.into(),
+            image => Self {
+                size: ImageSize::new(image.width(), image.height()),
                 pixels: Pixels::Other(image),
             },
         }
@@ -182,7 +275,7 @@ impl<'a> From<&'a SourceImage<'_>> for SourceImage<'a> {
 
 #[cfg(test)]
 mod tests {
-    use image::{GrayImage, ImageBuffer, Luma, Rgb, Rgba, RgbaImage};
+    use ndarray::{Array3, s};
 
     use super::*;
 
@@ -257,6 +350,21 @@ mod tests {
     }
 
     #[test]
+    fn arrays_in_any_order_of_memory_are_images() {
+        let levels = Array3::from_shape_fn((4, 6, 4), |(y, x, c)| (40 * y + 6 * x + c) as u8);
+        let part = levels.slice(s![1..3, ..;2, ..3]);
+        let source = SourceImage::from_array(part).unwrap();
+        assert_eq!(source.size(), ImageSize::new(3, 2));
+        assert_eq!(source.rgb()[..6], [40, 41, 42, 52, 53, 54]);
+        assert_eq!(source.rgb()[9..12], [80, 81, 82]);
+        let grey = levels.slice(s![.., .., 1..2]);
+        assert_eq!(SourceImage::from_array(grey).unwrap().rgb()[..3], [1; 3]);
+        let wrong = levels.slice(s![.., .., ..0]);
+        let error = SourceImage::from_array(wrong).unwrap_err();
+        assert!(matches!(error, Error::Shape { .. }), "{error}");
+    }
+
+    #[test]
     fn alpha_is_dropped_not_blended() {
         let pixel = Rgba([10, 20, 30, 0]);
         let image = DynamicImage::ImageRgba8(RgbaImage::from_pixel(1, 1, pixel));
@@ -265,14 +373,7 @@ mod tests {
 
     #[test]
     fn wrong_byte_counts_are_an_error() {
-        let error = SourceImage::from_rgb(
-            ImageSize {
-                width: 2,
-                height: 2,
-            },
-            &[0; 11],
-        )
-        .unwrap_err();
+        let error = SourceImage::from_rgb(ImageSize::new(2, 2), &[0; 11]).unwrap_err();
         assert!(matches!(
             error,
             Error::ImageBytes {

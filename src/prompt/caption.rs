@@ -2,32 +2,8 @@
 
 use std::ops::Range;
 
-use super::Phrase;
+use super::phrase::Phrase;
 use crate::error::{Error, Result};
-
-/// The ranges of one phrase in a caption: usually one, several if other words stand in between.
-///
-/// Made from a range, or from a list of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PhraseSpans(pub(super) Vec<Range<usize>>);
-
-impl From<Range<usize>> for PhraseSpans {
-    fn from(span: Range<usize>) -> Self {
-        Self(vec![span])
-    }
-}
-
-impl From<Vec<Range<usize>>> for PhraseSpans {
-    fn from(spans: Vec<Range<usize>>) -> Self {
-        Self(spans)
-    }
-}
-
-impl<const N: usize> From<[Range<usize>; N]> for PhraseSpans {
-    fn from(spans: [Range<usize>; N]) -> Self {
-        Self(spans.into())
-    }
-}
 
 /// The spans of a phrase in rising order, if each is a range of whole characters and not empty.
 pub(super) fn check_spans(
@@ -147,12 +123,20 @@ pub(super) fn whole_words<'a>(text: &'a str, span: &Range<usize>) -> &'a str {
 mod tests {
     use std::ops::Range;
 
-    use crate::{Error, Prompt};
+    use crate::{
+        error::{Error, Result},
+        prompt::{phrase::Phrase, prompt::Prompt, rule::PromptRule},
+    };
+
+    fn locate(prompt: &Prompt) -> Result<Vec<Phrase>> {
+        let rendered = PromptRule::default().render(prompt)?;
+        Ok(rendered.phrases().to_vec())
+    }
 
     /// What each phrase was found as, as bytes of the caption.
     fn found(caption: &str, phrases: &[&str]) -> Vec<usize> {
         let prompt = Prompt::caption(caption).phrases(phrases);
-        let located = prompt.locate().unwrap();
+        let located = locate(&prompt).unwrap();
         assert!(
             located
                 .iter()
@@ -208,7 +192,7 @@ mod tests {
     fn missing_phrases_are_errors() {
         let caption = Prompt::caption("a cat");
         for (phrases, expected) in [(vec!["dog"], 0), (vec!["at"], 0), (vec!["cat", "cat"], 1)] {
-            match caption.clone().phrases(&phrases).locate() {
+            match locate(&caption.clone().phrases(&phrases)) {
                 Err(Error::PhraseNotInCaption { occurrences, .. }) => {
                     assert_eq!(occurrences, expected, "{phrases:?}");
                 }
@@ -220,11 +204,11 @@ mod tests {
     #[test]
     fn spans_of_characters_become_spans_of_bytes() {
         let caption = Prompt::caption("👩‍🚀 süß");
-        let located = caption.clone().char_spans([4..7, 0..3]).locate().unwrap();
+        let located = locate(&caption.clone().char_spans([4..7, 0..3])).unwrap();
         assert_eq!(located[0].label, "süß");
         assert_eq!(located[1].label, "👩‍🚀");
         for span in [4..8, 7..8, 4..4] {
-            let error = caption.clone().char_spans([span.clone()]).locate();
+            let error = locate(&caption.clone().char_spans([span.clone()]));
             assert!(
                 matches!(
                     error,
@@ -243,21 +227,17 @@ mod tests {
     fn wrong_spans_are_errors() {
         let caption = Prompt::caption("süß");
         for span in [2..2, 3..9, 9..10] {
-            let error = caption.clone().spans([span.clone()]).locate().unwrap_err();
+            let error = locate(&caption.clone().spans([span.clone()])).unwrap_err();
             assert!(
                 matches!(error, Error::SpanOutOfRange { length: 5, .. }),
                 "{span:?}: {error}"
             );
         }
         let reversed = Range { start: 3, end: 1 };
-        let reversed = caption
-            .clone()
-            .spans(std::iter::once(reversed))
-            .locate()
-            .unwrap_err();
+        let reversed = locate(&caption.clone().spans(std::iter::once(reversed))).unwrap_err();
         assert!(matches!(reversed, Error::SpanOutOfRange { .. }));
         for span in [0..2, 2..5] {
-            let error = caption.clone().spans([span]).locate().unwrap_err();
+            let error = locate(&caption.clone().spans([span])).unwrap_err();
             assert!(
                 matches!(error, Error::SpanInsideCharacter { .. }),
                 "{error}"

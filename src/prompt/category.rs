@@ -6,15 +6,16 @@
 /// because two of them fit.
 ///
 /// ```
-/// use glip::{Category, Prompt, Wording};
+/// use glip::{Category, Prompt, PromptRule, Wording};
 ///
 /// let prompt = Prompt::categories([
 ///     Category::new("stingray").with_prefix("flat and round "),
 ///     Category::new("sofa").with_synonym("couch"),
 ///     Category::labelled("hand", Wording::new("hand").with_suffix(" of a person")),
 /// ]);
-/// assert_eq!(prompt.text(), "flat and round stingray. sofa. couch. hand of a person");
-/// let labels: Vec<_> = prompt.locate()?.into_iter().map(|phrase| phrase.label).collect();
+/// let rendered = PromptRule::default().render(&prompt)?;
+/// assert_eq!(rendered.text(), "flat and round stingray. sofa. couch. hand of a person");
+/// let labels: Vec<_> = rendered.phrases().iter().map(|phrase| &phrase.label).collect();
 /// assert_eq!(labels, ["stingray", "sofa", "sofa", "hand"]);
 /// # Ok::<(), glip::Error>(())
 /// ```
@@ -65,18 +66,21 @@ impl Category {
     }
 
     /// Puts words before the name, for example `"flat and round "`. Synonyms have their own.
+    #[must_use]
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.wordings[0].prefix = prefix.into();
         self
     }
 
     /// Puts words after the name, for example `" of a person"`. Synonyms have their own.
+    #[must_use]
     pub fn with_suffix(mut self, suffix: impl Into<String>) -> Self {
         self.wordings[0].suffix = suffix.into();
         self
     }
 
     /// Adds another way to say it.
+    #[must_use]
     pub fn with_synonym(mut self, synonym: impl Into<Wording>) -> Self {
         self.wordings.push(synonym.into());
         self
@@ -126,6 +130,7 @@ impl Wording {
     }
 
     /// Puts words before the name, for example `"flat and round "`.
+    #[must_use]
     pub fn with_prefix(self, prefix: impl Into<String>) -> Self {
         Self {
             prefix: prefix.into(),
@@ -134,16 +139,12 @@ impl Wording {
     }
 
     /// Puts words after the name, for example `" of a person"`.
+    #[must_use]
     pub fn with_suffix(self, suffix: impl Into<String>) -> Self {
         Self {
             suffix: suffix.into(),
             ..self
         }
-    }
-
-    /// What the model reads of it.
-    pub(super) fn text(&self) -> String {
-        [self.prefix.as_str(), &self.name, &self.suffix].concat()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Category, Wording};
+use super::category::{Category, Wording};
 use crate::error::{Error, Result};
 
 impl Category {
@@ -34,14 +34,14 @@ impl Category {
     /// whose `DATASETS.CAPTION_PROMPT` is such a list, written as a string.
     ///
     /// ```
-    /// use glip::{Category, Prompt};
+    /// use glip::{Category, Prompt, PromptRule};
     ///
     /// let categories = Category::from_json(
     ///     r#"["fish", {"name": "penguin", "suffix": ", which is black and white"},
     ///         {"label": "pothole", "prefix": "there are some ", "name": "holes", "synonyms": ["pits"]}]"#,
     /// )?;
     /// assert_eq!(
-    ///     Prompt::categories(categories).text(),
+    ///     PromptRule::default().render(&Prompt::categories(categories))?.text(),
     ///     "fish. penguin, which is black and white. there are some holes. pits"
     /// );
     /// # Ok::<(), glip::Error>(())
@@ -56,7 +56,7 @@ impl Category {
     /// Reads categories from YAML, in the form of [`from_json`](Self::from_json) (feature `yaml`).
     ///
     /// ```
-    /// use glip::{Category, Prompt};
+    /// use glip::{Category, Prompt, PromptRule};
     ///
     /// let categories = Category::from_yaml("
     /// - fish
@@ -64,7 +64,8 @@ impl Category {
     ///   prefix: 'there is a '
     ///   suffix: ' on the porch'
     /// ")?;
-    /// assert_eq!(Prompt::categories(categories).text(), "fish. there is a package on the porch");
+    /// let rendered = PromptRule::default().render(&Prompt::categories(categories))?;
+    /// assert_eq!(rendered.text(), "fish. there is a package on the porch");
     /// # Ok::<(), glip::Error>(())
     /// ```
     ///
@@ -78,7 +79,7 @@ impl Category {
 
 /// A category in a file.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a name, or an object with `name`")]
 struct CategoryEntry {
     name: String,
     #[serde(default)]
@@ -92,7 +93,7 @@ struct CategoryEntry {
 
 /// A synonym in a file.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a name, or an object with `name`")]
 struct WordingEntry {
     name: String,
     #[serde(default)]
@@ -101,15 +102,18 @@ struct WordingEntry {
     suffix: String,
 }
 
-/// How a file's text becomes a tree of values.
-type Parse = fn(&str) -> Result<Value, String>;
+/// What a text holds, or what is wrong with it.
+type Parsed<T> = std::result::Result<T, String>;
 
-fn json(text: &str) -> Result<Value, String> {
+/// How a file's text becomes a tree of values.
+type Parse = fn(&str) -> Parsed<Value>;
+
+fn json(text: &str) -> Parsed<Value> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 #[cfg(feature = "yaml")]
-fn yaml(text: &str) -> Result<Value, String> {
+fn yaml(text: &str) -> Parsed<Value> {
     serde_saphyr::from_str(text).map_err(|error| error.to_string())
 }
 
@@ -140,7 +144,7 @@ fn odinw_list(document: &Value) -> Option<&str> {
     document.get("DATASETS")?.get("CAPTION_PROMPT")?.as_str()
 }
 
-fn entries(list: Value) -> Result<Vec<Category>, String> {
+fn entries(list: Value) -> Parsed<Vec<Category>> {
     let Value::Array(list) = list else {
         return Err("it is not a list of categories".to_owned());
     };
@@ -153,7 +157,7 @@ fn entries(list: Value) -> Result<Vec<Category>, String> {
         .collect()
 }
 
-fn category(entry: Value) -> Result<Category, String> {
+fn category(entry: Value) -> Parsed<Category> {
     if let Value::String(name) = entry {
         return Ok(Category::new(name));
     }
@@ -168,7 +172,7 @@ fn category(entry: Value) -> Result<Category, String> {
     })
 }
 
-fn wording(entry: Value) -> Result<Wording, String> {
+fn wording(entry: Value) -> Parsed<Wording> {
     if let Value::String(name) = entry {
         return Ok(Wording::new(name));
     }
@@ -178,7 +182,7 @@ fn wording(entry: Value) -> Result<Wording, String> {
         .with_suffix(entry.suffix))
 }
 
-fn from_value<T: for<'a> Deserialize<'a>>(value: Value) -> Result<T, String> {
+fn from_value<T: for<'a> Deserialize<'a>>(value: Value) -> Parsed<T> {
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
@@ -192,7 +196,8 @@ fn malformed(path: &Path, reason: impl ToString) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Prompt;
+    #[cfg(feature = "yaml")]
+    use crate::prompt::{prompt::Prompt, rule::PromptRule};
 
     /// As in official's configs/odinw_35, trailing comma and all.
     #[cfg(feature = "yaml")]
@@ -208,14 +213,10 @@ DATASETS:
   GENERAL_COPY: 16
 ";
         let prompt = Prompt::categories(Category::from_yaml(config).unwrap());
+        let rendered = PromptRule::default().render(&prompt).unwrap();
         let expected = "penguin , which is black and white. stingray which is flat and round";
-        assert_eq!(prompt.text(), expected);
-        let spans: Vec<_> = prompt
-            .locate()
-            .unwrap()
-            .into_iter()
-            .map(|p| p.spans)
-            .collect();
+        assert_eq!(rendered.text(), expected);
+        let spans: Vec<_> = rendered.phrases().iter().map(|p| p.spans.clone()).collect();
         assert_eq!(spans, [[0..7], [36..44]]);
     }
 
@@ -267,7 +268,7 @@ DATASETS:
                 r#"[{"name": "cat", "synonyms": [{}]}]"#,
                 "entry 0: missing field `name`",
             ),
-            ("[7]", "entry 0: invalid type"),
+            ("[7]", "entry 0: invalid type: integer `7`, expected a name"),
             (
                 r#"{"DATASETS": {"CAPTION_PROMPT": "cat"}}"#,
                 "expected value",

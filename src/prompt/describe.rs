@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{Prompt, TokenizedPhrase, Tokenizer};
+use super::{
+    prompt::Prompt,
+    tokens::{TokenizedPhrase, Tokenizer},
+};
 use crate::error::Result;
 
 impl Prompt {
@@ -36,7 +39,7 @@ impl Prompt {
         let prompt = tokenizer.tokenize(self)?;
         let tokens: Vec<_> = prompt.ids().iter().map(|&id| tokenizer.spell(id)).collect();
         let (count, limit) = (tokens.len(), tokenizer.max_tokens());
-        let mut text = format!("{:?}, {count} of {limit} tokens\n", self.text());
+        let mut text = format!("{:?}, {count} of {limit} tokens\n", prompt.text());
         let width = tokens.iter().map(|token| token.chars().count()).max();
         for (index, token) in tokens.iter().enumerate() {
             let phrases = labels_at(prompt.phrases(), index);

@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView2};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Deserialize;
 
-use super::{Phrase, Prompt, TokenizedPhrase};
+use super::{phrase::Phrase, prompt::Prompt, tokens::TokenizedPhrase};
 use crate::error::{Error, Result};
 
 /// What `glip_torch.tune` writes into the file's metadata.
@@ -85,6 +85,9 @@ impl LearnedPrompt {
     }
 }
 
+/// What a file holds, or what is wrong with it.
+type Parsed<T> = std::result::Result<T, String>;
+
 /// A phrase in the file's metadata.
 #[derive(Deserialize)]
 struct PhraseEntry {
@@ -94,7 +97,7 @@ struct PhraseEntry {
     tokens: Vec<usize>,
 }
 
-fn parse(bytes: &[u8]) -> Result<LearnedPrompt, String> {
+fn parse(bytes: &[u8]) -> Parsed<LearnedPrompt> {
     let (_, header) = SafeTensors::read_metadata(bytes)
         .map_err(|error| format!("it is not a safetensors file ({error})"))?;
     let metadata = header.metadata().clone().unwrap_or_default();
@@ -125,18 +128,14 @@ fn parse(bytes: &[u8]) -> Result<LearnedPrompt, String> {
     })
 }
 
-fn expect(key: &str, found: &str, expected: &str) -> Result<(), String> {
+fn expect(key: &str, found: &str, expected: &str) -> Parsed<()> {
     match found == expected {
         true => Ok(()),
         false => Err(format!("its {key} is {found:?}, expected {expected:?}")),
     }
 }
 
-fn tensor<'a>(
-    tensors: &SafeTensors<'a>,
-    name: &str,
-    dtype: Dtype,
-) -> Result<TensorView<'a>, String> {
+fn tensor<'a>(tensors: &SafeTensors<'a>, name: &str, dtype: Dtype) -> Parsed<TensorView<'a>> {
     let tensor = tensors
         .tensor(name)
         .map_err(|_| format!("it lacks the tensor `{name}`"))?;
@@ -150,7 +149,7 @@ fn tensor<'a>(
 }
 
 /// Text states `[tokens, width]`, all finite.
-fn states(tensors: &SafeTensors<'_>, name: &str) -> Result<Array2<f32>, String> {
+fn states(tensors: &SafeTensors<'_>, name: &str) -> Parsed<Array2<f32>> {
     let tensor = tensor(tensors, name, Dtype::F32)?;
     let &[tokens, width] = tensor.shape() else {
         let shape = tensor.shape();
@@ -170,7 +169,7 @@ fn states(tensors: &SafeTensors<'_>, name: &str) -> Result<Array2<f32>, String> 
 }
 
 /// Learned prompts have their true length, so nothing of them is padding.
-fn check_mask(tensors: &SafeTensors<'_>, tokens: usize) -> Result<(), String> {
+fn check_mask(tensors: &SafeTensors<'_>, tokens: usize) -> Parsed<()> {
     let mask = tensor(tensors, "attention_mask", Dtype::I64)?;
     let (numbers, _) = mask.data().as_chunks::<8>();
     match mask.shape() == [tokens] && numbers.iter().all(|bytes| i64::from_le_bytes(*bytes) == 1) {
@@ -179,7 +178,7 @@ fn check_mask(tensors: &SafeTensors<'_>, tokens: usize) -> Result<(), String> {
     }
 }
 
-fn phrases(json: &str, text: &str, tokens: usize) -> Result<Vec<TokenizedPhrase>, String> {
+fn phrases(json: &str, text: &str, tokens: usize) -> Parsed<Vec<TokenizedPhrase>> {
     let entries: Vec<PhraseEntry> =
         serde_json::from_str(json).map_err(|error| format!("phrases in its metadata: {error}"))?;
     if entries.is_empty() {

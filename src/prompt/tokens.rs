@@ -2,10 +2,16 @@
 
 use std::{fs, ops::Range, path::Path};
 
-use super::{Phrase, Prompt};
+use ndarray::Array2;
+
+use super::{
+    phrase::Phrase,
+    prompt::Prompt,
+    rule::{PromptRule, PromptText},
+};
 use crate::error::{Error, Result};
 
-/// Splits prompts into the tokens that a model was trained on.
+/// Writes prompts as a model wants them and splits them into the tokens that it was trained on.
 ///
 /// ```
 /// use glip::{Prompt, Tokenizer};
@@ -21,6 +27,9 @@ use crate::error::{Error, Result};
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     max_tokens: usize,
+    rule: PromptRule,
+    /// The ids of the rule's [block ends](PromptRule::block_ends).
+    block_ends: Vec<u32>,
 }
 
 /// A prompt as the model reads it.
@@ -33,6 +42,8 @@ pub struct TokenizedPrompt {
     ids: Vec<u32>,
     attention_mask: Vec<u32>,
     offsets: Vec<Range<usize>>,
+    /// For each token, the tokens of its block.
+    blocks: Vec<Range<usize>>,
     phrases: Vec<TokenizedPhrase>,
 }
 
@@ -75,7 +86,38 @@ impl Tokenizer {
             .with_truncation(None)
             .map_err(|source| Error::Tokenizer { source })?;
         inner.with_padding(None);
-        Ok(Self { inner, max_tokens })
+        Ok(Self {
+            inner,
+            max_tokens,
+            rule: PromptRule::default(),
+            block_ends: Vec::new(),
+        })
+    }
+
+    /// Writes prompts by this rule. Default: GLIP's.
+    ///
+    /// # Errors
+    /// - [`Error::InvalidOption`]: the vocabulary lacks a token that the rule ends blocks with.
+    pub fn with_rule(self, rule: PromptRule) -> Result<Self> {
+        let id = |token: &String| {
+            self.inner
+                .token_to_id(token)
+                .ok_or_else(|| Error::InvalidOption {
+                    option: "block_ends",
+                    found: format!("{token:?}"),
+                    expected: "tokens of the model's vocabulary",
+                })
+        };
+        Ok(Self {
+            block_ends: rule.block_ends.iter().map(id).collect::<Result<_>>()?,
+            rule,
+            ..self
+        })
+    }
+
+    /// How the model wants prompts written.
+    pub fn rule(&self) -> &PromptRule {
+        &self.rule
     }
 
     /// The most tokens a prompt may have, the special ones included.
@@ -83,17 +125,17 @@ impl Tokenizer {
         self.max_tokens
     }
 
-    /// Splits the prompt's text into tokens and finds those of each phrase.
+    /// Writes the prompt by the model's rule, splits it into tokens and finds those of each phrase.
     ///
     /// # Errors
-    /// - Those of [`Prompt::locate`].
+    /// - Those of [`PromptRule::render`].
     /// - [`Error::PromptTooLong`]: there are more than [`max_tokens`](Self::max_tokens).
     /// - [`Error::SpanWithoutTokens`]: no token covers a phrase, for example because it is made of
     ///   spaces only.
     /// - [`Error::Tokenize`]: the tokenizer itself fails.
     pub fn tokenize(&self, prompt: &Prompt) -> Result<TokenizedPrompt> {
-        let phrases = prompt.locate()?;
-        let encoding = self.encode(prompt.text(), true)?;
+        let (text, phrases) = self.rule.render(prompt).map(PromptText::into_parts)?;
+        let encoding = self.encode(&text, true)?;
         if encoding.len() > self.max_tokens {
             return Err(Error::PromptTooLong {
                 tokens: encoding.len(),
@@ -108,12 +150,13 @@ impl Tokenizer {
         let phrases = phrases
             .into_iter()
             .map(|phrase| {
-                let tokens = tokens_of(&phrase, prompt.text(), &offsets)?;
+                let tokens = tokens_of(&phrase, &text, &offsets)?;
                 Ok(TokenizedPhrase { phrase, tokens })
             })
             .collect::<Result<_>>()?;
         Ok(TokenizedPrompt {
-            text: prompt.text().to_owned(),
+            text,
+            blocks: blocks(encoding.get_ids(), &self.block_ends),
             ids: encoding.get_ids().to_vec(),
             attention_mask: encoding.get_attention_mask().to_vec(),
             offsets,
@@ -167,6 +210,23 @@ impl TokenizedPrompt {
         &self.offsets
     }
 
+    /// Each token's place in its block, `[T]`; in the prompt, if the model's rule has no blocks.
+    pub fn position_ids(&self) -> Vec<u32> {
+        let blocks = self.blocks.iter().enumerate();
+        // At most as many as the model takes.
+        let places = blocks.map(|(token, block)| (token - block.start) as u32);
+        places.collect()
+    }
+
+    /// Which tokens each token sees, `[T, T]`: those of its block, or all, if the model's rule has no
+    /// blocks.
+    pub fn block_mask(&self) -> Array2<bool> {
+        let tokens = self.ids.len();
+        Array2::from_shape_fn((tokens, tokens), |(token, other)| {
+            self.blocks[token].contains(&other)
+        })
+    }
+
     /// The phrases and their tokens, in the order they were given.
     pub fn phrases(&self) -> &[TokenizedPhrase] {
         &self.phrases
@@ -175,6 +235,26 @@ impl TokenizedPrompt {
     pub(crate) fn into_phrases(self) -> Vec<TokenizedPhrase> {
         self.phrases
     }
+}
+
+/// The block of each token. A block ends with one of `ends`; the first and the last token, which are
+/// there in every prompt, are blocks of their own. Source: Grounding DINO's
+/// `generate_masks_with_special_tokens_and_transfer_map`.
+fn blocks(ids: &[u32], ends: &[u32]) -> Vec<Range<usize>> {
+    let last = ids.len().saturating_sub(1);
+    if ends.is_empty() {
+        return vec![0..ids.len(); ids.len()];
+    }
+    let mut blocks = Vec::with_capacity(ids.len());
+    let mut begin = 0;
+    for (token, id) in ids.iter().enumerate() {
+        let next_is_last = token + 1 == last;
+        if token == 0 || token == last || next_is_last || ends.contains(id) {
+            blocks.extend(vec![begin..token + 1; token + 1 - begin]);
+            begin = token + 1;
+        }
+    }
+    blocks
 }
 
 /// The tokens of all spans of a phrase.
@@ -298,6 +378,50 @@ pub(super) mod tests {
         }
     }
 
+    /// As Grounding DINO's: the dot belongs to the phrase before it.
+    #[test]
+    fn phrases_of_a_rule_with_blocks_see_themselves_alone() {
+        let rule = PromptRule::default()
+            .with_closing(".")
+            .with_block_ends(["[CLS]", "[SEP]", "."]);
+        let tokenizer = tokenizer(256).with_rule(rule).unwrap();
+        let tokens = tokenizer
+            .tokenize(&Prompt::from("a red circle . cat"))
+            .unwrap();
+        assert_eq!(tokens.text(), "a red circle. cat.");
+        assert_eq!(tokens.position_ids(), [0, 0, 1, 2, 3, 0, 1, 0]);
+        let mask = tokens.block_mask();
+        let seen = |token: usize| -> Vec<usize> {
+            let row = mask.row(token);
+            (0..row.len()).filter(|&other| row[other]).collect()
+        };
+        let seen: Vec<_> = [0, 1, 4, 5, 6, 7].map(seen).into();
+        let (first, second) = (vec![1, 2, 3, 4], vec![5, 6]);
+        let expected = [
+            vec![0],
+            first.clone(),
+            first,
+            second.clone(),
+            second,
+            vec![7],
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn without_blocks_every_token_sees_all() {
+        let tokens = tokenize(&Prompt::from("red . cat")).unwrap();
+        assert_eq!(tokens.position_ids(), [0, 1, 2, 3, 4]);
+        assert!(tokens.block_mask().iter().all(|&seen| seen));
+    }
+
+    #[test]
+    fn block_ends_that_the_vocabulary_lacks_are_errors() {
+        let rule = PromptRule::default().with_block_ends(["[CLS]", "<end>"]);
+        let error = tokenizer(256).with_rule(rule).unwrap_err();
+        assert!(error.to_string().contains("<end>"), "{error}");
+    }
+
     #[test]
     fn special_tokens_have_no_place_in_the_text() {
         let tokens = tokenize(&Prompt::from("cat")).unwrap();
@@ -403,10 +527,10 @@ pub(super) mod tests {
             let count = text.chars().count();
             for (begin, end) in ends {
                 let prompt = Prompt::caption(&text).char_spans([begin..end]);
-                match prompt.locate() {
+                match PromptRule::default().render(&prompt) {
                     Ok(found) => {
                         let expected: String = text.chars().skip(begin).take(end - begin).collect();
-                        prop_assert_eq!(&found[0].label, &expected);
+                        prop_assert_eq!(&found.phrases()[0].label, &expected);
                     }
                     Err(_) => prop_assert!(begin >= end || end > count),
                 }
@@ -416,7 +540,7 @@ pub(super) mod tests {
         #[test]
         fn any_list_gives_tokens_or_an_error(list in any::<String>(), names: Vec<String>) {
             let in_context = names.iter().map(|name| {
-                crate::Category::new(name).with_prefix(&list).with_suffix(name).with_synonym(&list)
+                crate::prompt::Category::new(name).with_prefix(&list).with_suffix(name).with_synonym(&list)
             });
             let in_context = Prompt::categories(in_context);
             for prompt in [Prompt::from(&list), Prompt::categories(&names), in_context] {

@@ -1,6 +1,10 @@
 //! Vocabularies: lists of categories of any length, packed into prompts that fit the model.
 
-use super::{Category, Prompt, SEPARATOR, Tokenizer, Wanted};
+use super::{
+    category::Category,
+    prompt::{Name, Prompt, Words},
+    tokens::Tokenizer,
+};
 use crate::error::{Error, Result};
 
 /// Any number of categories, to be looked for together.
@@ -65,16 +69,17 @@ impl Vocabulary {
     ///
     /// let tokenizer = Tokenizer::from_file("tests/fixtures/tokenizer.json", 7)?;
     /// let prompts = Vocabulary::new(["red circle", "cat", "dog"]).prompts(&tokenizer)?;
-    /// let texts: Vec<_> = prompts.iter().map(|prompt| prompt.text()).collect();
-    /// assert_eq!(texts, ["cat. dog", "red circle"]);
-    /// assert_eq!(prompts[1].locate()?[0].index, 0);
+    /// let rule = tokenizer.rule();
+    /// assert_eq!(rule.render(&prompts[0])?.text(), "cat. dog");
+    /// assert_eq!(rule.render(&prompts[1])?.text(), "red circle");
+    /// assert_eq!(rule.render(&prompts[1])?.phrases()[0].index, 0);
     /// # Ok::<(), glip::Error>(())
     /// ```
     ///
     /// # Errors
     /// - [`Error::PhraseTooLong`]: a single name has more tokens than the model takes.
     /// - [`Error::InvalidOption`]: there may be no name in a prompt.
-    /// - Those of [`Prompt::locate`].
+    /// - Those of [`PromptRule::render`](crate::PromptRule::render).
     pub fn prompts(&self, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {
         if self.names_per_prompt == 0 {
             return Err(Error::InvalidOption {
@@ -84,30 +89,31 @@ impl Vocabulary {
             });
         }
         // As one list, for everything that can be wrong with it whatever fits.
-        Prompt::categories(&self.categories).locate()?;
-        let mut wanted = Wanted::of(&self.categories);
-        wanted.sort_by_cached_key(|wanted| (wanted.wording.text(), wanted.index));
-        let packed = self.pack(wanted, tokenizer)?;
-        Ok(packed.into_iter().map(Prompt::list).collect())
+        tokenizer
+            .rule()
+            .render(&Prompt::categories(&self.categories))?;
+        let mut names = Name::of(&self.categories);
+        names.sort_by_cached_key(|name| (tokenizer.rule().wording(&name.wording), name.index));
+        let packed = self.pack(names, tokenizer)?;
+        Ok(packed
+            .into_iter()
+            .map(|names| Prompt(Words::List(names)))
+            .collect())
     }
 
     /// Each into the first prompt that has room.
-    fn pack<'a>(
-        &self,
-        wanted: Vec<Wanted<'a>>,
-        tokenizer: &Tokenizer,
-    ) -> Result<Vec<Vec<Wanted<'a>>>> {
-        let limit = tokenizer.max_tokens();
-        let empty = tokenizer.special_tokens()?;
-        let separator = tokenizer.count(SEPARATOR)?;
-        let mut prompts: Vec<(usize, Vec<Wanted<'a>>)> = Vec::new();
-        for wanted in wanted {
-            let text = wanted.wording.text();
+    fn pack(&self, names: Vec<Name>, tokenizer: &Tokenizer) -> Result<Vec<Vec<Name>>> {
+        let (rule, limit) = (tokenizer.rule(), tokenizer.max_tokens());
+        let around = tokenizer.special_tokens()? + tokenizer.count(&rule.closing)?;
+        let separator = tokenizer.count(&rule.separator)?;
+        let mut prompts: Vec<(usize, Vec<Name>)> = Vec::new();
+        for name in names {
+            let text = rule.wording(&name.wording);
             let tokens = tokenizer.count(&text)?;
-            if empty + tokens > limit {
+            if around + tokens > limit {
                 return Err(Error::PhraseTooLong {
                     phrase: text,
-                    tokens: empty + tokens,
+                    tokens: around + tokens,
                     limit,
                 });
             }
@@ -117,9 +123,9 @@ impl Vocabulary {
             match prompts.iter_mut().find(has_room) {
                 Some((used, names)) => {
                     *used += separator + tokens;
-                    names.push(wanted);
+                    names.push(name);
                 }
-                None => prompts.push((empty + tokens, vec![wanted])),
+                None => prompts.push((around + tokens, vec![name])),
             }
         }
         Ok(prompts.into_iter().map(|(_, names)| names).collect())
@@ -129,13 +135,19 @@ impl Vocabulary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prompt::tokens::tests::tokenizer;
+    use crate::prompt::{rule::PromptRule, tokens::tests::tokenizer};
 
     /// The number of names in each prompt.
     fn sizes(prompts: &[Prompt]) -> Vec<usize> {
         prompts
             .iter()
-            .map(|prompt| prompt.locate().unwrap().len())
+            .map(|prompt| {
+                PromptRule::default()
+                    .render(prompt)
+                    .unwrap()
+                    .phrases()
+                    .len()
+            })
             .collect()
     }
 
@@ -162,6 +174,20 @@ mod tests {
         assert_eq!(sizes(&few.prompts(&tokenizer(99)).unwrap()), [4, 3]);
     }
 
+    /// The final dot takes a token too.
+    #[test]
+    fn what_ends_a_text_has_room() {
+        let tokenizer = tokenizer(10)
+            .with_rule(PromptRule::default().with_closing("."))
+            .unwrap();
+        let categories = (0..7).map(|index| Category::labelled(index.to_string(), "red circle"));
+        let prompts = Vocabulary::new(categories).prompts(&tokenizer).unwrap();
+        assert_eq!(sizes(&prompts), [2, 2, 2, 1]);
+        for prompt in &prompts {
+            assert!(tokenizer.tokenize(prompt).unwrap().text().ends_with('.'));
+        }
+    }
+
     #[test]
     fn gaps_are_filled_by_what_fits() {
         // 5, 3, 5 and 3 tokens with the special ones: in order, no two neighbours fit into 7.
@@ -177,7 +203,14 @@ mod tests {
         turned.rotate_left(2);
         let texts = |names: &[&str]| -> Vec<String> {
             let prompts = Vocabulary::new(names).prompts(&tokenizer(8)).unwrap();
-            prompts.iter().map(|p| p.text().to_owned()).collect()
+            let text = |prompt| {
+                PromptRule::default()
+                    .render(prompt)
+                    .unwrap()
+                    .text()
+                    .to_owned()
+            };
+            prompts.iter().map(text).collect()
         };
         assert_eq!(texts(&names), texts(&turned));
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::version;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// An ONNX Runtime library that can be used.
 #[derive(Debug)]

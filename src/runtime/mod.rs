@@ -18,7 +18,7 @@ use ort::environment::Environment;
 pub use device::Device;
 pub use options::{ConvolutionSearch, CudaOptions, SessionOptions, TensorRtOptions};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// ONNX Runtime, loaded into the process.
 ///

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Device;
-use crate::{Error, Result};
+use super::device::Device;
+use crate::error::{Error, Result};
 
 /// How the sessions that run a graph are made.
 #[derive(Debug, Clone, PartialEq, Eq)]

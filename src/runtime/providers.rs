@@ -2,8 +2,8 @@
 
 use ort::ep::ExecutionProviderDispatch;
 
-use super::{Device, SessionOptions};
-use crate::{Error, Result};
+use super::{device::Device, options::SessionOptions};
+use crate::error::{Error, Result};
 
 impl SessionOptions {
     /// The execution providers of the device, most wanted first; none for the CPU, which every
@@ -47,7 +47,7 @@ impl SessionOptions {
     fn cuda(&self, index: i32) -> ExecutionProviderDispatch {
         use ort::ep::cuda::ConvAlgorithmSearch;
 
-        use super::ConvolutionSearch;
+        use super::options::ConvolutionSearch;
 
         let search = match self.cuda.convolutions {
             ConvolutionSearch::Heuristic => ConvAlgorithmSearch::Heuristic,

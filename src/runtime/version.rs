@@ -2,7 +2,7 @@
 
 use std::{ffi::CStr, path::Path};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The first version with `DeformConv`.
 const NEEDED: (u32, u32) = (1, 25);

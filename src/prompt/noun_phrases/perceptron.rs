@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 #[cfg(test)]
 use super::work;
 use super::{
-    Part, PhraseExtractor, phrases,
+    extractor::PhraseExtractor,
+    grammar::{Part, phrases},
     treebank::{Token, lowercase_tokens, sentences},
 };
 use crate::error::{Error, Result};
@@ -30,11 +31,12 @@ use crate::error::{Error, Result};
 /// Phrases are positions in the caption, as with [`NounPhrases`](crate::NounPhrases).
 ///
 /// ```
-/// use glip::{PerceptronTagger, Prompt};
+/// use glip::{PerceptronTagger, Prompt, PromptRule};
 ///
 /// let tagger = PerceptronTagger::from_dir("tests/fixtures/perceptron")?;
 /// let prompt = Prompt::caption("A man rides a red bicycle.").extract(&tagger);
-/// assert_eq!(prompt.locate()?[1].label, "a red bicycle");
+/// let rendered = PromptRule::default().render(&prompt)?;
+/// assert_eq!(rendered.phrases()[1].label, "a red bicycle");
 /// # Ok::<(), glip::Error>(())
 /// ```
 #[derive(Clone, Debug)]

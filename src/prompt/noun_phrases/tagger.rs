@@ -3,7 +3,7 @@
 #[cfg(test)]
 use super::work;
 use super::{
-    Part,
+    grammar::Part,
     lexicon::{Kinds, kinds},
     treebank::Token,
 };

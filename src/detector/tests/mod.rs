@@ -1,55 +1,25 @@
 //! The whole detector on graphs that are plain functions, without ONNX Runtime.
 
+mod fakes;
+mod third_family;
+
 use std::sync::Mutex;
 
 use image::{DynamicImage, Rgb, RgbImage, imageops};
 use ndarray::{Array3, Array4, ArrayD, Axis, concatenate, s};
 
+use self::fakes::{Fake, checked, fake_of_floats};
 use super::*;
 use crate::{
-    Category, Error, GridSize, LearnedPrompt, PreprocessOptions, Prompt, ResizeRule, Vocabulary,
-    graph::{Graph, Input, Tensor},
-    postprocess::PostprocessOptions,
+    bundle::{Bundle, Precision},
+    control::Progress,
+    family::GLIP,
+    geometry::GridSize,
+    postprocess::{HeadSpec, PostprocessOptions},
+    preprocess::ResizeRule,
+    prompt::{Category, LearnedPrompt, Prompt, Vocabulary},
+    session::Element,
 };
-
-/// A graph that is a function, and remembers the shape of its first input on each run.
-struct Fake<F> {
-    function: F,
-    shapes: Mutex<Vec<Vec<usize>>>,
-}
-
-impl<F: Fn(&[ArrayD<f32>]) -> Vec<ArrayD<f32>> + Send + Sync> Graph for Fake<F> {
-    fn device(&self) -> Device {
-        Device::Cpu
-    }
-
-    fn run(&self, inputs: &[Input<'_>]) -> Result<Vec<Tensor>> {
-        let inputs: Vec<_> = inputs.iter().map(to_array).collect();
-        self.shapes.lock().unwrap().push(inputs[0].shape().to_vec());
-        Ok((self.function)(&inputs)
-            .into_iter()
-            .map(Tensor::Host)
-            .collect())
-    }
-}
-
-fn to_array(input: &Input<'_>) -> ArrayD<f32> {
-    match input {
-        Input::Floats(array) => array.to_owned(),
-        Input::Integers(array) => array.mapv(|x| x as f32),
-        Input::Tensor(Tensor::Host(array)) => array.clone(),
-        Input::Tensor(Tensor::Runtime(_)) => panic!("fakes make host tensors"),
-    }
-}
-
-type Function = fn(&[ArrayD<f32>]) -> Vec<ArrayD<f32>>;
-
-fn fake(function: Function) -> Arc<Fake<Function>> {
-    Arc::new(Fake {
-        function,
-        shapes: Mutex::default(),
-    })
-}
 
 /// One channel: the first of the network input (red), at the first pixel of each cell.
 fn encode_pixels<const LEVELS: usize>(inputs: &[ArrayD<f32>]) -> Vec<ArrayD<f32>> {
@@ -101,17 +71,17 @@ fn align(inputs: &[ArrayD<f32>]) -> Vec<ArrayD<f32>> {
 
 /// What the encoders of a detector have been given, by the shapes.
 struct Seen {
-    image_encoder: Arc<Fake<Function>>,
-    text_encoder: Arc<Fake<Function>>,
+    image_encoder: Arc<Fake>,
+    text_encoder: Arc<Fake>,
 }
 
 impl Seen {
     fn images(&self) -> Vec<Vec<usize>> {
-        self.image_encoder.shapes.lock().unwrap().clone()
+        self.image_encoder.shapes()
     }
 
     fn texts(&self) -> Vec<Vec<usize>> {
-        self.text_encoder.shapes.lock().unwrap().clone()
+        self.text_encoder.shapes()
     }
 }
 
@@ -125,35 +95,54 @@ fn detector_of_levels<const LEVELS: usize>(max_batch: usize) -> (Detector, Seen)
         env!("CARGO_MANIFEST_DIR"),
         "/tests/fixtures/colour_without_fusion"
     );
-    let mut manifest = crate::Bundle::from_dir(folder).unwrap().manifest().clone();
-    manifest.anchors.strides.truncate(LEVELS);
-    manifest.anchors.sizes.truncate(LEVELS);
+    let mut manifest = Bundle::from_dir(folder).unwrap().manifest().clone();
+    manifest.levels = LEVELS;
+    if let HeadSpec::Anchors { anchors, .. } = &mut manifest.head {
+        anchors.strides.truncate(LEVELS);
+        anchors.sizes.truncate(LEVELS);
+    }
+    manifest.image.resize = ResizeRule::short_side(96, 160);
     let tokenizer = std::fs::read(format!("{folder}/tokenizer.json")).unwrap();
-    let options: PreprocessOptions = manifest.image.clone().with_resize(ResizeRule {
-        short_side: 96,
-        long_side: 160,
-    });
     let seen = Seen {
-        image_encoder: fake(encode_pixels::<LEVELS>),
-        text_encoder: fake(encode_tokens),
+        image_encoder: fake_of_floats(encode_pixels::<LEVELS>),
+        text_encoder: fake_of_floats(encode_tokens),
     };
+    let signatures = (GLIP.signatures)(LEVELS, Element::F32);
     let parts = Parts {
-        preprocessor: Preprocessor::new(options).unwrap(),
-        tokenizer: Tokenizer::from_bytes(&tokenizer, manifest.text.max_tokens).unwrap(),
-        image_encoder: ImageEncoder::from_graph(LEVELS, seen.image_encoder.clone()),
-        text_encoder: TextEncoder::from_graph(seen.text_encoder.clone()),
+        preprocessor: manifest.preprocessor().unwrap(),
+        tokenizer: Tokenizer::from_bytes(&tokenizer, manifest.max_tokens).unwrap(),
+        image_encoder: ImageEncoder::from_graph(checked(
+            signatures.image_encoder,
+            &seen.image_encoder,
+        )),
+        text_encoder: TextEncoder::from_graph(checked(signatures.text_encoder, &seen.text_encoder)),
         fusion: Fusion::none(),
-        head: GroundingHead::from_graph(LEVELS, fake(align)),
-        postprocessor: Postprocessor::new(
-            PostprocessOptions::default(),
-            manifest.anchors.clone(),
-            manifest.box_coder,
-        )
-        .unwrap(),
+        head: GroundingHead::from_graph(checked(signatures.head, &fake_of_floats(align))),
+        postprocessor: Postprocessor::new(PostprocessOptions::default(), manifest.head.clone())
+            .unwrap(),
         max_batch,
-        manifest,
+        manifest: Arc::new(manifest),
     };
-    (Detector(Arc::new(parts)), seen)
+    let detector = Detector {
+        parts: Arc::new(parts),
+        control: Control::default(),
+    };
+    (detector, seen)
+}
+
+/// A fusion tower that gives every level a second channel.
+fn widening(levels: usize) -> Fusion {
+    let signature = (GLIP.signatures)(levels, Element::F32).fusion;
+    Fusion::from_graph(checked(signature, &fake_of_floats(widen)))
+}
+
+fn parts(detector: &mut Detector) -> &mut Parts {
+    Arc::get_mut(&mut detector.parts).unwrap()
+}
+
+/// Puts another manifest into a detector that has encoded nothing yet.
+fn manifest(detector: &mut Detector) -> &mut Manifest {
+    Arc::get_mut(&mut parts(detector).manifest).unwrap()
 }
 
 /// A black picture with one red cell of 8 x 8 pixels.
@@ -178,19 +167,18 @@ fn the_four_kinds_of_input_find_the_same() {
 
     let found = detector.ground(&picture, "red").unwrap();
     assert_eq!(cell(&found), Some((9, 5)));
-    assert_eq!(found.as_slice()[0].phrase, "red");
+    assert_eq!(found[0].phrase, "red");
 
-    let scene = detector.encode_image(&picture).unwrap();
-    let query = detector.encode_prompt("red").unwrap();
-    assert_eq!(detector.ground(&scene, "red").unwrap(), found);
-    assert_eq!(detector.ground(&scene, &query).unwrap(), found);
-    assert_eq!(detector.ground(&picture, &query).unwrap(), found);
-    assert_eq!(
-        detector
-            .ground(&DynamicImage::from(picture), Prompt::from("red"))
-            .unwrap(),
-        found
-    );
+    let encoded = detector.encode_image(&picture).unwrap();
+    let prompt = detector.encode_prompt("red").unwrap();
+    assert_eq!(detector.ground(&encoded, "red").unwrap(), found);
+    assert_eq!(detector.ground(&encoded, &prompt).unwrap(), found);
+    assert_eq!(detector.ground(&picture, &prompt).unwrap(), found);
+    let owned = DynamicImage::from(picture.clone());
+    assert_eq!(detector.ground(&owned, Prompt::from("red")).unwrap(), found);
+    assert_eq!(detector.ground(owned, ["red"]).unwrap(), found);
+    assert_eq!(detector.ground(picture, "red".to_owned()).unwrap(), found);
+    assert_eq!(detector.ground(encoded, prompt).unwrap(), found);
 }
 
 #[test]
@@ -198,53 +186,103 @@ fn a_model_has_the_levels_of_its_manifest() {
     let (mut detector, _) = detector_of_levels::<3>(4);
     let picture = picture(160, 96, (9, 5));
 
-    let scene = detector.encode_image(&picture).unwrap();
-    let sizes = [(20, 12), (10, 6), (5, 3)].map(|(width, height)| GridSize { width, height });
-    assert_eq!(scene.pyramid().level_sizes(), sizes);
-    let error = scene.pyramid().level(3).unwrap_err();
+    let encoded = detector.encode_image(&picture).unwrap();
+    let sizes = [(20, 12), (10, 6), (5, 3)].map(|(width, height)| GridSize::new(width, height));
+    assert_eq!(encoded.pyramid().level_sizes(), sizes);
+    let error = encoded.pyramid().level(3).unwrap_err();
     assert!(error.to_string().contains("0 to 2"), "{error}");
-    let found = detector.ground(&scene, "red").unwrap();
+    let found = detector.ground(&encoded, "red").unwrap();
     assert_eq!(cell(&found), Some((9, 5)));
 
     // Fused features may have other channels than the pyramid.
-    let parts = Arc::get_mut(&mut detector.0).unwrap();
-    parts.fusion = Fusion::from_graph(3, fake(widen));
-    let query = detector.encode_prompt("red").unwrap();
+    drop(encoded);
+    parts(&mut detector).fusion = widening(3);
+    let encoded = detector.encode_image(&picture).unwrap();
+    let prompt = detector.encode_prompt("red").unwrap();
     let fused = detector
         .fusion()
-        .run(scene.pyramid(), query.prompts()[0].text())
+        .run(encoded.pyramid(), prompt.texts()[0].features())
         .unwrap();
-    assert_eq!((scene.pyramid().channels(), fused.channels()), (1, 2));
-    assert_eq!(detector.ground(&scene, &query).unwrap(), found);
+    assert_eq!((encoded.pyramid().channels(), fused.channels()), (1, 2));
+    assert_eq!(detector.ground(&encoded, &prompt).unwrap(), found);
     assert_eq!(detector.ground_batch([&picture], "red").unwrap(), [found]);
 }
 
 #[test]
-fn a_scene_of_other_levels_is_an_error() {
+fn an_image_of_other_levels_is_an_error() {
     let (mut detector, _) = detector(4);
     let (other, _) = detector_of_levels::<3>(4);
-    let scene = other.encode_image(&picture(160, 96, (9, 5))).unwrap();
+    let encoded = other.encode_image(&picture(160, 96, (9, 5))).unwrap();
 
-    let head = detector.ground(&scene, "red").unwrap_err();
-    let parts = Arc::get_mut(&mut detector.0).unwrap();
-    parts.fusion = Fusion::from_graph(5, fake(widen));
-    let fusion = detector.ground(&scene, "red").unwrap_err();
+    // Both are of one bundle as far as they say.
+    let head = detector.ground(&encoded, "red").unwrap_err();
+    parts(&mut detector).fusion = widening(5);
+    let fusion = detector.ground(&encoded, "red").unwrap_err();
 
     for (graph, error) in [("head", head), ("fusion", fusion)] {
-        let named = matches!(&error, Error::Shape { tensor, .. } if tensor.ends_with(graph));
+        let named = matches!(&error, Error::GraphSignature { graph: named, .. } if named == graph);
         assert!(named, "{error}");
     }
 }
 
 #[test]
+fn what_another_model_encoded_is_an_error() {
+    let (one, _) = detector(4);
+    let (mut other, _) = detector(4);
+    let picture = picture(160, 96, (9, 5));
+    let (image, prompt) = (one.encode_image(&picture), one.encode_prompt("red"));
+    let (image, prompt) = (image.unwrap(), prompt.unwrap());
+    assert!(
+        other.ground(&image, &prompt).is_ok(),
+        "the same model, loaded twice"
+    );
+    let manifest = manifest(&mut other);
+    manifest.identity = "another".to_owned();
+    manifest.name = "another model".to_owned();
+    for (what, error) in [
+        ("image", other.ground(&image, "red").map(drop)),
+        ("prompt", other.ground(&picture, &prompt).map(drop)),
+        ("image", other.ground_batch([&image], "red").map(drop)),
+        ("prompt", other.ground_batch([&picture], &prompt).map(drop)),
+        ("prompt", other.encode_prompt(&prompt).map(drop)),
+        ("image", other.head_outputs(&image, "red").map(drop)),
+    ] {
+        let error = error.unwrap_err();
+        assert!(
+            matches!(&error, Error::OtherModel { what: named, .. } if *named == what),
+            "{error}"
+        );
+        assert!(error.to_string().contains("another model"), "{error}");
+    }
+}
+
+#[test]
+fn head_outputs_are_what_is_found_in() {
+    let (detector, _) = detector(4);
+    let picture = picture(160, 96, (9, 5));
+    let vocabulary = Vocabulary::new(["red", "green"]).with_names_per_prompt(1);
+    let raw = detector.head_outputs(&picture, &vocabulary).unwrap();
+    let labels: Vec<_> = raw
+        .iter()
+        .map(|raw| raw.phrases[0].phrase.label.as_str())
+        .collect();
+    assert_eq!(labels, ["green", "red"]);
+    let postprocessor = detector.postprocessor();
+    let found = postprocessor
+        .run(&raw[1].head, &raw[1].phrases, &[raw[1].geometry])
+        .unwrap();
+    assert_eq!(found, [detector.ground(&picture, "red").unwrap()]);
+}
+
+#[test]
 fn a_second_prompt_does_not_touch_the_image_encoder() {
     let (detector, seen) = detector(4);
-    let scene = detector.encode_image(&picture(160, 96, (9, 5))).unwrap();
+    let encoded = detector.encode_image(&picture(160, 96, (9, 5))).unwrap();
     let images = seen.images();
 
     for prompt in ["red", "green . blue"] {
-        detector.ground(&scene, prompt).unwrap();
-        detector.ground_batch([&scene, &scene], prompt).unwrap();
+        detector.ground(&encoded, prompt).unwrap();
+        detector.ground_batch([&encoded, &encoded], prompt).unwrap();
     }
 
     assert_eq!(seen.images(), images);
@@ -254,17 +292,38 @@ fn a_second_prompt_does_not_touch_the_image_encoder() {
 #[test]
 fn a_next_frame_does_not_touch_the_text_encoder() {
     let (detector, seen) = detector(4);
-    let query = detector.encode_prompt("red").unwrap();
+    let prompt = detector.encode_prompt("red").unwrap();
     let texts = seen.texts();
 
     for cell in [(9, 5), (3, 3)] {
         let frame = picture(160, 96, cell);
-        detector.ground(&frame, &query).unwrap();
-        detector.ground_batch([&frame, &frame], &query).unwrap();
+        detector.ground(&frame, &prompt).unwrap();
+        detector.ground_batch([&frame, &frame], &prompt).unwrap();
     }
 
     assert_eq!(seen.texts(), texts);
     assert_eq!(seen.images().len(), 4);
+}
+
+/// A control that keeps what is reported.
+fn reporting() -> (Control, Arc<Mutex<Vec<Progress>>>) {
+    let steps = Arc::<Mutex<Vec<_>>>::default();
+    let kept = Arc::clone(&steps);
+    let control = Control::new().with_progress(move |step| kept.lock().unwrap().push(step));
+    (control, steps)
+}
+
+/// A control that stops when so many texts are done.
+fn stopping_after(done: usize) -> Control {
+    let control = Arc::new(Mutex::new(Control::default()));
+    let own = Arc::clone(&control);
+    let stopping = Control::new().with_progress(move |step| {
+        if step.done == done {
+            own.lock().unwrap().stop();
+        }
+    });
+    *control.lock().unwrap() = stopping.clone();
+    stopping
 }
 
 /// As many names as LVIS has, for a model that takes 12 tokens.
@@ -275,16 +334,13 @@ fn a_vocabulary_fills_its_prompts_and_shares_one_encoded_image() {
         .map(|i| Category::labelled(i.to_string(), ["red", "blue red", "green"][i % 3]))
         .collect();
     let vocabulary = Vocabulary::new(&names);
-    let mut steps = Vec::new();
-    let options = GroundOptions::default()
-        .with_postprocess(PostprocessOptions::default().with_max_detections(2000))
-        .with_progress(|progress| {
-            steps.push(progress);
-            ControlFlow::Continue(())
-        });
-
+    let (control, steps) = reporting();
+    let options = GroundOptions::default().with_max_detections(2000);
     let image = picture(160, 96, (9, 5));
-    let found = detector.ground_with(&image, &vocabulary, options).unwrap();
+    let controlled = detector.controlled(&control);
+    let found = controlled
+        .ground_with(&image, &vocabulary, &options)
+        .unwrap();
 
     // The fake aligns every word with red: every name is found once, by its place in the list.
     let mut found = Vec::from(found);
@@ -303,7 +359,7 @@ fn a_vocabulary_fills_its_prompts_and_shares_one_encoded_image() {
         "{total} prompts, {least} at least"
     );
     let expected: Vec<_> = (0..=total).map(|done| Progress { done, total }).collect();
-    assert_eq!(steps, expected);
+    assert_eq!(*steps.lock().unwrap(), expected);
 }
 
 #[test]
@@ -334,44 +390,34 @@ fn synonyms_in_different_prompts_find_a_thing_once() {
         .with_synonym("blue");
     let vocabulary = Vocabulary::new([red]).with_names_per_prompt(1);
 
-    let query = detector.encode_prompt(&vocabulary).unwrap();
-    let found = detector.ground(&image, &query).unwrap();
+    let prompt = detector.encode_prompt(&vocabulary).unwrap();
+    let found = detector.ground(&image, &prompt).unwrap();
 
     assert_eq!(seen.texts().len(), 3);
-    assert_eq!((found.len(), &*found.as_slice()[0].phrase), (1, "red"));
+    assert_eq!((found.len(), &*found[0].phrase), (1, "red"));
     assert_eq!(detector.ground(&image, &vocabulary).unwrap(), found);
     let batch = detector.ground_batch([&image, &image], vocabulary).unwrap();
     assert_eq!(batch, [found.clone(), found]);
 }
 
 #[test]
-fn a_vocabulary_can_be_cancelled_between_prompts() {
+fn a_vocabulary_can_be_stopped_between_texts() {
     let (detector, seen) = detector(4);
     let image = picture(160, 96, (9, 5));
     let vocabulary = Vocabulary::new(["red", "green", "blue"]).with_names_per_prompt(1);
-    let options = GroundOptions::default().with_progress(|progress| match progress.done {
-        2 => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    });
-
-    let error = detector
-        .ground_with(&image, &vocabulary, options)
-        .unwrap_err();
-
-    assert!(
-        matches!(error, Error::Cancelled { done: 2, total: 3 }),
-        "{error}"
-    );
+    let controlled = detector.controlled(&stopping_after(2));
+    let error = controlled.ground(&image, &vocabulary).unwrap_err();
+    assert!(matches!(error, Error::Stopped), "{error}");
     assert_eq!(seen.texts().len(), 2);
+    assert!(detector.ground(&image, &vocabulary).is_ok());
 }
 
 #[test]
 fn a_learned_prompt_needs_no_text_encoder() {
     let (mut detector, _) = detector(4);
-    let parts = Arc::get_mut(&mut detector.0).unwrap();
-    parts.text_encoder = TextEncoder::none();
-    parts.manifest.source.fingerprint = Some("abc".to_owned());
-    parts.manifest.text.hidden_size = 1;
+    parts(&mut detector).text_encoder = TextEncoder::none();
+    manifest(&mut detector).source.fingerprint = Some("abc".to_owned());
+    manifest(&mut detector).hidden_size = 1;
     let image = picture(160, 96, (9, 5));
     let phrases = r#"[{"label": "red cell", "index": 7, "spans": [[0, 3]], "tokens": [1, 2]}]"#;
     let learned = |model, width| {
@@ -381,13 +427,7 @@ fn a_learned_prompt_needs_no_text_encoder() {
 
     let found = detector.ground(&image, &learned("abc", 1)).unwrap();
     assert_eq!(cell(&found), Some((9, 5)));
-    assert_eq!(
-        (
-            found.as_slice()[0].phrase_index,
-            &*found.as_slice()[0].phrase
-        ),
-        (7, "red cell")
-    );
+    assert_eq!((found[0].phrase_index, &*found[0].phrase), (7, "red cell"));
 
     let words = detector.ground(&image, "red").unwrap_err();
     assert!(matches!(words, Error::NoTextEncoder), "{words}");
@@ -395,8 +435,7 @@ fn a_learned_prompt_needs_no_text_encoder() {
     assert!(matches!(other, Error::LearnedPromptModel { .. }), "{other}");
     let wide = detector.ground(&image, &learned("abc", 3)).unwrap_err();
     assert!(matches!(wide, Error::Shape { .. }), "{wide}");
-    let parts = Arc::get_mut(&mut detector.0).unwrap();
-    parts.manifest.source.fingerprint = None;
+    manifest(&mut detector).source.fingerprint = None;
     let none = detector.ground(&image, &learned("abc", 1)).unwrap_err();
     assert!(
         none.to_string().contains("export the bundle again"),
@@ -420,11 +459,11 @@ fn a_batch_has_one_result_per_image_in_their_order() {
     let (detector, seen) = detector(3);
     let wide = [(3, 3), (5, 7), (14, 6), (12, 8), (4, 4)].map(|cell| picture(160, 96, cell));
     let tall = picture(96, 160, (4, 11));
-    let scene = detector.encode_image(&picture(160, 96, (10, 6))).unwrap();
+    let encoded = detector.encode_image(&picture(160, 96, (10, 6))).unwrap();
     let before = seen.images().len();
     let images: Vec<ImageInput<'_>> = vec![
         (&wide[0]).into(),
-        (&scene).into(),
+        (&encoded).into(),
         (&wide[1]).into(),
         (&tall).into(),
         (&wide[2]).into(),
@@ -443,48 +482,36 @@ fn a_batch_has_one_result_per_image_in_their_order() {
 }
 
 #[test]
-fn a_batch_has_options_of_its_own_and_can_be_cancelled() {
+fn a_batch_has_options_of_its_own_and_can_be_stopped() {
     let (detector, _) = detector(2);
     let image = picture(160, 96, (9, 5));
-    let scene = detector.encode_image(&image).unwrap();
+    let encoded = detector.encode_image(&image).unwrap();
     let images = || -> [ImageInput<'_>; 4] {
         [
-            (&scene).into(),
+            (&encoded).into(),
             (&image).into(),
             (&image).into(),
             (&image).into(),
         ]
     };
     let vocabulary = Vocabulary::new(["red", "green"]).with_names_per_prompt(1);
-    let query = detector.encode_prompt(&vocabulary).unwrap();
+    let prompt = detector.encode_prompt(&vocabulary).unwrap();
 
-    let across = PostprocessOptions::default().with_nms_across_phrases(true);
-    let mut steps = Vec::new();
-    let options = GroundOptions::default()
-        .with_postprocess(across)
-        .with_progress(|progress| {
-            steps.push((progress.done, progress.total));
-            ControlFlow::Continue(())
-        });
-    let found = detector
-        .ground_batch_with(images(), &query, options)
+    let options = GroundOptions::default().with_nms_across_phrases(true);
+    let (control, steps) = reporting();
+    let controlled = detector.controlled(&control);
+    let found = controlled
+        .ground_batch_with(images(), &prompt, &options)
         .unwrap();
-    let counts: Vec<_> = found.iter().map(Detections::len).collect();
+    let counts: Vec<_> = found.iter().map(|found| found.len()).collect();
     assert_eq!(counts, [1, 1, 1, 1]); // 2 without the option
-    // A scene, two pictures and one more, with two prompts each.
-    assert_eq!(steps, (0..=6).map(|done| (done, 6)).collect::<Vec<_>>());
+    // An encoded image, two pictures and one more, with two texts each.
+    let expected: Vec<_> = (0..=6).map(|done| Progress { done, total: 6 }).collect();
+    assert_eq!(*steps.lock().unwrap(), expected);
 
-    let options = GroundOptions::default().with_progress(|progress| match progress.done {
-        3 => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    });
-    let error = detector
-        .ground_batch_with(images(), &query, options)
-        .unwrap_err();
-    assert!(
-        matches!(error, Error::Cancelled { done: 3, total: 6 }),
-        "{error}"
-    );
+    let controlled = detector.controlled(&stopping_after(3));
+    let error = controlled.ground_batch(images(), &prompt).unwrap_err();
+    assert!(matches!(error, Error::Stopped), "{error}");
 }
 
 #[test]
@@ -519,8 +546,7 @@ fn the_callers_phrase_index_is_kept() {
 #[test]
 fn models_in_8_bits_take_one_image_at_a_time() {
     let (mut detector, seen) = detector(4);
-    let parts = Arc::get_mut(&mut detector.0).unwrap();
-    parts.manifest.precision = "int8".into();
+    manifest(&mut detector).precision = Precision::Int8;
     let image = picture(160, 96, (9, 5));
 
     let found = detector.ground_batch([&image, &image], "red").unwrap();
@@ -532,8 +558,8 @@ fn models_in_8_bits_take_one_image_at_a_time() {
 #[test]
 fn nan_in_the_heads_output_is_an_error() {
     let (mut detector, _) = detector(4);
-    let parts = Arc::get_mut(&mut detector.0).unwrap();
     // A smaller deviation makes the same red larger than 2.
+    let parts = parts(&mut detector);
     let options = parts.preprocessor.options().clone().with_std([30.0; 3]);
     parts.preprocessor = Preprocessor::new(options).unwrap();
 
@@ -571,8 +597,8 @@ fn bad_inputs_are_errors_of_their_own() {
 fn a_detector_can_be_shared_between_threads() {
     fn check<T: Send + Sync + Clone + 'static>() {}
     check::<Detector>();
-    check::<Scene>();
-    check::<Query>();
+    check::<EncodedImage>();
+    check::<EncodedPrompt>();
 }
 
 #[test]

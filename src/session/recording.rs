@@ -13,6 +13,7 @@ use std::{
     thread::{self, ThreadId},
 };
 
+use half::f16;
 use ndarray::ArrayViewD;
 use ort::{
     AsPointer,
@@ -23,11 +24,11 @@ use ort::{
 };
 
 use super::{
-    session::{not_run, take},
+    outputs::{not_run, take},
     signature::Signature,
-    tensor::{Input, Tensor},
+    tensor::{Element, HostTensor, Input, Tensor},
 };
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// What is recorded of a session, by the shapes of its inputs.
 #[derive(Default)]
@@ -136,7 +137,7 @@ impl Recording {
         }
         let outputs = session.run_binding_with_options(&self.binding, &self.options)?;
         take(signature, outputs, |spec, value| {
-            match spec.stays_on_device {
+            match spec.is_feature_map {
                 true => value.to(memory.allocation_device(), memory.device_id()),
                 false => value.to(AllocationDevice::CPU, 0),
             }
@@ -152,9 +153,12 @@ struct Buffer {
 
 impl Buffer {
     fn new(input: &Input<'_>, allocator: &Allocator) -> ort::Result<Self> {
-        let bound = match input {
-            Input::Integers(_) => empty::<i64>(allocator, input.shape()),
-            _ => empty::<f32>(allocator, input.shape()),
+        let bound = match input.element() {
+            Some(Element::I64) => empty::<i64>(allocator, input.shape()),
+            Some(Element::Bool) => empty::<bool>(allocator, input.shape()),
+            Some(Element::F16) => empty::<f16>(allocator, input.shape()),
+            // No signature has any other.
+            Some(Element::F32) | None => empty::<f32>(allocator, input.shape()),
         };
         Ok(Self {
             bound: bound?,
@@ -164,10 +168,15 @@ impl Buffer {
 
     fn fill(&mut self, input: &Input<'_>) -> ort::Result<()> {
         match input {
-            Input::Floats(array) => self.upload(array.view()),
-            Input::Integers(array) => self.upload(array.view()),
-            Input::Tensor(Tensor::Host(array)) => self.upload(array.view()),
-            Input::Tensor(Tensor::Runtime(value)) => value.upcast_ref().copy_into(&mut self.bound),
+            Input::F32(array) => self.upload(array.view()),
+            Input::F16(array) => self.upload(array.view()),
+            Input::I64(array) => self.upload(array.view()),
+            Input::Bool(array) => self.upload(array.view()),
+            Input::Made(Tensor::Runtime(value)) => value.copy_into(&mut self.bound),
+            Input::Made(Tensor::Host(HostTensor::F32(array))) => self.upload(array.view()),
+            Input::Made(Tensor::Host(HostTensor::F16(array))) => self.upload(array.view()),
+            Input::Made(Tensor::Host(HostTensor::I64(array))) => self.upload(array.view()),
+            Input::Made(Tensor::Host(HostTensor::Bool(array))) => self.upload(array.view()),
         }
     }
 
@@ -231,26 +240,26 @@ mod tests {
     use ndarray::{Array2, array};
 
     use super::*;
-    use crate::graph::{session, text_encoder};
+    use crate::session::onnx::tests::{load, text_encoder_signature};
 
     /// Recording itself takes a GPU; the buffers are the same on a CPU.
     fn run(recordings: &mut Recordings, session: &mut Session, ids: &Array2<i64>) -> Vec<Tensor> {
         let mask = Array2::<i64>::ones(ids.dim());
-        let inputs = [ids, &mask].map(|array| Input::Integers(array.view().into_dyn()));
-        let (signature, host) = (&text_encoder::signature(), MemoryInfo::default());
+        let inputs = [ids, &mask].map(|array| Input::I64(array.view().into_dyn()));
+        let (signature, host) = (&text_encoder_signature(), MemoryInfo::default());
         recordings
             .run(session, signature, &inputs, &host, &RwLock::default())
             .unwrap()
     }
 
     fn first_feature(outputs: &[Tensor]) -> Vec<f32> {
-        let hidden = outputs[0].view("hidden").unwrap();
+        let hidden = outputs[0].floats("hidden").unwrap();
         hidden.rows().into_iter().map(|row| row[0]).collect()
     }
 
     #[test]
     fn outputs_are_of_their_own_inputs_and_stay_so() {
-        let mut session = session::load("text_encoder");
+        let mut session = load("text_encoder");
         let mut recordings = Recordings::default();
 
         let red = run(&mut recordings, &mut session, &array![[5, 6]]);
@@ -267,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_has_not_recorded_a_size_does_so_alone() {
-        let mut session = session::load("text_encoder");
+        let mut session = load("text_encoder");
         let mut recordings = Recordings::default();
         run(&mut recordings, &mut session, &array![[5, 6]]);
         run(&mut recordings, &mut session, &array![[6, 5]]);
@@ -284,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_tensor_on_another_device_is_named() {
-        let session = session::load("text_encoder");
+        let session = load("text_encoder");
 
         let none = first_elsewhere(&session, &AllocationDevice::CPU).unwrap();
         assert_eq!(none, None);

@@ -1,75 +1,61 @@
 //! What a graph's inputs and outputs must be, checked once when it is loaded.
 
-use ort::{
-    session::Session,
-    value::{Outlet, TensorElementType},
-};
+use ort::{session::Session, value::Outlet};
 
-use crate::{Error, Result};
+use super::tensor::Element;
+use crate::error::{Error, Result};
 
 /// A graph's name and the tensors it must have.
+#[derive(Debug, Clone)]
 pub(crate) struct Signature {
     pub(crate) graph: &'static str,
     pub(crate) inputs: Vec<TensorSpec>,
-    /// Feature maps before all others.
     pub(crate) outputs: Vec<TensorSpec>,
 }
 
 /// One input or output.
+#[derive(Debug, Clone)]
 pub(crate) struct TensorSpec {
     pub(crate) name: String,
-    element: Element,
+    pub(crate) element: Element,
     pub(crate) rank: usize,
-    /// For outputs: stays in the memory of the device, if it has its own, for the next graph.
-    pub(crate) stays_on_device: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Element {
-    Float32,
-    Int64,
+    /// One of the levels of a pyramid. As an output it stays in the memory of the device, if that has its
+    /// own, for the next graph.
+    pub(crate) is_feature_map: bool,
 }
 
 impl TensorSpec {
-    pub(crate) fn float32(name: &str, rank: usize) -> Self {
+    /// A tensor of this type, with so many dimensions.
+    pub(crate) fn new(name: &str, element: Element, rank: usize) -> Self {
         Self {
             name: name.into(),
-            element: Element::Float32,
+            element,
             rank,
-            stays_on_device: false,
-        }
-    }
-
-    pub(crate) fn int64(name: &str, rank: usize) -> Self {
-        Self {
-            element: Element::Int64,
-            ..Self::float32(name, rank)
+            is_feature_map: false,
         }
     }
 
     /// The levels of a pyramid, finest first: `name_0`, `name_1` and so on, each
     /// `[batch, channels, height, width]`.
-    pub(crate) fn feature_maps(name: &str, levels: usize) -> impl Iterator<Item = Self> {
+    pub(crate) fn feature_maps(
+        name: &str,
+        element: Element,
+        levels: usize,
+    ) -> impl Iterator<Item = Self> {
         (0..levels).map(move |level| Self {
-            stays_on_device: true,
-            ..Self::float32(&format!("{name}_{level}"), 4)
+            is_feature_map: true,
+            ..Self::new(&format!("{name}_{level}"), element, 4)
         })
     }
 
     fn matches(&self, outlet: &Outlet) -> bool {
-        let element = match self.element {
-            Element::Float32 => TensorElementType::Float32,
-            Element::Int64 => TensorElementType::Int64,
-        };
+        let element = outlet.dtype().tensor_type().and_then(Element::of);
         let rank = outlet.dtype().tensor_shape().map(|shape| shape.len());
-        outlet.dtype().tensor_type() == Some(element) && rank == Some(self.rank)
+        element == Some(self.element) && rank == Some(self.rank)
     }
 
     fn describe(&self) -> String {
-        let element = match self.element {
-            Element::Float32 => "float32",
-            Element::Int64 => "int64",
-        };
+        let element = self.element.name();
         format!("a {element} tensor of rank {}", self.rank)
     }
 }

@@ -7,15 +7,15 @@ use ort::{
     AsPointer,
     memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
     ortsys,
-    session::{IoBinding, Session, SessionInputValue},
+    session::{IoBinding, RunOptions, Session, SessionInputValue},
 };
 
 use super::{
-    session::take,
+    outputs::take,
     signature::Signature,
     tensor::{Input, Tensor},
 };
-use crate::Device;
+use crate::runtime::Device;
 
 /// The memory in which outputs can stay for the next graph; `None` if that is the host's.
 pub(super) fn own_memory(device: Device) -> ort::Result<Option<MemoryInfo<'static>>> {
@@ -41,6 +41,7 @@ pub(super) fn run(
     signature: &Signature,
     inputs: &[Input<'_>],
     memory: &MemoryInfo<'_>,
+    options: &RunOptions,
 ) -> ort::Result<Vec<Tensor>> {
     let inputs = inputs.iter().map(Input::to_value);
     let inputs = inputs.collect::<ort::Result<Vec<_>>>()?;
@@ -51,12 +52,11 @@ pub(super) fn run(
     }
     let host = MemoryInfo::default();
     for spec in &signature.outputs {
-        let memory = if spec.stays_on_device { memory } else { &host };
+        let memory = if spec.is_feature_map { memory } else { &host };
         binding.bind_output_to_device(&spec.name, memory)?;
     }
-    take(signature, session.run_binding(&binding)?, |_, value| {
-        Ok(value)
-    })
+    let outputs = session.run_binding_with_options(&binding, options)?;
+    take(signature, outputs, |_, value| Ok(value))
 }
 
 /// Binds a value that outlives the binding's runs, without a copy if it is where the session wants
@@ -80,23 +80,27 @@ mod tests {
     use ndarray::{array, s};
 
     use super::*;
-    use crate::graph::{session, text_encoder};
+    use crate::session::onnx::tests::{load, text_encoder_signature};
 
     /// On a CPU, where everything is in the memory that the session wants it in.
     #[test]
     fn bound_inputs_on_the_host_are_read_where_they_are() {
-        let mut session = session::load("text_encoder");
-        let signature = &text_encoder::signature();
-        let host = MemoryInfo::default();
+        let mut session = load("text_encoder");
+        let (host, options) = (MemoryInfo::default(), RunOptions::new().unwrap());
         let (ids, mask) = (
             array![[2_i64, 5, 3]].into_dyn(),
             array![[1_i64, 1, 0]].into_dyn(),
         );
-        let inputs = [Input::Integers(ids.view()), Input::Integers(mask.view())];
-
-        let outputs = run(&mut session, signature, &inputs, &host).unwrap();
-
-        let [hidden, embedded] = [0, 1].map(|i| outputs[i].view("output").unwrap());
+        let inputs = [Input::I64(ids.view()), Input::I64(mask.view())];
+        let outputs = run(
+            &mut session,
+            &text_encoder_signature(),
+            &inputs,
+            &host,
+            &options,
+        )
+        .unwrap();
+        let [hidden, embedded] = [0, 1].map(|i| outputs[i].floats("output").unwrap());
         assert_eq!(hidden.shape(), [1, 3, 4]);
         // The second token is "red"; the third is masked.
         let red = array![5.0, -5.0, -5.0, -10.0].into_dyn();

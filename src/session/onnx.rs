@@ -1,30 +1,29 @@
-//! A graph in ONNX Runtime's hands: loaded for a device, locked while it runs.
+//! A graph that ONNX Runtime runs: loaded for a device, used by one call at a time.
 
-use std::{
-    ffi::CStr,
-    ptr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{ffi::CStr, ptr, sync::Arc};
 
 use ort::{
     AsPointer,
     memory::MemoryInfo,
     ortsys,
-    session::{Session, SessionOutputs},
-    value::{DynValue, TensorValueType},
+    session::{RunOptions, Session},
 };
 
 use super::{
     binding,
-    checked::Graph,
+    graph::Graph,
+    outputs::{not_run, take},
+    pool::Pool,
     recording::Recordings,
-    signature::{Signature, TensorSpec},
+    signature::Signature,
     tensor::{Input, Tensor},
 };
-use crate::{Device, Error, Result, Runtime, SessionOptions, bundle::BundleFile};
+use crate::{
+    control::{Control, Terminate},
+    error::{Error, Result},
+    files::ModelFile,
+    runtime::{Device, Runtime, SessionOptions},
+};
 
 /// A graph that ONNX Runtime runs.
 pub(super) struct OnnxGraph {
@@ -32,14 +31,22 @@ pub(super) struct OnnxGraph {
     device: Device,
     /// The device's own memory, if it has some: there feature maps stay for the next graph.
     memory: Option<MemoryInfo<'static>>,
-    sessions: Sessions,
+    /// Each is used by one call at a time: ort's `run` takes `&mut self` because ONNX Runtime's own is
+    /// not safe to call from two threads.
+    sessions: Pool<OpenSession>,
     runtime: Runtime,
+}
+
+/// A session, and what is recorded of its runs if anything is.
+struct OpenSession {
+    session: Session,
+    recordings: Option<Recordings>,
 }
 
 impl OnnxGraph {
     pub(super) fn load(
         runtime: &Runtime,
-        file: &BundleFile,
+        file: &ModelFile<'_>,
         signature: Arc<Signature>,
         options: &SessionOptions,
     ) -> Result<Self> {
@@ -50,40 +57,32 @@ impl OnnxGraph {
             device,
             memory: binding::own_memory(device)
                 .map_err(|source| not_loaded(signature.graph, source))?,
-            sessions: Sessions::new(opening.collect::<Result<_>>()?),
+            sessions: Pool::new(opening.collect::<Result<_>>()?),
             runtime: runtime.clone(),
             signature,
         })
     }
 
-    fn run_on_host(&self, session: &mut Session, inputs: &[Input<'_>]) -> ort::Result<Vec<Tensor>> {
+    fn run_on_host(
+        &self,
+        session: &mut Session,
+        inputs: &[Input<'_>],
+        options: &RunOptions,
+    ) -> ort::Result<Vec<Tensor>> {
         let named = self.signature.inputs.iter().zip(inputs);
         let inputs = named
             .map(|(spec, input)| Ok((&*spec.name, input.to_value()?)))
             .collect::<ort::Result<Vec<_>>>()?;
-        take(&self.signature, session.run(inputs)?, |_, value| Ok(value))
+        let outputs = session.run_with_options(inputs, options)?;
+        take(&self.signature, outputs, |_, value| Ok(value))
     }
 }
 
-/// A graph's outputs in the order of its signature, each kept as `keep` wants it.
-pub(super) fn take(
-    signature: &Signature,
-    mut outputs: SessionOutputs<'_>,
-    keep: impl Fn(&TensorSpec, ort::value::Tensor<f32>) -> ort::Result<ort::value::Tensor<f32>>,
-) -> ort::Result<Vec<Tensor>> {
-    let tensors = signature.outputs.iter().map(|spec| {
-        let missing = || ort::Error::new(format!("no output {}", spec.name));
-        let value: DynValue = outputs.remove(&spec.name).ok_or_else(missing)?;
-        let value = value.downcast::<TensorValueType<f32>>()?;
-        Ok(Tensor::Runtime(keep(spec, value)?))
-    });
-    tensors.collect()
-}
-
-pub(super) fn not_run(graph: &str, source: ort::Error) -> Error {
-    Error::GraphRun {
-        graph: graph.into(),
-        source: source.into(),
+impl Terminate for RunOptions {
+    fn terminate(&self) {
+        if let Err(error) = RunOptions::terminate(self) {
+            log::warn!("a run that was to be stopped goes on: {error}");
+        }
     }
 }
 
@@ -99,67 +98,36 @@ impl Graph for OnnxGraph {
         self.device
     }
 
-    fn run(&self, inputs: &[Input<'_>]) -> Result<Vec<Tensor>> {
-        let mut locked = self.sessions.lock();
+    fn run(&self, inputs: &[Input<'_>], control: &Control) -> Result<Vec<Tensor>> {
+        let failed = |source| not_run(self.signature.graph, source);
+        let options = Arc::new(RunOptions::new().map_err(failed)?);
+        let mut taken = self.sessions.take(control)?;
+        let _running = control.watch(Arc::clone(&options) as Arc<dyn Terminate>)?;
         let OpenSession {
             session,
             recordings,
-        } = &mut *locked;
+        } = &mut *taken;
         let outputs = match (&self.memory, recordings) {
             (Some(memory), Some(recordings)) => {
+                // What a GPU replays cannot be stopped on the way.
                 let recording = self.runtime.recording();
-                return recordings.run(session, &self.signature, inputs, memory, recording);
+                recordings.run(session, &self.signature, inputs, memory, recording)
             }
             (Some(memory), None) => {
                 let _none_is_recorded = self.runtime.recording().read();
-                binding::run(session, &self.signature, inputs, memory)
+                let run = binding::run(session, &self.signature, inputs, memory, &options);
+                run.map_err(failed)
             }
-            (None, _) => self.run_on_host(session, inputs),
+            (None, _) => self.run_on_host(session, inputs, &options).map_err(failed),
         };
-        outputs.map_err(|source| not_run(self.signature.graph, source))
-    }
-}
-
-/// A session, and what is recorded of its runs if anything is.
-struct OpenSession {
-    session: Session,
-    recordings: Option<Recordings>,
-}
-
-/// Sessions of one graph, each used by one call at a time: ort's `run` takes `&mut self` because
-/// ONNX Runtime's own is not safe to call from two threads.
-struct Sessions {
-    sessions: Vec<Mutex<OpenSession>>,
-    next: AtomicUsize,
-}
-
-impl Sessions {
-    fn new(sessions: Vec<OpenSession>) -> Self {
-        Self {
-            sessions: sessions.into_iter().map(Mutex::new).collect(),
-            next: AtomicUsize::new(0),
-        }
-    }
-
-    /// A session that is free or, if all are busy, the next in turn once it is.
-    fn lock(&self) -> MutexGuard<'_, OpenSession> {
-        for session in &self.sessions {
-            match session.try_lock() {
-                Ok(session) => return session,
-                // A session has no state that a panic elsewhere could have left half-written.
-                Err(TryLockError::Poisoned(error)) => return error.into_inner(),
-                Err(TryLockError::WouldBlock) => {}
-            }
-        }
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.sessions.len();
-        let session = self.sessions[turn].lock();
-        session.unwrap_or_else(PoisonError::into_inner)
+        // A run that was told to end fails because of that.
+        outputs.map_err(|error| control.check().err().unwrap_or(error))
     }
 }
 
 fn open(
     runtime: &Runtime,
-    file: &BundleFile,
+    file: &ModelFile<'_>,
     signature: &Signature,
     options: &SessionOptions,
 ) -> Result<OpenSession> {
@@ -181,7 +149,7 @@ fn open(
 
 fn commit(
     runtime: &Runtime,
-    file: &BundleFile,
+    file: &ModelFile<'_>,
     graph: &str,
     options: &SessionOptions,
 ) -> Result<Session> {
@@ -204,8 +172,8 @@ fn commit(
     }
     let _none_is_recorded = runtime.recording().read();
     let session = match file {
-        BundleFile::Path(path) => builder.commit_from_file(path),
-        BundleFile::Bytes(bytes) => builder.commit_from_memory(bytes),
+        ModelFile::Path(path) => builder.commit_from_file(path),
+        ModelFile::Bytes(bytes) => builder.commit_from_memory(bytes),
     };
     session.map_err(|source| match options.cuda.graphs {
         // The words in which ONNX Runtime refuses graphs with control flow or nodes elsewhere.
@@ -261,38 +229,50 @@ fn runs_nodes_on(session: &Session, provider: &str) -> ort::Result<bool> {
     Ok(false)
 }
 
-/// A graph of the hand-made model, on the CPU.
 #[cfg(test)]
-pub(super) fn load(graph: &'static str) -> Session {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/colour");
-    let file = BundleFile::Path(format!("{folder}/{graph}.onnx").into());
-    let runtime = Runtime::load().unwrap();
-    commit(&runtime, &file, graph, &SessionOptions::default()).unwrap()
-}
+pub(super) mod tests {
+    use ndarray::Array4;
 
-#[cfg(test)]
-mod tests {
     use super::*;
+    use crate::session::{signature::TensorSpec, tensor::Element};
 
-    fn session() -> Session {
-        load("head")
+    /// A graph of the hand-made model, on the CPU.
+    pub(in crate::session) fn load(graph: &'static str) -> Session {
+        let runtime = Runtime::load().unwrap();
+        commit(&runtime, &file(graph), graph, &SessionOptions::default()).unwrap()
+    }
+
+    fn file(graph: &str) -> ModelFile<'static> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/colour");
+        ModelFile::Path(format!("{folder}/{graph}.onnx").into())
+    }
+
+    /// What the hand-made text encoder takes and gives.
+    pub(in crate::session) fn text_encoder_signature() -> Signature {
+        let tensors = |names: [&str; 2], element, rank| {
+            names
+                .map(|name| TensorSpec::new(name, element, rank))
+                .into()
+        };
+        Signature {
+            graph: "text_encoder",
+            inputs: tensors(["input_ids", "attention_mask"], Element::I64, 2),
+            outputs: tensors(["hidden", "embedded"], Element::F32, 3),
+        }
     }
 
     #[test]
     fn onnx_runtime_tells_which_device_runs_nodes() {
-        let session = session();
-
+        let session = load("head");
         assert!(runs_nodes_on(&session, "CPUExecutionProvider").unwrap());
         assert!(!runs_nodes_on(&session, "CUDAExecutionProvider").unwrap());
     }
 
     #[test]
     fn a_device_that_runs_nothing_is_an_error() {
-        let session = session();
-
+        let session = load("head");
         assert!(check_device_is_used(&session, Device::Cpu, "head").is_ok());
         let error = check_device_is_used(&session, Device::CoreMl, "head").unwrap_err();
-
         assert!(matches!(error, Error::DeviceUnavailable { .. }), "{error}");
         for part in ["coreml", "head", "allow_cpu_fallback"] {
             assert!(
@@ -302,22 +282,44 @@ mod tests {
         }
     }
 
+    /// The run itself is told to end, not only the next one.
     #[test]
-    fn a_session_survives_a_panic_while_it_is_locked() {
-        let session = OpenSession {
-            session: session(),
-            recordings: None,
+    fn a_run_can_be_stopped() {
+        let signature = Signature {
+            graph: "image_encoder",
+            inputs: vec![TensorSpec::new("pixels", Element::F32, 4)],
+            outputs: TensorSpec::feature_maps("pyramid", Element::F32, 5).collect(),
         };
-        let sessions = Sessions::new(vec![session]);
-        let panicked = std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                let _locked = sessions.lock();
-                panic!("while locked");
-            });
-            thread.join().is_err()
+        let runtime = Runtime::load().unwrap();
+        let options = SessionOptions::default();
+        let file = file("image_encoder");
+        let graph = OnnxGraph::load(&runtime, &file, Arc::new(signature), &options).unwrap();
+        let pixels = Array4::zeros((1, 3, 64, 64)).into_dyn();
+        let inputs = [Input::F32(pixels.view())];
+        let session = graph.sessions.take(&Control::default()).unwrap();
+        let control = Control::new();
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| graph.run(&inputs, &control).map(drop));
+            control.stop();
+            drop(session);
+            assert!(matches!(run.join().unwrap(), Err(Error::Stopped)));
         });
-        assert!(panicked);
 
-        assert_eq!(sessions.lock().session.outputs().len(), 3);
+        let options = Arc::new(RunOptions::new().unwrap());
+        let control = Control::new();
+        let running = control
+            .watch(Arc::clone(&options) as Arc<dyn Terminate>)
+            .unwrap();
+        control.stop();
+        let mut taken = graph.sessions.take(&Control::default()).unwrap();
+        let run = graph.run_on_host(&mut taken.session, &inputs, &options);
+        let message = run.unwrap_err().to_string();
+        assert!(message.contains("terminate"), "{message}");
+        drop(running);
+        drop(taken);
+        assert!(
+            graph.run(&inputs, &Control::default()).is_ok(),
+            "it can be asked again"
+        );
     }
 }

@@ -1,0 +1,86 @@
+//! Families of models: which tensors their graphs take and give.
+//!
+//! A model's manifest names its family; everything else that sets families apart is data in the manifest
+//! (how prompts are written, how images are resized, what kind of head there is). A family that comes to
+//! the house is one table here and one exporter module on the Python side.
+
+use crate::session::{Element, Signature, TensorSpec};
+
+/// A family of models.
+#[derive(Debug)]
+pub(crate) struct Family {
+    /// As manifests name it.
+    pub(crate) name: &'static str,
+    /// What the sides of a padded image must be multiples of.
+    pub(crate) divisor: u32,
+    /// The signatures of a model with so many feature maps of this type.
+    pub(crate) signatures: fn(levels: usize, features: Element) -> Signatures,
+}
+
+/// What each graph of a model takes and gives. Inputs that are no feature maps are found by their names
+/// among what the graphs before gave and what is known of the prompt: `input_ids`, `attention_mask`,
+/// `position_ids` and `block_mask`; of the images there are `pixels` and `pixel_mask`.
+#[derive(Debug, Clone)]
+pub(crate) struct Signatures {
+    pub(crate) image_encoder: Signature,
+    pub(crate) text_encoder: Signature,
+    pub(crate) fusion: Signature,
+    pub(crate) head: Signature,
+}
+
+/// Every family that manifests may name.
+static FAMILIES: [&Family; 1] = [&GLIP];
+
+impl Family {
+    /// The family of that name.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        FAMILIES.into_iter().find(|family| family.name == name)
+    }
+
+    /// The names that there are.
+    pub(crate) fn names() -> String {
+        FAMILIES.map(|family| family.name).join(", ")
+    }
+}
+
+/// GLIP (https://arxiv.org/abs/2112.03857), in all variants.
+pub(crate) static GLIP: Family = Family {
+    name: "glip",
+    // The coarsest stage of its backbones has stride 32. Levels of the pyramid beyond that round up.
+    divisor: 32,
+    signatures: glip,
+};
+
+fn glip(levels: usize, features: Element) -> Signatures {
+    let maps = |name| TensorSpec::feature_maps(name, features, levels);
+    let floats = |name, rank| TensorSpec::new(name, Element::F32, rank);
+    let integers = |name, rank| TensorSpec::new(name, Element::I64, rank);
+    Signatures {
+        image_encoder: Signature {
+            graph: "image_encoder",
+            inputs: vec![floats("pixels", 4)],
+            outputs: maps("pyramid").collect(),
+        },
+        text_encoder: Signature {
+            graph: "text_encoder",
+            inputs: vec![integers("input_ids", 2), integers("attention_mask", 2)],
+            outputs: vec![floats("hidden", 3), floats("embedded", 3)],
+        },
+        fusion: Signature {
+            graph: "fusion",
+            inputs: maps("pyramid")
+                .chain([floats("hidden", 3), integers("attention_mask", 2)])
+                .collect(),
+            outputs: maps("fused").chain([floats("fused_text", 3)]).collect(),
+        },
+        head: Signature {
+            graph: "head",
+            inputs: maps("fused").chain([floats("text", 3)]).collect(),
+            outputs: vec![
+                floats("logits", 3),
+                floats("deltas", 3),
+                floats("centerness", 2),
+            ],
+        },
+    }
+}

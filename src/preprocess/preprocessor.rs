@@ -1,0 +1,330 @@
+//! Resize, normalise, pad.
+
+use ndarray::{Array4, ArrayViewMut3, Axis, s};
+
+use super::{
+    options::PreprocessOptions, pixel_batch::PixelBatch, resize, source_image::SourceImage,
+};
+use crate::{
+    error::{Error, Result},
+    geometry::{ImageGeometry, ImageSize},
+};
+
+/// Turns images into the network's input, as the official evaluation does.
+///
+/// The image is resized (bilinear with antialiasing on 8-bit RGB, equal to Pillow's to the last
+/// bit; but Pillow 13 takes the columns first if it reduces an image more than twice as tall as
+/// wide, and levels can differ by one there), put into the model's channel order, normalised, and
+/// padded with zeros on the right and at the bottom. All of that happens a row at a time: beside the image and the input, a few rows are
+/// held, whatever the image's size and pixel type.
+///
+/// ```
+/// use glip::{ImageSize, parts::{PreprocessOptions, Preprocessor}};
+/// use image::DynamicImage;
+///
+/// let preprocessor = Preprocessor::new(PreprocessOptions::default())?;
+/// let batch = preprocessor.run(&DynamicImage::new_rgb8(640, 480))?;
+/// assert_eq!(batch.geometries()[0].resized, ImageSize::new(1066, 800));
+/// assert_eq!(batch.pixels().shape(), [1, 3, 800, 1088]);
+/// # Ok::<(), glip::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Preprocessor {
+    options: PreprocessOptions,
+    /// The normalised value of each of the 256 levels, for each channel of the network input.
+    normalised: Box<[[f32; 256]; 3]>,
+}
+
+impl Preprocessor {
+    /// A preprocessor with these options.
+    ///
+    /// # Errors
+    /// - [`Error::InvalidOption`]: a side or the padding is not within 1 to 16384, a mean is not
+    ///   finite, or a standard deviation is not above 0.
+    pub fn new(options: PreprocessOptions) -> Result<Self> {
+        options.validate()?;
+        let mut normalised = Box::new([[0.0; 256]; 3]);
+        for (channel, table) in normalised.iter_mut().enumerate() {
+            for (level, value) in table.iter_mut().enumerate() {
+                *value = (level as f32 - options.mean[channel]) / options.std[channel];
+            }
+        }
+        Ok(Self {
+            options,
+            normalised,
+        })
+    }
+
+    /// The options in use.
+    pub fn options(&self) -> &PreprocessOptions {
+        &self.options
+    }
+
+    /// What an image of this size becomes. Only images with equal `padded` sizes can share a batch, unless
+    /// the model [masks padding](PreprocessOptions::masks_padding).
+    ///
+    /// # Errors
+    /// - [`Error::EmptyImage`]: the image has no pixels.
+    pub fn geometry(&self, original: ImageSize) -> Result<ImageGeometry> {
+        let resized = self.options.resize.apply(original)?;
+        let padded = self.options.padding.apply(resized);
+        Ok(ImageGeometry {
+            original,
+            resized,
+            padded,
+        })
+    }
+
+    /// One image as a batch of one.
+    ///
+    /// # Errors
+    /// - [`Error::EmptyImage`]: the image has no pixels.
+    pub fn run<'a>(&self, image: impl Into<SourceImage<'a>>) -> Result<PixelBatch> {
+        self.run_batch([image])
+    }
+
+    /// Several images as one batch, in their order.
+    ///
+    /// The images must have the same [padded size](Self::geometry): GLIP does not mask padding, so
+    /// padding one image further to fit its neighbours would change its detections. For a model that
+    /// [masks it](PreprocessOptions::masks_padding), all are padded to the largest.
+    ///
+    /// # Errors
+    /// - [`Error::EmptyBatch`]: there are no images.
+    /// - [`Error::EmptyImage`]: an image has no pixels.
+    /// - [`Error::MixedSizes`]: the padded sizes differ, and the model does not mask padding.
+    pub fn run_batch<'a, I>(&self, images: I) -> Result<PixelBatch>
+    where
+        I: IntoIterator,
+        I::Item: Into<SourceImage<'a>>,
+    {
+        let images: Vec<SourceImage<'a>> = images.into_iter().map(Into::into).collect();
+        let geometries = images.iter().map(|image| self.geometry(image.size()));
+        let mut geometries = geometries.collect::<Result<Vec<_>>>()?;
+        if self.options.masks_padding {
+            pad_to_largest(&mut geometries);
+        }
+        let ImageSize { width, height } = common_padded_size(&geometries)?;
+        let mut pixels = Array4::zeros((images.len(), 3, height as usize, width as usize));
+        for ((image, geometry), input) in images
+            .iter()
+            .zip(&geometries)
+            .zip(pixels.axis_iter_mut(Axis(0)))
+        {
+            self.fill(input, image, geometry.resized);
+        }
+        Ok(PixelBatch::new(pixels, geometries))
+    }
+
+    /// Writes the resized image, normalised, into the upper left corner of `[3, height, width]`.
+    fn fill(&self, mut input: ArrayViewMut3<'_, f32>, image: &SourceImage<'_>, resized: ImageSize) {
+        let width = resized.width as usize;
+        let rgb_indices = self.options.channel_order.rgb_indices();
+        resize::resize(image, resized, |y, levels| {
+            let planes = self.normalised.iter().zip(rgb_indices);
+            for (channel, (table, rgb_index)) in planes.enumerate() {
+                let levels = &levels[rgb_index * width..][..width];
+                let values = levels.iter().map(|&level| table[usize::from(level)]);
+                let output = input.slice_mut(s![channel, y, ..width]);
+                output
+                    .into_iter()
+                    .zip(values)
+                    .for_each(|(output, value)| *output = value);
+            }
+        });
+    }
+}
+
+fn pad_to_largest(geometries: &mut [ImageGeometry]) {
+    let sizes = geometries.iter().map(|geometry| geometry.padded);
+    if let Some(largest) = sizes.reduce(ImageSize::union) {
+        for geometry in geometries {
+            geometry.padded = largest;
+        }
+    }
+}
+
+/// The padded size that all images of a batch share.
+fn common_padded_size(geometries: &[ImageGeometry]) -> Result<ImageSize> {
+    let first = geometries.first().ok_or(Error::EmptyBatch)?.padded;
+    match geometries
+        .iter()
+        .position(|geometry| geometry.padded != first)
+    {
+        None => Ok(first),
+        Some(index) => Err(Error::MixedSizes {
+            first: first.to_string(),
+            index,
+            found: geometries[index].padded.to_string(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{DynamicImage, Rgb, RgbImage};
+
+    use super::*;
+    use crate::preprocess::{
+        options::{ChannelOrder, Padding},
+        resize_rule::ResizeRule,
+    };
+
+    fn preprocessor(short_side: u32, long_side: u32) -> Preprocessor {
+        let options =
+            PreprocessOptions::default().with_resize(ResizeRule::short_side(short_side, long_side));
+        Preprocessor::new(options).unwrap()
+    }
+
+    #[test]
+    fn normalises_to_bgr_and_pads_with_zeros() {
+        let image = RgbImage::from_pixel(40, 32, Rgb([255, 0, 10]));
+        let batch = preprocessor(32, 64).run(&image).unwrap();
+        let pixels = batch.pixels();
+        assert_eq!(pixels.dim(), (1, 3, 32, 64));
+        let expected = [
+            (10.0 - 103.53) / 57.375,
+            -116.28 / 57.12,
+            (255.0 - 123.675) / 58.395,
+        ];
+        for (channel, value) in expected.into_iter().enumerate() {
+            assert!(
+                pixels
+                    .slice(s![0, channel, .., ..40])
+                    .iter()
+                    .all(|&v| v == value)
+            );
+        }
+        assert!(pixels.slice(s![0, .., .., 40..]).iter().all(|&v| v == 0.0));
+    }
+
+    #[test]
+    fn channel_order_is_an_option() {
+        let image = RgbImage::from_pixel(8, 8, Rgb([1, 2, 3]));
+        let options = PreprocessOptions::default()
+            .with_resize(ResizeRule::short_side(8, 8))
+            .with_channel_order(ChannelOrder::Rgb)
+            .with_mean([0.0; 3])
+            .with_std([1.0; 3])
+            .with_padding(Padding::MultipleOf(8));
+        let batch = Preprocessor::new(options).unwrap().run(&image).unwrap();
+        assert_eq!(
+            batch.pixels().slice(s![0, .., 0, 0]).to_vec(),
+            [1.0, 2.0, 3.0]
+        );
+    }
+
+    #[test]
+    fn extreme_shapes_work() {
+        for (width, height) in [(1, 1), (1, 10_000), (10_000, 1)] {
+            let image = RgbImage::from_pixel(width, height, Rgb([90; 3]));
+            let batch = preprocessor(64, 100).run(&image).unwrap();
+            let ImageSize { width, height } = batch.geometries()[0].padded;
+            assert_eq!(
+                batch.pixels().dim(),
+                (1, 3, height as usize, width as usize)
+            );
+            let expected = (90.0 - 103.53) / 57.375;
+            assert_eq!(batch.pixels()[[0, 0, 0, 0]], expected);
+        }
+    }
+
+    #[test]
+    fn a_batch_keeps_its_order_and_each_image_as_alone() {
+        let preprocessor = preprocessor(32, 64);
+        let dark = RgbImage::from_pixel(50, 40, Rgb([10; 3]));
+        let light = RgbImage::from_pixel(60, 48, Rgb([240; 3]));
+        let batch = preprocessor.run_batch([&dark, &light]).unwrap();
+        for (index, image) in [&dark, &light].into_iter().enumerate() {
+            let alone = preprocessor.run(image).unwrap();
+            assert_eq!(
+                batch.pixels().index_axis(Axis(0), index),
+                alone.pixels().index_axis(Axis(0), 0)
+            );
+            assert_eq!(batch.geometries()[index], alone.geometries()[0]);
+        }
+    }
+
+    #[test]
+    fn models_that_mask_padding_take_images_of_any_sizes_together() {
+        let options = preprocessor(32, 64).options().clone();
+        let options = options
+            .with_masked_padding()
+            .with_padding(Padding::MultipleOf(4));
+        let (wide, tall) = (RgbImage::new(64, 32), RgbImage::new(30, 50));
+        let batch = Preprocessor::new(options)
+            .unwrap()
+            .run_batch([&wide, &tall])
+            .unwrap();
+        assert_eq!(batch.pixels().dim(), (2, 3, 56, 64));
+        let mask = batch.pixel_mask();
+        let real = |image: usize| mask.index_axis(Axis(0), image).sum();
+        assert_eq!((real(0), real(1)), (64 * 32, 32 * 53));
+        assert_eq!(
+            (mask[[1, 52, 31]], mask[[1, 53, 31]], mask[[1, 52, 32]]),
+            (1, 0, 0)
+        );
+    }
+
+    #[test]
+    fn padding_to_a_square_holds_the_longer_side() {
+        let small = ImageSize::new(30, 20);
+        assert_eq!(Padding::Square(64).apply(small), ImageSize::new(64, 64));
+        assert_eq!(Padding::Square(24).apply(small), ImageSize::new(30, 30));
+    }
+
+    #[test]
+    fn unfit_batches_are_errors() {
+        let preprocessor = preprocessor(32, 64);
+        let wide = DynamicImage::new_rgb8(64, 32);
+        let square = DynamicImage::new_rgb8(32, 32);
+        let mixed = preprocessor.run_batch([&wide, &square]).unwrap_err();
+        assert!(
+            matches!(mixed, Error::MixedSizes { index: 1, .. }),
+            "{mixed}"
+        );
+        let none = preprocessor
+            .run_batch(Vec::<&DynamicImage>::new())
+            .unwrap_err();
+        assert!(matches!(none, Error::EmptyBatch));
+        let empty = preprocessor.run(&DynamicImage::new_rgb8(0, 4)).unwrap_err();
+        assert!(matches!(
+            empty,
+            Error::EmptyImage {
+                width: 0,
+                height: 4
+            }
+        ));
+    }
+
+    #[test]
+    fn senseless_options_are_errors() {
+        let zero_side = PreprocessOptions::default().with_resize(ResizeRule::short_side(0, 10));
+        let huge_side =
+            PreprocessOptions::default().with_resize(ResizeRule::short_side(10, u32::MAX));
+        let cases = [
+            ("resize.short_side", zero_side),
+            ("resize.long_side", huge_side),
+            (
+                "padding.multiple_of",
+                PreprocessOptions::default().with_padding(Padding::MultipleOf(0)),
+            ),
+            (
+                "padding.square",
+                PreprocessOptions::default().with_padding(Padding::Square(20_000)),
+            ),
+            (
+                "mean",
+                PreprocessOptions::default().with_mean([0.0, f32::NAN, 0.0]),
+            ),
+            (
+                "std",
+                PreprocessOptions::default().with_std([1.0, 0.0, 1.0]),
+            ),
+        ];
+        for (expected, options) in cases {
+            let error = Preprocessor::new(options).unwrap_err();
+            assert!(matches!(error, Error::InvalidOption { option, .. } if option == expected));
+        }
+    }
+}

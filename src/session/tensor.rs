@@ -1,0 +1,322 @@
+//! What goes into a graph and what comes out of it.
+
+use std::borrow::Cow;
+
+use half::f16;
+use ndarray::{
+    Array, ArrayD, ArrayViewD, Axis, CowArray, Dimension, IntoDimension, IxDyn, RemoveAxis,
+};
+use ort::{
+    session::SessionInputValue,
+    value::{DynTensor, TensorElementType, TensorRef},
+};
+
+use crate::error::{Error, Result};
+
+/// The types of elements that graphs take and give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Element {
+    F32,
+    F16,
+    I64,
+    Bool,
+}
+
+/// A tensor in host memory.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum HostTensor {
+    F32(ArrayD<f32>),
+    F16(ArrayD<f16>),
+    I64(ArrayD<i64>),
+    Bool(ArrayD<bool>),
+}
+
+/// A tensor that a graph made.
+#[derive(Debug)]
+pub(crate) enum Tensor {
+    /// In ONNX Runtime's hands, in the memory of the device it was made on.
+    Runtime(DynTensor),
+    /// A host array: what the graphs of tests give, which run without ONNX Runtime.
+    #[cfg_attr(not(test), expect(dead_code))]
+    Host(HostTensor),
+}
+
+/// A tensor on its way into a graph, borrowed so that nothing is copied.
+pub(crate) enum Input<'a> {
+    F32(ArrayViewD<'a, f32>),
+    F16(ArrayViewD<'a, f16>),
+    I64(ArrayViewD<'a, i64>),
+    Bool(ArrayViewD<'a, bool>),
+    Made(&'a Tensor),
+}
+
+impl Element {
+    pub(super) fn of(element: TensorElementType) -> Option<Self> {
+        match element {
+            TensorElementType::Float32 => Some(Self::F32),
+            TensorElementType::Float16 => Some(Self::F16),
+            TensorElementType::Int64 => Some(Self::I64),
+            TensorElementType::Bool => Some(Self::Bool),
+            _ => None,
+        }
+    }
+
+    /// As ONNX and the manifest name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+            Self::I64 => "int64",
+            Self::Bool => "bool",
+        }
+    }
+}
+
+impl HostTensor {
+    pub(crate) fn shape(&self) -> &[usize] {
+        match self {
+            Self::F32(array) => array.shape(),
+            Self::F16(array) => array.shape(),
+            Self::I64(array) => array.shape(),
+            Self::Bool(array) => array.shape(),
+        }
+    }
+
+    pub(crate) fn as_input(&self) -> Input<'_> {
+        match self {
+            Self::F32(array) => Input::F32(array.view()),
+            Self::F16(array) => Input::F16(array.view()),
+            Self::I64(array) => Input::I64(array.view()),
+            Self::Bool(array) => Input::Bool(array.view()),
+        }
+    }
+
+    /// One prompt's tensor, once for every image of a batch.
+    pub(crate) fn tiled(&self, name: &str, batch: usize) -> Result<Cow<'_, Self>> {
+        match self.shape().first() {
+            Some(&size) if size == batch => Ok(Cow::Borrowed(self)),
+            Some(1) => Ok(Cow::Owned(match self {
+                Self::F32(array) => Self::F32(repeated(array, batch)),
+                Self::F16(array) => Self::F16(repeated(array, batch)),
+                Self::I64(array) => Self::I64(repeated(array, batch)),
+                Self::Bool(array) => Self::Bool(repeated(array, batch)),
+            })),
+            _ => Err(Error::Shape {
+                tensor: name.into(),
+                expected: format!("[{batch} or 1, tokens, ...], one for the images or for each"),
+                found: self.shape().to_vec(),
+            }),
+        }
+    }
+}
+
+fn repeated<T: Clone>(array: &ArrayD<T>, times: usize) -> ArrayD<T> {
+    array.select(Axis(0), &vec![0; times])
+}
+
+impl Tensor {
+    pub(crate) fn shape(&self) -> Vec<usize> {
+        match self {
+            // The sizes of a value, unlike those of a graph's signature, are all known.
+            Self::Runtime(value) => value.shape().iter().map(|&size| size as usize).collect(),
+            Self::Host(tensor) => tensor.shape().to_vec(),
+        }
+    }
+
+    /// `None` for a type that no signature has.
+    pub(crate) fn element(&self) -> Option<Element> {
+        match self {
+            Self::Runtime(value) => Element::of(*value.data_type()),
+            Self::Host(HostTensor::F32(_)) => Some(Element::F32),
+            Self::Host(HostTensor::F16(_)) => Some(Element::F16),
+            Self::Host(HostTensor::I64(_)) => Some(Element::I64),
+            Self::Host(HostTensor::Bool(_)) => Some(Element::Bool),
+        }
+    }
+
+    /// The device that holds it, if the CPU cannot read it there.
+    pub(crate) fn device_memory(&self) -> Option<String> {
+        match self {
+            Self::Runtime(value) => {
+                let memory = value.memory_info();
+                (!memory.is_cpu_accessible())
+                    .then(|| memory.allocation_device().as_str().to_lowercase())
+            }
+            Self::Host(_) => None,
+        }
+    }
+
+    /// Its numbers: borrowed if they are float32, converted if float16. `name` is for the error.
+    pub(crate) fn floats(&self, name: &str) -> Result<CowArray<'_, f32, IxDyn>> {
+        let unreadable = |device| Error::DeviceMemory {
+            tensor: name.to_owned(),
+            device,
+        };
+        if let Some(device) = self.device_memory() {
+            return Err(unreadable(device));
+        }
+        let extracted = |error: ort::Error| unreadable(error.to_string());
+        match (self, self.element()) {
+            (Self::Host(HostTensor::F32(array)), _) => Ok(array.view().into()),
+            (Self::Host(HostTensor::F16(array)), _) => Ok(array.mapv(f16::to_f32).into()),
+            (Self::Runtime(value), Some(Element::F32)) => {
+                Ok(value.try_extract_array().map_err(extracted)?.into())
+            }
+            (Self::Runtime(value), Some(Element::F16)) => {
+                let halves = value.try_extract_array::<f16>().map_err(extracted)?;
+                Ok(halves.mapv(f16::to_f32).into())
+            }
+            (_, element) => Err(Error::Shape {
+                tensor: name.to_owned(),
+                expected: format!(
+                    "of floating point numbers, not {}",
+                    element.map_or("of a type unknown here", Element::name)
+                ),
+                found: self.shape(),
+            }),
+        }
+    }
+
+    /// A copy of its numbers on the host, of the shape it must have.
+    pub(crate) fn to_array<D: Dimension>(
+        &self,
+        name: &str,
+        shape: impl IntoDimension<Dim = D>,
+    ) -> Result<Array<f32, D>> {
+        let shape = shape.into_dimension();
+        let numbers = self.floats(name)?;
+        let found = numbers.shape().to_vec();
+        if found != shape.slice() {
+            return Err(Error::Shape {
+                tensor: name.into(),
+                expected: format!("{:?}", shape.slice()),
+                found,
+            });
+        }
+        let mismatch = |_| Error::Shape {
+            tensor: name.into(),
+            expected: format!("of rank {}", shape.ndim()),
+            found,
+        };
+        numbers.into_owned().into_dimensionality().map_err(mismatch)
+    }
+}
+
+impl Input<'_> {
+    pub(super) fn reborrow(&self) -> Input<'_> {
+        match self {
+            Self::F32(array) => Input::F32(array.view()),
+            Self::F16(array) => Input::F16(array.view()),
+            Self::I64(array) => Input::I64(array.view()),
+            Self::Bool(array) => Input::Bool(array.view()),
+            Self::Made(tensor) => Input::Made(tensor),
+        }
+    }
+
+    pub(super) fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::F32(array) => array.shape().to_vec(),
+            Self::F16(array) => array.shape().to_vec(),
+            Self::I64(array) => array.shape().to_vec(),
+            Self::Bool(array) => array.shape().to_vec(),
+            Self::Made(tensor) => tensor.shape(),
+        }
+    }
+
+    pub(super) fn element(&self) -> Option<Element> {
+        match self {
+            Self::F32(_) => Some(Element::F32),
+            Self::F16(_) => Some(Element::F16),
+            Self::I64(_) => Some(Element::I64),
+            Self::Bool(_) => Some(Element::Bool),
+            Self::Made(tensor) => tensor.element(),
+        }
+    }
+
+    /// Host numbers as float16, where a graph takes those and float32 is at hand.
+    pub(super) fn to_halves(&self) -> Option<ArrayD<f16>> {
+        match self {
+            Self::F32(array) => Some(array.mapv(f16::from_f32)),
+            _ => None,
+        }
+    }
+
+    /// The same tensor in the form that ONNX Runtime takes.
+    pub(super) fn to_value(&self) -> ort::Result<SessionInputValue<'_>> {
+        Ok(match self {
+            Self::F32(array) => TensorRef::from_array_view(array.view())?.into(),
+            Self::F16(array) => TensorRef::from_array_view(array.view())?.into(),
+            Self::I64(array) => TensorRef::from_array_view(array.view())?.into(),
+            Self::Bool(array) => TensorRef::from_array_view(array.view())?.into(),
+            Self::Made(Tensor::Runtime(value)) => value.view().into(),
+            Self::Made(Tensor::Host(HostTensor::F32(array))) => {
+                TensorRef::from_array_view(array.view())?.into()
+            }
+            Self::Made(Tensor::Host(HostTensor::F16(array))) => {
+                TensorRef::from_array_view(array.view())?.into()
+            }
+            Self::Made(Tensor::Host(HostTensor::I64(array))) => {
+                TensorRef::from_array_view(array.view())?.into()
+            }
+            Self::Made(Tensor::Host(HostTensor::Bool(array))) => {
+                TensorRef::from_array_view(array.view())?.into()
+            }
+        })
+    }
+}
+
+/// Host tensors by the names that graphs have for them: what the text side gives to the graphs after it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NamedTensors(Vec<(String, HostTensor)>);
+
+impl NamedTensors {
+    pub(crate) fn get(&self, name: &str) -> Option<&HostTensor> {
+        let found = self.0.iter().find(|(candidate, _)| candidate == name);
+        found.map(|(_, tensor)| tensor)
+    }
+
+    /// Floating point numbers of rank `D`, if there are such by this name.
+    pub(crate) fn floats<D: Dimension>(
+        &self,
+        name: &str,
+    ) -> Option<ndarray::ArrayView<'_, f32, D>> {
+        match self.get(name)? {
+            HostTensor::F32(array) => array.view().into_dimensionality().ok(),
+            _ => None,
+        }
+    }
+
+    /// Puts a tensor there, in place of one of the same name.
+    pub(crate) fn insert(&mut self, name: impl Into<String>, tensor: HostTensor) {
+        let name = name.into();
+        self.0.retain(|(other, _)| *other != name);
+        self.0.push((name, tensor));
+    }
+
+    /// All of them, each once for every image of a batch.
+    pub(crate) fn tiled(&self, batch: usize) -> Result<Self> {
+        let tiled = self.0.iter().map(|(name, tensor)| {
+            let tensor = tensor.tiled(name, batch)?.into_owned();
+            Ok((name.clone(), tensor))
+        });
+        tiled.collect::<Result<_>>().map(Self)
+    }
+}
+
+impl<D: Dimension + RemoveAxis> From<Array<f32, D>> for HostTensor {
+    fn from(array: Array<f32, D>) -> Self {
+        Self::F32(array.into_dyn())
+    }
+}
+
+impl<D: Dimension + RemoveAxis> From<Array<i64, D>> for HostTensor {
+    fn from(array: Array<i64, D>) -> Self {
+        Self::I64(array.into_dyn())
+    }
+}
+
+impl<D: Dimension + RemoveAxis> From<Array<bool, D>> for HostTensor {
+    fn from(array: Array<bool, D>) -> Self {
+        Self::Bool(array.into_dyn())
+    }
+}
