@@ -13,7 +13,10 @@ use glip::BBox;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 
-use crate::{Error, Problem, ProblemKind, Result};
+use crate::{
+    error::{Error, Result},
+    problem::{Problem, ProblemKind},
+};
 
 /// Images, what is in them, and what it is called.
 ///

@@ -9,7 +9,7 @@ use std::{
 use glip::ImageSize;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, metadata::Orientation};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The most that a picture may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

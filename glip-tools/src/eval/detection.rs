@@ -5,10 +5,11 @@ use std::{collections::HashSet, fs, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Prediction;
 use crate::{
-    Error, Problem, ProblemKind, Result,
     coco::{Dataset, xywh},
+    error::{Error, Result},
+    eval::predictions::Prediction,
+    problem::{Problem, ProblemKind},
 };
 
 /// A box that was found. As JSON it is an entry of COCO's file of results.

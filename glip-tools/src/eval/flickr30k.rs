@@ -7,12 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, Problem, ProblemKind, Result};
+use crate::{
+    error::{Error, Result},
+    problem::{Problem, ProblemKind},
+};
 
 /// A sentence about an image, and where its phrases are.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sentence {
     /// The image's file, relative to the folder of the images.
     pub image: PathBuf,
@@ -25,7 +28,7 @@ pub struct Sentence {
 }
 
 /// A phrase of a [`Sentence`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MarkedPhrase {
     /// Its bytes in the sentence.
     pub span: Range<usize>,

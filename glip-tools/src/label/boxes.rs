@@ -3,8 +3,10 @@
 use glip::{BBox, ImageSize};
 use serde::{Deserialize, Serialize};
 
-use super::options::share;
-use crate::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    label::ranges::share,
+};
 
 /// Which boxes are left out: by area, by shape, by the image's border. Default: none.
 ///

@@ -6,7 +6,7 @@ use glip::{Detections, Detector, Device, GroundOptions, PostprocessOptions, Quer
 use image::DynamicImage;
 use serde_json::{Value, json};
 
-use super::Subject;
+use crate::label::subject::Subject;
 
 /// Finds things in images. Tests have one without a model.
 pub(super) trait Grounding: Send + Sync {

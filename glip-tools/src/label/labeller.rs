@@ -5,15 +5,19 @@ use std::{borrow::Cow, ops::AddAssign, sync::Arc, thread};
 use glip::{Detections, Detector, ImageSize, PostprocessOptions};
 use image::DynamicImage;
 
-use super::{
-    Band, Failure, ImageBytes, Label, LabelOptions, LabelRecord, Outcome, Request, Subject,
-    Verdict,
-    grounding::{Grounding, ModelGrounding},
+use crate::{
+    error::{Error, Result},
+    failure::Failure,
+    label::{
+        grounding::{Grounding, ModelGrounding},
+        options::{Band, LabelOptions, Verdict},
+        record::{Asked, Label, LabelRecord, Outcome},
+        request::{ImageBytes, Request},
+        subject::Subject,
+        tiles::{Tile, merge},
+    },
     ordered::{Batches, stage},
-    record::Asked,
-    tiles::{Tile, merge},
 };
-use crate::{Error, Result};
 
 /// How many calls of the model run at once: while one is in the image encoder, the other can be in
 /// the fusion, and what a processor does before and after them costs no time.

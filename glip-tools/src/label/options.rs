@@ -4,8 +4,16 @@ use std::{collections::BTreeMap, num::NonZeroUsize, thread};
 
 use serde::{Deserialize, Serialize};
 
-use super::{BoxFilter, Subject, Tiling};
-use crate::{Error, PictureLimits, Result};
+use crate::{
+    error::{Error, Result},
+    label::{
+        boxes::BoxFilter,
+        ranges::{at_least_one, share},
+        subject::Subject,
+        tiles::Tiling,
+    },
+    pictures::PictureLimits,
+};
 
 /// Options of a [`Labeller`](super::Labeller).
 ///
@@ -243,28 +251,6 @@ pub enum Verdict {
     Keep,
     /// A person shall look at it.
     Ask,
-}
-
-pub(super) fn share(option: &'static str, value: f32) -> Result<()> {
-    if (0.0..=1.0).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::Option {
-        option,
-        found: value.to_string(),
-        expected: "0 to 1".to_owned(),
-    })
-}
-
-pub(super) fn at_least_one(option: &'static str, value: usize) -> Result<()> {
-    if value > 0 {
-        return Ok(());
-    }
-    Err(Error::Option {
-        option,
-        found: value.to_string(),
-        expected: "at least 1".to_owned(),
-    })
 }
 
 #[cfg(test)]

@@ -9,11 +9,17 @@ use std::{
 use glip::Prompt;
 use serde_json::json;
 
-use super::{
-    Counts, Inputs, Journal, JournalHeader, Labeller, Outcome, OutputOptions, Requests, Subject,
-    outputs,
+use crate::{
+    error::{Error, Result},
+    label::{
+        inputs::{Inputs, Requests},
+        journal::{Journal, JournalHeader},
+        labeller::{Counts, Labeller},
+        outputs::{self, OutputOptions},
+        record::Outcome,
+        subject::Subject,
+    },
 };
-use crate::{Error, Result};
 
 /// Labels inputs into a folder.
 ///

@@ -9,7 +9,7 @@ mod output;
 use std::{error::Error as StdError, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
-use glip_tools::Result;
+use glip_tools::{Result, causes};
 use output::Outcome;
 
 /// Says what is in pictures, in your own words: grounds, measures and labels with GLIP models.
@@ -87,12 +87,10 @@ fn main() -> ExitCode {
 }
 
 /// Prints an error with what caused it.
-fn report(error: &dyn StdError) {
+fn report(error: &(dyn StdError + 'static)) {
     eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
+    for cause in causes(error) {
+        eprintln!("  because: {cause}");
     }
 }
 

@@ -8,10 +8,14 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder};
 
-use super::crops::{Outline, crop};
 use crate::{
     coco::{Annotation, Dataset},
-    eval::{Detection, DetectionScores, Mistakes},
+    eval::{
+        average_precision::DetectionScores,
+        detection::Detection,
+        mistakes::Mistakes,
+        report::crops::{Outline, crop},
+    },
 };
 
 const WRONG: Rgb<u8> = Rgb([230, 25, 75]);

@@ -5,7 +5,10 @@ use std::sync::OnceLock;
 use image::RgbImage;
 use plotters::prelude::*;
 
-use crate::{Error, Result, eval::ClassScores};
+use crate::{
+    error::{Error, Result},
+    eval::average_precision::ClassScores,
+};
 
 const WIDTH: u32 = 560;
 const HEIGHT: u32 = 420;

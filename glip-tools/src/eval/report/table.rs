@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use crate::eval::{
-    ClassScores, DetectionScores, NamedScores, PhraseRecall, RecallAt, odinw_summary,
+    average_precision::{ClassScores, DetectionScores},
+    odinw::{NamedScores, odinw_summary},
+    phrase_recall::{PhraseRecall, RecallAt},
 };
 
 /// The averages, and a line for each category with objects, in percent as papers give them.

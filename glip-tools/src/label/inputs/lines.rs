@@ -10,8 +10,14 @@ use glip::Category;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::name_below;
-use crate::label::{Caption, Failure, ImageBytes, Request, Subject};
+use crate::{
+    failure::Failure,
+    label::{
+        inputs::paths::name_below,
+        request::{ImageBytes, Request},
+        subject::{Caption, Subject},
+    },
+};
 
 /// A line is far shorter, unless the file is something else.
 const LONGEST_LINE: u64 = 64 << 20;

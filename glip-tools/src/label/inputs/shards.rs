@@ -3,20 +3,24 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use serde_json::{Map, Value};
 
-use super::{
-    lines::{NOTHING_ASKED, header, record},
-    name_below, open,
-};
 use crate::{
-    Result,
-    label::{Failure, ImageBytes, Request, Subject},
+    error::Result,
+    failure::Failure,
+    label::{
+        inputs::{
+            lines::{NOTHING_ASKED, header, record},
+            paths::{name_below, open},
+        },
+        request::{ImageBytes, Request, read_section},
+        subject::Subject,
+    },
 };
 
 /// The header of `glip_torch`'s shards.
@@ -184,21 +188,6 @@ fn list(file: File, members: &mut VecDeque<Member>) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// A part of a file.
-pub(crate) fn read_section(path: &Path, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(offset))?;
-    let mut content = Vec::new();
-    file.take(bytes).read_to_end(&mut content)?;
-    if content.len() as u64 != bytes {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the file ends early",
-        ));
-    }
-    Ok(content)
 }
 
 #[cfg(test)]

@@ -4,11 +4,16 @@ use std::path::{Component, Path, PathBuf};
 
 use glip::ImageSize;
 
-use super::{AtomicFile, records, unwritable};
 use crate::{
-    Result,
+    error::Result,
+    files::unwritable,
     grounding::{Boxes, Category, Content, Header, Phrase, Record},
-    label::{Asked, Journal, Label, LabelRecord, Verdict},
+    label::{
+        journal::Journal,
+        options::Verdict,
+        outputs::{atomic::AtomicFile, records::records},
+        record::{Asked, Label, LabelRecord},
+    },
 };
 
 /// Writes `labels.jsonl`, and `review.jsonl` if the run asks questions.

@@ -15,9 +15,10 @@ use glip_tools::{
     },
 };
 use serde::Serialize;
+use serde_json::json;
 
 use super::{
-    options::{CommonOptions, digest, digest_file, run_key},
+    options::{CommonOptions, digest_file, run_key},
     results::{Pictures, ResultFolder},
 };
 use crate::output::{self, Outcome};
@@ -253,11 +254,17 @@ impl Run<'_> {
             .map(|category| category.id)
             .collect();
         let limit = self.max_detections();
-        let options = format!(
-            "words {}, {:?} names in a prompt, {limit} detections",
-            digest(words.iter().map(|word| format!("{word:?}"))),
-            self.asking.names_per_prompt
-        );
+        let prompts = self
+            .asking
+            .prompts
+            .as_deref()
+            .map(digest_file)
+            .transpose()?;
+        let options = json!({
+            "prompts": prompts, // without it, the words are those of the annotations
+            "names_per_prompt": self.asking.names_per_prompt,
+            "max_detections": limit,
+        });
         let key = run_key(self.detector, digest_file(&self.set.annotations)?, options);
         let mut file = self.folder.predictions(&key, self.common.overwrite)?;
         let done = tasks
