@@ -197,20 +197,17 @@ fn wrong_box(bbox: [f64; 4], image: &Image) -> Option<(ProblemKind, String)> {
     (known && (right_or_below || left_or_above)).then(|| (ProblemKind::BoxOutside, detail()))
 }
 
-/// `[x, y, width, height]` of a box that the model found.
-///
-/// GLIP's boxes include their last column and row, so width and height are one more than the distance of
-/// the edges; official's evaluation converts them so.
+/// `[x, y, width, height]` of a box that is given by its edges.
 ///
 /// ```
 /// use glip_tools::coco::xywh;
 ///
-/// assert_eq!(xywh(glip::BBox::new(10.0, 20.0, 19.0, 24.0)?), [10.0, 20.0, 10.0, 5.0]);
+/// assert_eq!(xywh(glip::BBox::new(10.0, 20.0, 20.0, 25.0)?), [10.0, 20.0, 10.0, 5.0]);
 /// # Ok::<(), glip::Error>(())
 /// ```
 pub fn xywh(bbox: BBox) -> [f64; 4] {
     let [x1, y1, x2, y2] = <[f32; 4]>::from(bbox).map(f64::from);
-    [x1, y1, x2 - x1 + 1.0, y2 - y1 + 1.0]
+    [x1, y1, x2 - x1, y2 - y1]
 }
 
 /// The file, whose entries are parsed one by one: a broken one costs no other.

@@ -11,6 +11,7 @@
 
 mod causes;
 pub mod coco;
+mod edges;
 mod error;
 pub mod eval;
 #[cfg(any(doc, doctest))]

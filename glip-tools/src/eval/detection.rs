@@ -28,7 +28,7 @@ pub struct Detection {
 }
 
 impl Detection {
-    /// What the model found in an image, as official's evaluation passes it on.
+    /// What the model found in an image. Width and height are those that official's evaluation passes on.
     pub fn new(image: u64, prediction: &Prediction) -> Self {
         Self {
             image,

@@ -34,7 +34,7 @@ pub struct MarkedPhrase {
     pub span: Range<usize>,
     /// The kinds of things it names, for example `people`.
     pub kinds: Vec<String>,
-    /// Where it is: `[x1, y1, x2, y2]` in pixels from 0.
+    /// Where it is: `[x1, y1, x2, y2]`, its first and last columns and rows, from 0.
     pub boxes: Vec<[f64; 4]>,
 }
 

@@ -8,10 +8,11 @@ use serde_json::Value;
 
 #[cfg(doc)]
 use crate::error::Error;
-use crate::{error::Result, run_file::RunFile};
+use crate::{edges::edges, error::Result, run_file::RunFile};
 
 const FORMAT: &str = "glip-predictions";
-const FORMAT_VERSION: u64 = 1;
+/// Boxes are edges. In version 1 they were the first and the last column and row.
+const FORMAT_VERSION: u64 = 2;
 
 /// Something that the model found in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,8 +23,19 @@ pub struct Prediction {
     pub label: u64,
     /// How sure the model is, from 0 to 1.
     pub score: f32,
-    /// Where it is.
+    /// Where it is: its edges, in pixels of the image.
     pub bbox: BBox,
+}
+
+impl Prediction {
+    /// What the model found, as something with this label.
+    pub fn new(label: u64, found: &glip::Detection) -> Self {
+        Self {
+            label,
+            score: found.score,
+            bbox: edges(found.bbox),
+        }
+    }
 }
 
 /// `[label, score, [x1, y1, x2, y2]]`.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    edges::edges,
     error::{Error, Result},
     failure::Failure,
     files::unwritable,
@@ -24,10 +25,14 @@ use crate::{
 /// The journal's name in the folder of a run.
 const FILE: &str = "journal.jsonl";
 
+/// The version whose boxes are the first and the last column and row, no edges.
+const VERSION_OF_PIXELS: u32 = 1;
+
 /// What a run depends on. A run goes on only with the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JournalHeader {
-    /// The version of the journal's form.
+    /// The version of the journal's form, [`VERSION`](Self::VERSION). It says what boxes are: edges, so
+    /// that a width is `x2 - x1`; in version 1 the first and the last column and row.
     pub journal_version: u32,
     /// The model's name.
     pub model: String,
@@ -41,6 +46,11 @@ pub struct JournalHeader {
     pub asks: bool,
     /// What the model does with images and boxes, and what becomes a label.
     pub options: Value,
+}
+
+impl JournalHeader {
+    /// The version that is written.
+    pub const VERSION: u32 = 2;
 }
 
 /// The inputs of a run that are done, each in a line of its own, in their order.
@@ -76,13 +86,19 @@ impl Journal {
         RunFile::remove(&folder.join(FILE))
     }
 
-    /// Opens the journal of a run that is over, to make other formats of it.
+    /// Opens the journal of a run that is over, to make other formats of it. Those of older versions are
+    /// read too.
     ///
     /// # Errors
     /// - [`Error::Read`]: there is none.
-    /// - [`Error::Record`]: it is no journal.
+    /// - [`Error::Record`]: it is no journal, or one of a newer version.
     pub fn read(folder: &Path) -> Result<Self> {
-        let (file, header) = RunFile::read(&folder.join(FILE))?;
+        let (file, header): (_, JournalHeader) = RunFile::read(&folder.join(FILE))?;
+        let (version, newest) = (header.journal_version, JournalHeader::VERSION);
+        if !(VERSION_OF_PIXELS..=newest).contains(&version) {
+            let found = format!("journal version {version}, 1 to {newest} are known");
+            return Err(file.damaged(1, found));
+        }
         Ok(Self::new(file, header))
     }
 
@@ -201,7 +217,10 @@ impl Journal {
             height: line.height,
             source: line.source,
             asked,
-            labels: line.labels,
+            labels: match self.header.journal_version {
+                VERSION_OF_PIXELS => line.labels.into_iter().map(with_edges).collect(),
+                _ => line.labels,
+            },
         })
     }
 }
@@ -229,10 +248,80 @@ struct RecordLine {
     labels: Vec<Label>,
 }
 
+/// A label whose box was given by its first and last column and row.
+fn with_edges(label: Label) -> Label {
+    Label {
+        bbox: edges(label.bbox),
+        ..label
+    }
+}
+
 /// What an input or its outcome is called.
 fn name<T>(of: &Result<T, Failure>, image: fn(&T) -> &String) -> &str {
     match of {
         Ok(good) => image(good),
         Err(failure) => &failure.image,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As version 1 wrote it.
+    const OLD: &str = r#"{"journal_version":1,"model":"glip-nano","base":"/pictures","categories":["cat"],"prompt":"cat","asks":false,"options":{}}
+{"labelled":{"image":"a.jpg","width":64,"height":48,"labels":[{"phrase":0,"score":0.5,"verdict":"keep","bbox":[8.0,4.5,19.0,47.0]}]}}
+{"failed":{"image":"b.jpg","error":"b.jpg is cut off"}}
+"#;
+
+    #[test]
+    fn boxes_of_an_old_journal_become_edges() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE), OLD).unwrap();
+        let journal = Journal::read(folder.path()).unwrap();
+        let outcomes: Result<Vec<_>> = journal.outcomes().unwrap().collect();
+        let outcomes = outcomes.unwrap();
+        let record = outcomes[0].as_ref().unwrap();
+        assert_eq!(record.edges(&record.labels[0]), [8.0, 4.5, 20.0, 48.0]);
+        assert_eq!(outcomes[1].as_ref().unwrap_err().image, "b.jpg");
+        // What is added has edges, so it is not added there.
+        let now = JournalHeader {
+            journal_version: JournalHeader::VERSION,
+            ..journal.header().clone()
+        };
+        drop(journal);
+        let error = Journal::open(folder.path(), now).unwrap_err();
+        assert!(
+            matches!(&error, Error::RunDiffers { what, .. } if what == "journal_version"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_journal_of_this_version_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = OLD.replace("\"journal_version\":1", "\"journal_version\":2");
+        fs::write(folder.path().join(FILE), &text).unwrap();
+        let mut journal = Journal::read(folder.path()).unwrap();
+        let outcomes: Result<Vec<_>> = journal.outcomes().unwrap().collect();
+        let header = journal.header().clone();
+        let again = tempfile::tempdir().unwrap();
+        journal = Journal::open(again.path(), header).unwrap();
+        for outcome in outcomes.unwrap() {
+            journal.add(&outcome).unwrap();
+        }
+        assert_eq!(fs::read_to_string(again.path().join(FILE)).unwrap(), text);
+    }
+
+    #[test]
+    fn a_journal_of_a_newer_version_is_an_error_that_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = OLD.replace("\"journal_version\":1", "\"journal_version\":3");
+        fs::write(folder.path().join(FILE), text).unwrap();
+        let error = Journal::read(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("journal version 3, 1 to 2 are known"),
+            "{error}"
+        );
     }
 }

@@ -73,8 +73,7 @@ pub struct Label {
     pub score: f32,
     /// What becomes of it.
     pub verdict: Verdict,
-    /// Where it is, in pixels of the upright image: the first and the last column and row, which both
-    /// belong to it.
+    /// Where it is: its edges, in pixels of the upright image, so that a width is `x2 - x1`.
     pub bbox: BBox,
 }
 
@@ -99,17 +98,11 @@ impl LabelRecord {
             .map_or("", String::as_str)
     }
 
-    /// A label's left, top, right and bottom edge in pixels, within the image. Its last column and row
-    /// belong to it, so the right edge is one pixel after the last column's left one.
+    /// A label's left, top, right and bottom edge in pixels, within the image.
     pub fn edges(&self, label: &Label) -> [f32; 4] {
         let [x1, y1, x2, y2] = label.bbox.into();
         let (right, bottom) = (self.width as f32, self.height as f32);
-        [
-            x1.max(0.0),
-            y1.max(0.0),
-            (x2 + 1.0).min(right),
-            (y2 + 1.0).min(bottom),
-        ]
+        [x1.max(0.0), y1.max(0.0), x2.min(right), y2.min(bottom)]
     }
 }
 

@@ -156,7 +156,7 @@ fn header(
         base => base,
     };
     Ok(JournalHeader {
-        journal_version: 1,
+        journal_version: JournalHeader::VERSION,
         model: labeller.model().to_owned(),
         base: fs::canonicalize(base).map_err(|source| Error::Read {
             path: base.to_owned(),

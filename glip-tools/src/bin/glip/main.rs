@@ -96,10 +96,21 @@ fn report(error: &(dyn StdError + 'static)) {
 
 #[cfg(test)]
 mod tests {
+    use glip_tools::label::LabelOptions;
+
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_states_the_default_batch() {
+        let mut command = Arguments::command();
+        let label = command.find_subcommand_mut("label").unwrap();
+        let help = label.render_long_help().to_string();
+        let stated = format!("1 on a CPU, else {}]", LabelOptions::BATCH);
+        assert!(help.contains(&stated), "{help}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use glip::ImageSize;
+use glip::{BBox, ImageSize};
 
 use crate::{
     error::Result,
@@ -78,7 +78,7 @@ fn content(
     let boxes = |phrase: usize| {
         let labels = record.labels.iter();
         let labels = labels.filter(|label| label.phrase == phrase && has_label(label));
-        let (boxes, scores) = labels.map(|label| (label.bbox, label.score)).unzip();
+        let (boxes, scores) = labels.map(|label| (pixels(label), label.score)).unzip();
         Boxes {
             boxes,
             scores: Some(scores),
@@ -121,6 +121,13 @@ fn content(
         content,
         source: record.source.clone(),
     }
+}
+
+/// A label's first and last column and row, which the format has in place of edges. A box is a pixel wide
+/// and high at least.
+fn pixels(label: &Label) -> BBox {
+    let [x1, y1, x2, y2] = label.bbox.into();
+    BBox::new(x1, y1, (x2 - 1.0).max(x1), (y2 - 1.0).max(y1)).unwrap_or(label.bbox)
 }
 
 /// The way from one folder to another, both of which are absolute or else relative to one folder.

@@ -280,7 +280,11 @@ impl Run<'_> {
         let ask = |_, scene: &glip::Scene| {
             let options = GroundOptions::default().with_postprocess(postprocess.clone());
             let found = self.detector.ground_with(scene, &query, options)?;
-            Ok(found.iter().map(|found| prediction(found, &ids)).collect())
+            let label = |found: &glip::Detection| ids.get(found.phrase_index).copied();
+            let predictions = found
+                .iter()
+                .map(|found| Prediction::new(label(found).unwrap_or_default(), found));
+            Ok(predictions.collect())
         };
         let options = self.common.run_options();
         let problems = run_model(self.detector, tasks, ask, &mut file, options, &progress)?;
@@ -314,12 +318,4 @@ impl Run<'_> {
 fn keys_done<'a>(tasks: &'a [Task], file: &glip_tools::eval::PredictionFile) -> HashSet<&'a str> {
     let done = tasks.iter().filter(|task| file.get(&task.key).is_some());
     done.map(|task| task.key.as_str()).collect()
-}
-
-fn prediction(found: &glip::Detection, ids: &[u64]) -> Prediction {
-    Prediction {
-        label: ids.get(found.phrase_index).copied().unwrap_or_default(),
-        score: found.score,
-        bbox: found.bbox,
-    }
 }

@@ -150,10 +150,9 @@ fn ask(
             .with_max_detections(MAX_DETECTIONS);
         let options = GroundOptions::default().with_postprocess(postprocess);
         let detections = detector.ground_with(scene, &query, options)?;
-        found.extend(detections.iter().map(|detection| Prediction {
-            label: first + detection.phrase_index as u64,
-            score: detection.score,
-            bbox: detection.bbox,
+        found.extend(detections.iter().map(|detection| {
+            let label = first + detection.phrase_index as u64;
+            Prediction::new(label, detection)
         }));
         first += sentence.phrases.len() as u64;
     }
@@ -178,9 +177,9 @@ fn phrase_results(sentences: &[&Sentence], found: &[Prediction]) -> Vec<PhraseRe
     // Predictions of a sentence are best first.
     for prediction in found {
         if let Some(result) = results.get_mut(prediction.label as usize) {
-            result
-                .found
-                .push(<[f32; 4]>::from(prediction.bbox).map(f64::from));
+            let [x1, y1, x2, y2] = <[f32; 4]>::from(prediction.bbox).map(f64::from);
+            // The last column and row, as the annotations have them.
+            result.found.push([x1, y1, x2 - 1.0, y2 - 1.0]);
         }
     }
     results
