@@ -71,6 +71,7 @@ pub struct Annotation {
 
 /// A category of a [`Dataset`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(expecting = "an object with id and name")]
 pub struct Category {
     /// Its id.
     pub id: u64,
@@ -212,6 +213,7 @@ pub fn xywh(bbox: BBox) -> [f64; 4] {
 
 /// The file, whose entries are parsed one by one: a broken one costs no other.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with lists of images, annotations and categories")]
 struct File<'a> {
     #[serde(borrow)]
     images: Vec<&'a RawValue>,
@@ -275,6 +277,7 @@ impl Entry for Category {
 
 /// An image as files spell it.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with id, file_name, width and height")]
 struct ImageEntry {
     id: u64,
     file_name: Option<PathBuf>,
@@ -315,6 +318,7 @@ fn folder_and_file(address: &str) -> Option<PathBuf> {
 
 /// An annotation as files spell it.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with id, image_id, category_id and bbox")]
 struct AnnotationEntry {
     id: u64,
     image_id: u64,
@@ -426,6 +430,8 @@ mod tests {
                 .map(|p| (p.kind, p.subject.as_str()))
                 .collect();
             assert_eq!(found, [(kind, subject)], "{bad}");
+            // The names of the file, not of the code.
+            assert!(!problems[0].detail.contains("struct"), "{}", problems[0]);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::causes::with_causes;
 ///
 /// As JSON, which is a line of `errors.jsonl`: `{"image": "a.jpg", "error": "a.jpg is cut off: ..."}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object with image and error")]
 pub struct Failure {
     /// What the image is called, or where the input is that names none.
     pub image: String,

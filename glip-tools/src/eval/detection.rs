@@ -14,6 +14,7 @@ use crate::{
 
 /// A box that was found. As JSON it is an entry of COCO's file of results.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "an object with image_id, category_id, bbox and score")]
 pub struct Detection {
     /// The image's id.
     #[serde(rename = "image_id")]
@@ -122,7 +123,7 @@ mod tests {
             entry(7, 2, 3),
             entry(1, 7, 3),
             entry(1, 2, -3),
-            "{}".into(),
+            "17".into(),
         ];
         fs::write(&path, format!("[{}]", entries.join(","))).unwrap();
         let (found, problems) = read_detections(&path, &truth).unwrap();
@@ -139,6 +140,11 @@ mod tests {
                 ("detection entry 3", ProblemKind::InvertedBox),
                 ("detection entry 4", ProblemKind::Malformed),
             ]
+        );
+        assert!(
+            problems[3].detail.contains("an object with image_id"),
+            "{}",
+            problems[3]
         );
         fs::write(&path, "{}").unwrap();
         assert!(matches!(

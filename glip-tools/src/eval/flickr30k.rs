@@ -169,12 +169,14 @@ fn parse_boxes(xml: &str) -> Result<HashMap<String, Vec<[f64; 4]>>, String> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an annotation with objects")]
 struct Annotations {
     #[serde(default)]
     object: Vec<Object>,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with name and bndbox")]
 struct Object {
     #[serde(default)]
     name: Vec<String>,
@@ -182,6 +184,7 @@ struct Object {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a bndbox with xmin, ymin, xmax and ymax")]
 struct Corners {
     xmin: f64,
     ymin: f64,

@@ -161,6 +161,7 @@ struct Header {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(expecting = "an object with image and found")]
 struct Line {
     image: String,
     found: Vec<Prediction>,

@@ -30,6 +30,7 @@ const VERSION_OF_PIXELS: u32 = 1;
 
 /// What a run depends on. A run goes on only with the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "an object with journal_version, model and options")]
 pub struct JournalHeader {
     /// The version of the journal's form, [`VERSION`](Self::VERSION). It says what boxes are: edges, so
     /// that a width is `x2 - x1`; in version 1 the first and the last column and row.
@@ -227,7 +228,10 @@ impl Journal {
 
 /// A line of the journal.
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(
+    rename_all = "snake_case",
+    expecting = "an object with labelled or failed"
+)]
 enum Entry {
     Labelled(RecordLine),
     Failed(Failure),
@@ -235,6 +239,7 @@ enum Entry {
 
 /// A record as it is written; what was asked is left out if it is what the header says.
 #[derive(Serialize, Deserialize)]
+#[serde(expecting = "an object with image, width, height and labels")]
 struct RecordLine {
     image: String,
     width: u32,

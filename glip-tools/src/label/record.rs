@@ -66,6 +66,7 @@ impl Asked {
 
 /// A box and what is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "an object with phrase, score, verdict and bbox")]
 pub struct Label {
     /// The index of its phrase in [`Asked::phrases`].
     pub phrase: usize,

@@ -164,6 +164,7 @@ struct Line {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with spans, as {\"spans\": [[0, 5]]}")]
 struct Phrase {
     spans: Vec<[usize; 2]>,
 }
@@ -286,6 +287,10 @@ mod tests {
             (
                 r#"{"image": "a.jpg", "categories": []}"#,
                 "the list is empty",
+            ),
+            (
+                r#"{"image": "a.jpg", "text": "a cat", "phrases": ["a cat"]}"#,
+                "an object with spans",
             ),
             (
                 r#"{"image": "a.jpg", "categores": ["a"]}"#,

@@ -151,7 +151,34 @@ fn slashed(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    #[test]
+    fn edges_become_first_and_last_pixels() {
+        let corners = [[8.0, 4.5, 20.0, 48.0], [8.0, 4.5, 8.25, 4.5]]; // one thinner than a pixel
+        let label = |corners: [f32; 4]| Label {
+            phrase: 0,
+            score: 0.5,
+            verdict: Verdict::Keep,
+            bbox: BBox::try_from(corners).unwrap(),
+        };
+        let record = LabelRecord {
+            image: "a.jpg".into(),
+            width: 64,
+            height: 48,
+            source: None,
+            asked: Asked::Categories(Arc::new(["cat".to_owned()])),
+            labels: corners.map(label).into(),
+        };
+        let line = record.to_grounding().to_line();
+        assert!(
+            line.contains(r#""boxes":[[8.0,4.5,19.0,47.0],[8.0,4.5,8.0,4.5]]"#),
+            "{line}"
+        );
+        assert!(Record::parse(&line).is_ok());
+    }
 
     #[test]
     fn the_way_to_a_folder_goes_up_and_down() {
