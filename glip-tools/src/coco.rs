@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     error::{Error, Result},
+    files::unreadable,
     problem::{Problem, ProblemKind},
 };
 
@@ -103,10 +104,7 @@ impl Dataset {
     /// - [`Error::Json`]: it is not JSON with lists of `images`, `annotations` and `categories`.
     pub fn read(path: impl AsRef<Path>) -> Result<(Self, Vec<Problem>)> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(|source| Error::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = fs::read_to_string(path).map_err(unreadable(path))?;
         Self::parse(&text).map_err(|source| Error::Json {
             path: path.to_owned(),
             expected: "a COCO data set (an object with lists of images, annotations and categories)",

@@ -25,13 +25,13 @@ const LIBRARY: &Allowed = &[
     ("failure", "causes"),
     ("error", "failure problem"),
     ("files", "error"),
-    ("pictures", "error"),
+    ("pictures", "error files"),
     ("run_file", "error files"),
-    ("coco", "error problem"),
+    ("coco", "error files problem"),
     ("grounding", "error"),
     (
         "eval",
-        "causes coco edges error ordered pictures problem progress run_file",
+        "causes coco edges error files ordered pictures problem progress run_file",
     ),
     (
         "label",

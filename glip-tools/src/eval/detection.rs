@@ -9,6 +9,7 @@ use crate::{
     coco::{Dataset, xywh},
     error::{Error, Result},
     eval::predictions::Prediction,
+    files::unreadable,
     problem::{Problem, ProblemKind},
 };
 
@@ -55,10 +56,7 @@ pub fn read_detections(
     truth: &Dataset,
 ) -> Result<(Vec<Detection>, Vec<Problem>)> {
     let path = path.as_ref();
-    let text = fs::read_to_string(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = fs::read_to_string(path).map_err(unreadable(path))?;
     let entries: Vec<&RawValue> = serde_json::from_str(&text).map_err(|source| Error::Json {
         path: path.to_owned(),
         expected: "a COCO file of results (a list of detections)",

@@ -106,7 +106,8 @@ pub fn sets_table(sets: &[NamedScores]) -> String {
     table
 }
 
-fn percent(share: Option<f64>) -> String {
+/// A share in percent, as papers give it; a dash where there is none.
+pub(super) fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".to_owned(), |share| format!("{:.1}", 100.0 * share))
 }
 

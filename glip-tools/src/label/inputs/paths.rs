@@ -2,10 +2,7 @@
 
 use std::{fs::File, path::Path};
 
-use crate::{
-    error::{Error, Result},
-    failure::Failure,
-};
+use crate::{error::Result, failure::Failure, files::unreadable};
 
 /// A path as it is called in labels: below the base, with `/` between the parts.
 pub(super) fn name_below(base: &Path, path: &Path) -> Result<String, Failure> {
@@ -20,8 +17,5 @@ pub(super) fn name_below(base: &Path, path: &Path) -> Result<String, Failure> {
 }
 
 pub(super) fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })
+    File::open(path).map_err(unreadable(path))
 }

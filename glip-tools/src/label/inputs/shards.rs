@@ -21,11 +21,11 @@ use crate::{
         request::{ImageBytes, Request, read_section},
         subject::Subject,
     },
+    pictures::PICTURE_ENDINGS,
 };
 
 /// The header of `glip_torch`'s shards.
 const HEADER: &str = "header.json";
-const PICTURES: [&str; 7] = ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 
 /// The requests in a shard: members of one name, `7.jpg` with `7.json` or `7.txt`, belong together and
 /// stand one after the other.
@@ -97,7 +97,7 @@ impl Shard {
     }
 
     fn request(&self, group: Vec<Member>) -> Option<Result<Request, Failure>> {
-        let picture = group.iter().find(|member| member.is(&PICTURES))?;
+        let picture = group.iter().find(|member| member.is(&PICTURE_ENDINGS))?;
         let name = format!("{}/{}", self.folder, picture.name);
         let bytes = ImageBytes::Section {
             file: self.path.clone(),
