@@ -1,4 +1,5 @@
-//! What a labeller gives for each image.
+//! What a labeller gives for each image. Its boxes are edges in pixels, also where they are written: the
+//! journal's version says so.
 
 use std::sync::Arc;
 
