@@ -13,7 +13,11 @@ use glip::BBox;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 
-use crate::{Error, Problem, ProblemKind, Result};
+use crate::{
+    error::{Error, Result},
+    files::unreadable,
+    problem::{Problem, ProblemKind},
+};
 
 /// Images, what is in them, and what it is called.
 ///
@@ -68,6 +72,7 @@ pub struct Annotation {
 
 /// A category of a [`Dataset`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(expecting = "an object with id and name")]
 pub struct Category {
     /// Its id.
     pub id: u64,
@@ -99,10 +104,7 @@ impl Dataset {
     /// - [`Error::Json`]: it is not JSON with lists of `images`, `annotations` and `categories`.
     pub fn read(path: impl AsRef<Path>) -> Result<(Self, Vec<Problem>)> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(|source| Error::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = fs::read_to_string(path).map_err(unreadable(path))?;
         Self::parse(&text).map_err(|source| Error::Json {
             path: path.to_owned(),
             expected: "a COCO data set (an object with lists of images, annotations and categories)",
@@ -194,24 +196,22 @@ fn wrong_box(bbox: [f64; 4], image: &Image) -> Option<(ProblemKind, String)> {
     (known && (right_or_below || left_or_above)).then(|| (ProblemKind::BoxOutside, detail()))
 }
 
-/// `[x, y, width, height]` of a box that the model found.
-///
-/// GLIP's boxes include their last column and row, so width and height are one more than the distance of
-/// the edges; official's evaluation converts them so.
+/// `[x, y, width, height]` of a box that is given by its edges.
 ///
 /// ```
 /// use glip_tools::coco::xywh;
 ///
-/// assert_eq!(xywh(glip::BBox::new(10.0, 20.0, 19.0, 24.0)?), [10.0, 20.0, 10.0, 5.0]);
+/// assert_eq!(xywh(glip::BBox::new(10.0, 20.0, 20.0, 25.0)?), [10.0, 20.0, 10.0, 5.0]);
 /// # Ok::<(), glip::Error>(())
 /// ```
 pub fn xywh(bbox: BBox) -> [f64; 4] {
     let [x1, y1, x2, y2] = <[f32; 4]>::from(bbox).map(f64::from);
-    [x1, y1, x2 - x1 + 1.0, y2 - y1 + 1.0]
+    [x1, y1, x2 - x1, y2 - y1]
 }
 
 /// The file, whose entries are parsed one by one: a broken one costs no other.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with lists of images, annotations and categories")]
 struct File<'a> {
     #[serde(borrow)]
     images: Vec<&'a RawValue>,
@@ -275,6 +275,7 @@ impl Entry for Category {
 
 /// An image as files spell it.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with id, file_name, width and height")]
 struct ImageEntry {
     id: u64,
     file_name: Option<PathBuf>,
@@ -315,6 +316,7 @@ fn folder_and_file(address: &str) -> Option<PathBuf> {
 
 /// An annotation as files spell it.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with id, image_id, category_id and bbox")]
 struct AnnotationEntry {
     id: u64,
     image_id: u64,
@@ -426,6 +428,8 @@ mod tests {
                 .map(|p| (p.kind, p.subject.as_str()))
                 .collect();
             assert_eq!(found, [(kind, subject)], "{bad}");
+            // The names of the file, not of the code.
+            assert!(!problems[0].detail.contains("struct"), "{}", problems[0]);
         }
     }
 

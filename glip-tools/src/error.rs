@@ -2,13 +2,15 @@
 
 use std::{io, path::PathBuf};
 
+use crate::{failure::Failure, problem::Problem};
+
 /// What the crate's fallible functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that ends a run, each with the thing, the value and the remedy.
 ///
 /// What can be left out, such as one picture of many, ends a run only if that was asked for; else it
-/// is a [`Problem`](crate::Problem).
+/// is a [`Problem`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -37,7 +39,7 @@ pub enum Error {
     },
     /// Something cannot be used, and the run was to end then.
     #[error("{0}: correct it, or do without --strict to leave it out")]
-    Strict(crate::Problem),
+    Strict(Problem),
     /// There is nothing to measure.
     #[error("{path} has no images that could be measured: check that it is the right data set")]
     NothingToMeasure {
@@ -103,6 +105,12 @@ pub enum Error {
         /// Its value now.
         now: String,
     },
+    /// Another process has a run in the same folder.
+    #[error("another run writes {path}: wait for it, or choose another folder")]
+    RunBusy {
+        /// The run's file.
+        path: PathBuf,
+    },
 
     // ---- Pictures ----
     /// A picture is of no known format, or damaged.
@@ -163,13 +171,7 @@ pub enum Error {
     NoSubject,
     /// A picture could not be labelled, and the run was to end then.
     #[error("{}: {}", .0.image, .0.error)]
-    Failed(crate::label::Failure),
-    /// Another process labels into the same folder.
-    #[error("another run writes {path}: wait for it, or choose another folder")]
-    RunBusy {
-        /// The journal.
-        path: PathBuf,
-    },
+    Failed(Failure),
     /// A run in the same folder was begun with other inputs.
     #[error(
         "input {number} of the run in {path} was {known:?}, now it is {}: \

@@ -24,7 +24,7 @@ use std::{
 use glip::{BBox, ImageSize};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 const FORMAT: &str = "glip-grounding";
 const FORMAT_VERSION: u64 = 1;

@@ -9,21 +9,28 @@
 //!
 //! The detector itself is the crate `glip-rs`, whose library is called `glip`.
 
+mod causes;
 pub mod coco;
+mod edges;
 mod error;
 pub mod eval;
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/evaluation.md")]
 pub mod evaluation {}
+mod failure;
+mod files;
 pub mod grounding;
 pub mod label;
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/many-machines.md")]
 pub mod many_machines {}
+mod ordered;
 mod pictures;
 mod problem;
 mod progress;
+mod run_file;
 
+pub use causes::causes;
 pub use error::{Error, Result};
 pub use pictures::{Picture, PictureLimits, find_pictures};
 pub use problem::{Problem, ProblemKind};

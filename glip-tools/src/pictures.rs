@@ -9,7 +9,10 @@ use std::{
 use glip::ImageSize;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, metadata::Orientation};
 
-use crate::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files::unreadable,
+};
 
 /// The most that a picture may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +73,7 @@ impl Picture {
     /// - As [`decode`](Self::decode).
     pub fn read(path: impl AsRef<Path>, limits: PictureLimits) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|source| Error::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let bytes = fs::read(path).map_err(unreadable(path))?;
         Self::decode(&bytes, path, limits)
     }
 
@@ -176,6 +176,9 @@ fn jpeg_ends_early(bytes: &[u8]) -> bool {
     true
 }
 
+/// How names of pictures' files end, in lower case.
+pub(crate) const PICTURE_ENDINGS: [&str; 7] = ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+
 /// The pictures in a folder and its subfolders, by their file names' endings, in the order of their
 /// paths.
 ///
@@ -185,12 +188,9 @@ pub fn find_pictures(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     let mut pictures = Vec::new();
     let mut folders = vec![folder.as_ref().to_owned()];
     while let Some(folder) = folders.pop() {
-        let unreadable = |source| Error::Read {
-            path: folder.clone(),
-            source,
-        };
-        for entry in fs::read_dir(&folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
+        let unreadable = unreadable(&folder);
+        for entry in fs::read_dir(&folder).map_err(&unreadable)? {
+            let path = entry.map_err(&unreadable)?.path();
             if path.is_dir() {
                 folders.push(path);
             } else if is_picture(&path) {
@@ -204,7 +204,5 @@ pub fn find_pictures(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
 
 fn is_picture(path: &Path) -> bool {
     let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
-    ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"]
-        .iter()
-        .any(|known| ending == *known)
+    PICTURE_ENDINGS.iter().any(|known| ending == *known)
 }

@@ -65,7 +65,7 @@ def boxes(labelled) -> dict[str, list]:
     for record in (line["labelled"] for line in lines[1:]):
         right, bottom = record["width"], record["height"]
         found[record["image"]] = sorted(
-            (NAMES[label["phrase"]], x1, y1, min(x2 + 1, right), min(y2 + 1, bottom))
+            (NAMES[label["phrase"]], x1, y1, min(x2, right), min(y2, bottom))
             for label in record["labels"]
             for x1, y1, x2, y2 in [label["bbox"]]
         )

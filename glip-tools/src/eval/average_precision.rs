@@ -8,10 +8,10 @@ use std::{cmp::Ordering, collections::HashMap};
 use hotcoco::{COCO, COCOeval, params::IouType};
 use serde::Serialize;
 
-use super::Detection;
 use crate::{
-    Error, Result,
     coco::{self, Dataset, Frequency},
+    error::{Error, Result},
+    eval::detection::Detection,
 };
 
 /// LVIS counts the best 300 detections of an image, over all categories.

@@ -5,14 +5,17 @@ use std::{collections::HashSet, fs, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Prediction;
 use crate::{
-    Error, Problem, ProblemKind, Result,
     coco::{Dataset, xywh},
+    error::{Error, Result},
+    eval::predictions::Prediction,
+    files::unreadable,
+    problem::{Problem, ProblemKind},
 };
 
 /// A box that was found. As JSON it is an entry of COCO's file of results.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "an object with image_id, category_id, bbox and score")]
 pub struct Detection {
     /// The image's id.
     #[serde(rename = "image_id")]
@@ -27,7 +30,7 @@ pub struct Detection {
 }
 
 impl Detection {
-    /// What the model found in an image, as official's evaluation passes it on.
+    /// What the model found in an image. Width and height are those that official's evaluation passes on.
     pub fn new(image: u64, prediction: &Prediction) -> Self {
         Self {
             image,
@@ -53,10 +56,7 @@ pub fn read_detections(
     truth: &Dataset,
 ) -> Result<(Vec<Detection>, Vec<Problem>)> {
     let path = path.as_ref();
-    let text = fs::read_to_string(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = fs::read_to_string(path).map_err(unreadable(path))?;
     let entries: Vec<&RawValue> = serde_json::from_str(&text).map_err(|source| Error::Json {
         path: path.to_owned(),
         expected: "a COCO file of results (a list of detections)",
@@ -121,7 +121,7 @@ mod tests {
             entry(7, 2, 3),
             entry(1, 7, 3),
             entry(1, 2, -3),
-            "{}".into(),
+            "17".into(),
         ];
         fs::write(&path, format!("[{}]", entries.join(","))).unwrap();
         let (found, problems) = read_detections(&path, &truth).unwrap();
@@ -138,6 +138,11 @@ mod tests {
                 ("detection entry 3", ProblemKind::InvertedBox),
                 ("detection entry 4", ProblemKind::Malformed),
             ]
+        );
+        assert!(
+            problems[3].detail.contains("an object with image_id"),
+            "{}",
+            problems[3]
         );
         fs::write(&path, "{}").unwrap();
         assert!(matches!(

@@ -7,12 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, Problem, ProblemKind, Result};
+use crate::{
+    error::{Error, Result},
+    problem::{Problem, ProblemKind},
+};
 
 /// A sentence about an image, and where its phrases are.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sentence {
     /// The image's file, relative to the folder of the images.
     pub image: PathBuf,
@@ -25,13 +28,13 @@ pub struct Sentence {
 }
 
 /// A phrase of a [`Sentence`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MarkedPhrase {
     /// Its bytes in the sentence.
     pub span: Range<usize>,
     /// The kinds of things it names, for example `people`.
     pub kinds: Vec<String>,
-    /// Where it is: `[x1, y1, x2, y2]` in pixels from 0.
+    /// Where it is: `[x1, y1, x2, y2]`, its first and last columns and rows, from 0.
     pub boxes: Vec<[f64; 4]>,
 }
 
@@ -166,12 +169,14 @@ fn parse_boxes(xml: &str) -> Result<HashMap<String, Vec<[f64; 4]>>, String> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an annotation with objects")]
 struct Annotations {
     #[serde(default)]
     object: Vec<Object>,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with name and bndbox")]
 struct Object {
     #[serde(default)]
     name: Vec<String>,
@@ -179,6 +184,7 @@ struct Object {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a bndbox with xmin, ymin, xmax and ymax")]
 struct Corners {
     xmin: f64,
     ymin: f64,

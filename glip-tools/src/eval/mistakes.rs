@@ -2,8 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::{Detection, Protocol, average_precision::evaluation};
-use crate::{Error, Result, coco::Dataset};
+use crate::{
+    coco::Dataset,
+    error::{Error, Result},
+    eval::{
+        average_precision::{Protocol, evaluation},
+        detection::Detection,
+    },
+};
 
 /// What went wrong, at IoU 0.5.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::DetectionScores;
+use crate::eval::average_precision::DetectionScores;
 
 /// A data set of ODinW, measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]

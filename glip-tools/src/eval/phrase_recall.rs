@@ -17,7 +17,8 @@ pub enum PhraseProtocol {
     MergedBoxes,
 }
 
-/// A phrase, its boxes, and those that were found for it. Boxes are `[x1, y1, x2, y2]` in pixels.
+/// A phrase, its boxes, and those that were found for it. Boxes are `[x1, y1, x2, y2]` in pixels: their
+/// first and last columns and rows, between which official compares them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PhraseResult {
     /// The kinds of things that the phrase names, for example `people`.
@@ -155,7 +156,8 @@ fn around(boxes: &[[f64; 4]]) -> [f64; 4] {
     })
 }
 
-/// Intersection over union of corners, without GLIP's additional pixel.
+/// Intersection over union of corners, as official's evaluation has it: without the pixel by which the
+/// last column and row are wider.
 fn iou(a: &[f64; 4], b: &[f64; 4]) -> f64 {
     let area = |[x1, y1, x2, y2]: &[f64; 4]| (x2 - x1) * (y2 - y1);
     let width = (a[2].min(b[2]) - a[0].max(b[0])).max(0.0);

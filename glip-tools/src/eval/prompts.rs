@@ -4,7 +4,10 @@ use std::path::Path;
 
 use glip::{Category, Detector, Prompt, Query, Vocabulary};
 
-use crate::{Error, Result, coco::Dataset};
+use crate::{
+    coco::Dataset,
+    error::{Error, Result},
+};
 
 /// The words for the categories of a data set, by ascending id: their names, or what a file says, which
 /// has an entry for each (ODinW's prompt files too).

@@ -1,19 +1,19 @@
 //! Running a model over images.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
-    thread,
-};
+use std::{error::Error as StdError, path::PathBuf, thread};
 
 use glip::{Detector, ImageSize, Scene};
 use image::DynamicImage;
 
-use super::{Prediction, PredictionFile};
-use crate::{Error, Picture, PictureLimits, Problem, ProblemKind, ProgressBar, Result};
+use crate::{
+    causes::with_causes,
+    error::{Error, Result},
+    eval::predictions::{Prediction, PredictionFile},
+    ordered::stage,
+    pictures::{Picture, PictureLimits},
+    problem::{Problem, ProblemKind},
+    progress::ProgressBar,
+};
 
 /// An image that a model is to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,30 +85,31 @@ pub fn run_model(
     options: RunOptions,
     progress: &ProgressBar,
 ) -> Result<Vec<Problem>> {
-    let left: Vec<usize> = (0..tasks.len())
-        .filter(|&task| file.get(&tasks[task].key).is_none())
-        .collect();
+    let is_left = |task: &usize| file.get(&tasks[*task].key).is_none();
+    let left: Vec<usize> = (0..tasks.len()).filter(is_left).collect();
     let look = |task: usize| {
         let picture = open_picture(&tasks[task], options.limits)?;
         let scene = detector.encode_image(&picture);
         let found = scene.and_then(|scene| ask(task, &scene));
-        found.map_err(|error| problem(ProblemKind::Model, &tasks[task], error))
+        found.map_err(|error| failed(ProblemKind::Model, &tasks[task], &error))
     };
     let mut problems = Vec::new();
-    in_parallel(&left, options.jobs, look, |task, answer| {
-        progress.advance();
-        match answer {
-            Ok(found) => file.append(&tasks[task].key, &found)?,
-            Err(problem) if options.strict => return Err(Error::Strict(problem)),
-            Err(problem) => {
-                progress.say(&problem.to_string());
-                problems.push((task, problem));
+    thread::scope(|scope| {
+        let look = |task| (task, look(task));
+        for (task, answer) in stage(scope, options.jobs, options.jobs, left.into_iter(), look) {
+            progress.advance();
+            match answer {
+                Ok(found) => file.append(&tasks[task].key, &found)?,
+                Err(problem) if options.strict => return Err(Error::Strict(problem)),
+                Err(problem) => {
+                    progress.say(&problem.to_string());
+                    problems.push(problem);
+                }
             }
         }
         Ok(())
     })?;
-    problems.sort_by_key(|(task, _)| *task);
-    Ok(problems.into_iter().map(|(_, problem)| problem).collect())
+    Ok(problems)
 }
 
 /// Opens the picture of a task in the frame that its annotations are for: as stored, or upright.
@@ -117,7 +118,7 @@ pub fn run_model(
 /// What is wrong with it: it cannot be read, or is of another size.
 pub fn open_picture(task: &Task, limits: PictureLimits) -> Result<DynamicImage, Problem> {
     let picture = Picture::read(&task.path, limits)
-        .map_err(|error| problem(ProblemKind::Picture, task, error))?;
+        .map_err(|error| failed(ProblemKind::Picture, task, &error))?;
     let stored = picture.size();
     let Some(expected) = task.size else {
         return Ok(picture.as_stored());
@@ -133,35 +134,11 @@ pub fn open_picture(task: &Task, limits: PictureLimits) -> Result<DynamicImage, 
     Err(problem(ProblemKind::PictureSize, task, detail))
 }
 
-fn problem(kind: ProblemKind, task: &Task, detail: impl ToString) -> Problem {
-    Problem::new(kind, task.path.display().to_string(), detail)
+/// The problem of a task by an error and what caused it.
+fn failed(kind: ProblemKind, task: &Task, error: &(dyn StdError + 'static)) -> Problem {
+    problem(kind, task, with_causes(error))
 }
 
-/// Calls `work` for every item from several threads, and `take` with each result from this one. An
-/// error of `take` ends it.
-fn in_parallel<T: Send>(
-    items: &[usize],
-    threads: usize,
-    work: impl Fn(usize) -> T + Sync,
-    mut take: impl FnMut(usize, T) -> Result<()>,
-) -> Result<()> {
-    let next = AtomicUsize::new(0);
-    // Bounded: results that are not written yet do not pile up.
-    let (sender, receiver) = mpsc::sync_channel(threads.max(1));
-    thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            let (sender, next, work) = (sender.clone(), &next, &work);
-            scope.spawn(move || {
-                while let Some(&item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if sender.send((item, work(item))).is_err() {
-                        break; // nobody takes results any more
-                    }
-                }
-            });
-        }
-        drop(sender);
-        receiver
-            .into_iter()
-            .try_for_each(|(item, result)| take(item, result))
-    })
+fn problem(kind: ProblemKind, task: &Task, detail: String) -> Problem {
+    Problem::new(kind, task.path.display().to_string(), detail)
 }

@@ -3,13 +3,12 @@
 use glip::{BBox, ImageSize};
 use serde::{Deserialize, Serialize};
 
-use super::options::share;
-use crate::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    label::ranges::share,
+};
 
 /// Which boxes are left out: by area, by shape, by the image's border. Default: none.
-///
-/// Sides are counted in whole pixels, as everywhere in a label: a box from column 3 to column 5 is
-/// three pixels wide.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BoxFilter {
@@ -61,14 +60,14 @@ impl BoxFilter {
         }
     }
 
-    /// Whether a box in an image of this size stays.
+    /// Whether a box, given by its edges, in an image of this size stays.
     ///
     /// ```
     /// use glip::{BBox, ImageSize};
     /// use glip_tools::label::BoxFilter;
     ///
     /// let size = ImageSize { width: 100, height: 100 };
-    /// let bbox = BBox::new(0.0, 10.0, 29.0, 19.0)?; // 30 x 10 pixels, at the left border
+    /// let bbox = BBox::new(0.0, 10.0, 30.0, 20.0)?; // 30 x 10 pixels, at the left border
     /// assert!(BoxFilter::default().passes(bbox, size));
     /// assert!(!BoxFilter::default().with_min_area(301.0).passes(bbox, size));
     /// assert!(!BoxFilter::default().with_max_share(0.02).passes(bbox, size));
@@ -77,14 +76,13 @@ impl BoxFilter {
     /// # Ok::<(), glip::Error>(())
     /// ```
     pub fn passes(&self, bbox: BBox, image: ImageSize) -> bool {
-        let (width, height) = (bbox.width() + 1.0, bbox.height() + 1.0);
-        let area = width * height;
-        let share = area / (image.width as f32 * image.height as f32);
+        let (width, height) = (bbox.width(), bbox.height());
+        let share = bbox.area() / (image.width as f32 * image.height as f32);
         let aspect = width.max(height) / width.min(height);
-        let right = image.width as f32 - 1.0 - bbox.x2();
-        let bottom = image.height as f32 - 1.0 - bbox.y2();
+        let right = image.width as f32 - bbox.x2();
+        let bottom = image.height as f32 - bbox.y2();
         let distance = bbox.x1().min(bbox.y1()).min(right).min(bottom);
-        self.min_area.is_none_or(|least| area >= least)
+        self.min_area.is_none_or(|least| bbox.area() >= least)
             && self.max_share.is_none_or(|most| share <= most)
             && self.max_aspect.is_none_or(|most| aspect <= most)
             && self.border.is_none_or(|least| distance >= least)

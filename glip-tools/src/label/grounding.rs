@@ -6,15 +6,15 @@ use glip::{Detections, Detector, Device, GroundOptions, PostprocessOptions, Quer
 use image::DynamicImage;
 use serde_json::{Value, json};
 
-use super::Subject;
+use crate::label::subject::Subject;
 
 /// Finds things in images. Tests have one without a model.
 pub(super) trait Grounding: Send + Sync {
     /// The thresholds and limits that are used if nobody says otherwise.
     fn defaults(&self) -> &PostprocessOptions;
 
-    /// How many images to run together if nobody says otherwise.
-    fn batch(&self) -> usize;
+    /// What it runs on.
+    fn device(&self) -> Device;
 
     /// What the model is called.
     fn name(&self) -> &str;
@@ -63,11 +63,8 @@ impl Grounding for ModelGrounding {
         self.detector.postprocessor().options()
     }
 
-    fn batch(&self) -> usize {
-        match self.detector.device() {
-            Device::Cpu => 1,
-            _ => self.detector.max_batch(),
-        }
+    fn device(&self) -> Device {
+        self.detector.device()
     }
 
     fn name(&self) -> &str {

@@ -1,8 +1,7 @@
 //! The record of a run, one line for each input: what makes a killed run go on where it ended.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,16 +9,31 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Asked, Caption, Failure, Label, LabelRecord, Outcome, Request, outputs};
-use crate::{Error, Result};
+use crate::{
+    edges::edges,
+    error::{Error, Result},
+    failure::Failure,
+    files::unwritable,
+    label::{
+        record::{Asked, Label, LabelRecord, Outcome},
+        request::Request,
+        subject::Caption,
+    },
+    run_file::RunFile,
+};
 
 /// The journal's name in the folder of a run.
 const FILE: &str = "journal.jsonl";
 
+/// The version whose boxes are the first and the last column and row, no edges.
+const VERSION_OF_PIXELS: u32 = 1;
+
 /// What a run depends on. A run goes on only with the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "an object with journal_version, model and options")]
 pub struct JournalHeader {
-    /// The version of the journal's form.
+    /// The version of the journal's form, [`VERSION`](Self::VERSION). It says what boxes are: edges, so
+    /// that a width is `x2 - x1`; in version 1 the first and the last column and row.
     pub journal_version: u32,
     /// The model's name.
     pub model: String,
@@ -35,6 +49,11 @@ pub struct JournalHeader {
     pub options: Value,
 }
 
+impl JournalHeader {
+    /// The version that is written.
+    pub const VERSION: u32 = 2;
+}
+
 /// The inputs of a run that are done, each in a line of its own, in their order.
 ///
 /// A line is written with one call when the input is done, so a process that is killed leaves whole
@@ -43,8 +62,7 @@ pub struct JournalHeader {
 /// the end.
 #[derive(Debug)]
 pub struct Journal {
-    path: PathBuf,
-    file: File,
+    file: RunFile,
     header: JournalHeader,
     /// Shared with the records that were asked the same.
     categories: Arc<[String]>,
@@ -59,60 +77,38 @@ impl Journal {
     /// - [`Error::RunDiffers`]: the one that is there is of another model, of other options, or words.
     /// - [`Error::Record`]: it is no journal.
     pub fn open(folder: &Path, header: JournalHeader) -> Result<Self> {
-        let path = folder.join(FILE);
-        let unwritable = |source| Error::Write {
-            path: path.clone(),
-            source,
-        };
-        fs::create_dir_all(folder).map_err(unwritable)?;
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(&path).map_err(unwritable)?;
-        lock(&file, &path)?;
-        match whole_line(&mut BufReader::new(&file)).map_err(unwritable)? {
-            Some(line) => check_header(&path, &line, &header)?,
-            None => begin(&mut file, &header).map_err(unwritable)?,
-        }
-        Ok(Self {
-            path,
-            file,
-            categories: header.categories.clone().unwrap_or_default().into(),
-            header,
-        })
+        fs::create_dir_all(folder).map_err(unwritable(folder))?;
+        let file = RunFile::open(&folder.join(FILE), &header)?;
+        Ok(Self::new(file, header))
     }
 
     /// Removes the journal of a folder, if there is one that no other process writes.
     pub(super) fn remove(folder: &Path) -> Result<()> {
-        let path = folder.join(FILE);
-        if let Ok(file) = File::open(&path) {
-            lock(&file, &path)?;
-        }
-        outputs::remove(&path)
+        RunFile::remove(&folder.join(FILE))
     }
 
-    /// Opens the journal of a run that is over, to make other formats of it.
+    /// Opens the journal of a run that is over, to make other formats of it. Those of older versions are
+    /// read too.
     ///
     /// # Errors
-    /// - As [`open`](Self::open).
     /// - [`Error::Read`]: there is none.
+    /// - [`Error::Record`]: it is no journal, or one of a newer version.
     pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join(FILE);
-        let file = File::open(&path).map_err(|source| Error::Read {
-            path: path.clone(),
-            source,
-        })?;
-        let line = whole_line(&mut BufReader::new(&file))
-            .ok()
-            .flatten()
-            .unwrap_or_default();
-        let header: JournalHeader =
-            serde_json::from_slice(&line).map_err(|error| no_journal(&path, 1, &error))?;
-        Ok(Self {
-            path,
+        let (file, header): (_, JournalHeader) = RunFile::read(&folder.join(FILE))?;
+        let (version, newest) = (header.journal_version, JournalHeader::VERSION);
+        if !(VERSION_OF_PIXELS..=newest).contains(&version) {
+            let found = format!("journal version {version}, 1 to {newest} are known");
+            return Err(file.damaged(1, found));
+        }
+        Ok(Self::new(file, header))
+    }
+
+    fn new(file: RunFile, header: JournalHeader) -> Self {
+        Self {
             file,
             categories: header.categories.clone().unwrap_or_default().into(),
             header,
-        })
+        }
     }
 
     /// What the run depends on.
@@ -127,11 +123,8 @@ impl Journal {
     ///
     /// Items are [`Error::Record`] if a line is damaged.
     pub fn outcomes(&self) -> Result<impl Iterator<Item = Result<Outcome>>> {
-        let mut lines = self.lines()?;
-        Ok(std::iter::from_fn(move || match lines.next()? {
-            Ok((line, number)) => Some(self.parse(&line, number)),
-            Err(error) => Some(Err(error)),
-        }))
+        let lines = self.file.lines()?;
+        Ok(lines.map(|line| line.and_then(|(line, number)| self.parse(&line, number))))
     }
 
     /// Takes the inputs that are done from `requests`, and cuts off what comes after them in the
@@ -150,7 +143,7 @@ impl Journal {
         I: Iterator<Item = Result<Request, Failure>>,
     {
         let mut done = 0;
-        let mut lines = self.lines()?;
+        let mut lines = self.file.lines()?;
         for line in &mut lines {
             let (line, number) = line?;
             let outcome = self.parse(&line, number)?;
@@ -161,7 +154,7 @@ impl Journal {
                 .map(|request| name(request, |request| &request.image));
             if found != Some(known) {
                 return Err(Error::InputsDiffer {
-                    path: self.path.clone(),
+                    path: self.file.path().to_owned(),
                     number: done,
                     known: known.to_owned(),
                     found: found.map(str::to_owned),
@@ -170,15 +163,7 @@ impl Journal {
             each(&outcome)?;
             done += 1;
         }
-        let end = lines.end;
-        let cut = self
-            .file
-            .set_len(end)
-            .and_then(|()| self.file.seek(SeekFrom::Start(end)));
-        cut.map_err(|source| Error::Write {
-            path: self.path.clone(),
-            source,
-        })?;
+        self.file.cut(lines.end())?;
         Ok(done)
     }
 
@@ -191,41 +176,16 @@ impl Journal {
             Ok(record) => Entry::Labelled(self.to_line(record)),
             Err(failure) => Entry::Failed(failure.clone()),
         };
-        let line = serde_json::to_string(&entry).map_err(io::Error::from);
-        let written = line.and_then(|line| self.file.write_all((line + "\n").as_bytes()));
-        written.map_err(|source| Error::Write {
-            path: self.path.clone(),
-            source,
-        })
-    }
-
-    /// The whole lines after the header.
-    fn lines(&self) -> Result<WholeLines> {
-        let unreadable = |source| Error::Read {
-            path: self.path.clone(),
-            source,
-        };
-        let mut file = BufReader::new(File::open(&self.path).map_err(unreadable)?);
-        let header = whole_line(&mut file)
-            .map_err(unreadable)?
-            .unwrap_or_default();
-        Ok(WholeLines {
-            path: self.path.clone(),
-            file,
-            end: header.len() as u64,
-            number: 1,
-        })
+        self.file.add(&entry)
     }
 
     fn parse(&self, line: &[u8], number: usize) -> Result<Outcome> {
-        let entry: Entry =
-            serde_json::from_slice(line).map_err(|error| no_journal(&self.path, number, &error))?;
-        match entry {
+        match self.file.parse(line, number)? {
             Entry::Failed(failure) => Ok(Err(failure)),
             Entry::Labelled(record) => self
                 .to_record(record)
                 .map(Ok)
-                .map_err(|error| no_journal(&self.path, number, &error)),
+                .map_err(|error| self.file.damaged(number, error)),
         }
     }
 
@@ -258,26 +218,20 @@ impl Journal {
             height: line.height,
             source: line.source,
             asked,
-            labels: line.labels,
+            labels: match self.header.journal_version {
+                VERSION_OF_PIXELS => line.labels.into_iter().map(with_edges).collect(),
+                _ => line.labels,
+            },
         })
     }
 }
 
-fn lock(file: &File, path: &Path) -> Result<()> {
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => Error::RunBusy {
-            path: path.to_owned(),
-        },
-        TryLockError::Error(source) => Error::Write {
-            path: path.to_owned(),
-            source,
-        },
-    })
-}
-
 /// A line of the journal.
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(
+    rename_all = "snake_case",
+    expecting = "an object with labelled or failed"
+)]
 enum Entry {
     Labelled(RecordLine),
     Failed(Failure),
@@ -285,6 +239,7 @@ enum Entry {
 
 /// A record as it is written; what was asked is left out if it is what the header says.
 #[derive(Serialize, Deserialize)]
+#[serde(expecting = "an object with image, width, height and labels")]
 struct RecordLine {
     image: String,
     width: u32,
@@ -298,80 +253,12 @@ struct RecordLine {
     labels: Vec<Label>,
 }
 
-/// The lines of a file that end with a line feed, and their numbers.
-struct WholeLines {
-    path: PathBuf,
-    file: BufReader<File>,
-    /// Where the last whole line ends, in bytes.
-    end: u64,
-    number: usize,
-}
-
-impl Iterator for WholeLines {
-    type Item = Result<(Vec<u8>, usize)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let line = whole_line(&mut self.file).map_err(|source| Error::Read {
-            path: self.path.clone(),
-            source,
-        });
-        let line = line.transpose()?;
-        Some(line.map(|line| {
-            self.end += line.len() as u64;
-            self.number += 1;
-            (line, self.number)
-        }))
+/// A label whose box was given by its first and last column and row.
+fn with_edges(label: Label) -> Label {
+    Label {
+        bbox: edges(label.bbox),
+        ..label
     }
-}
-
-/// The next line, if it is whole.
-fn whole_line(file: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    file.read_until(b'\n', &mut line)?;
-    Ok(line.ends_with(b"\n").then_some(line))
-}
-
-/// Writes the first line; a piece of one may be there.
-fn begin(file: &mut File, header: &JournalHeader) -> io::Result<()> {
-    let mut line = serde_json::to_vec(header)?;
-    line.push(b'\n');
-    file.set_len(0)?;
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(&line)
-}
-
-fn check_header(path: &Path, line: &[u8], now: &JournalHeader) -> Result<()> {
-    let before: Value =
-        serde_json::from_slice(line).map_err(|error| no_journal(path, 1, &error))?;
-    // Read back like the other, as numbers may change in their last digit on the way.
-    let now = serde_json::to_string(now).and_then(|now| serde_json::from_str(&now));
-    let now: Value = now.map_err(|error| no_journal(path, 1, &error))?;
-    match difference("", &before, &now) {
-        None => Ok(()),
-        Some((what, before, now)) => Err(Error::RunDiffers {
-            path: path.to_owned(),
-            what,
-            before,
-            now,
-        }),
-    }
-}
-
-/// The first thing in which two values differ: its name, and both.
-fn difference(name: &str, before: &Value, now: &Value) -> Option<(String, String, String)> {
-    if before == now {
-        return None;
-    }
-    if let (Value::Object(before), Value::Object(now)) = (before, now) {
-        let keys = before.keys().chain(now.keys());
-        let mut differences = keys.filter_map(|key| {
-            let below = format!("{name}{}{key}", if name.is_empty() { "" } else { "." });
-            let value = |of: &serde_json::Map<_, _>| of.get(key).cloned().unwrap_or_default();
-            difference(&below, &value(before), &value(now))
-        });
-        return differences.next();
-    }
-    Some((name.to_owned(), before.to_string(), now.to_string()))
 }
 
 /// What an input or its outcome is called.
@@ -382,12 +269,64 @@ fn name<T>(of: &Result<T, Failure>, image: fn(&T) -> &String) -> &str {
     }
 }
 
-fn no_journal(path: &Path, line: usize, error: &dyn std::error::Error) -> Error {
-    Error::Record {
-        path: path.to_owned(),
-        line,
-        reason: format!(
-            "no line of a journal ({error}): choose another folder, or start over (--overwrite)"
-        ),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As version 1 wrote it.
+    const OLD: &str = r#"{"journal_version":1,"model":"glip-nano","base":"/pictures","categories":["cat"],"prompt":"cat","asks":false,"options":{}}
+{"labelled":{"image":"a.jpg","width":64,"height":48,"labels":[{"phrase":0,"score":0.5,"verdict":"keep","bbox":[8.0,4.5,19.0,47.0]}]}}
+{"failed":{"image":"b.jpg","error":"b.jpg is cut off"}}
+"#;
+
+    #[test]
+    fn boxes_of_an_old_journal_become_edges() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE), OLD).unwrap();
+        let journal = Journal::read(folder.path()).unwrap();
+        let outcomes: Result<Vec<_>> = journal.outcomes().unwrap().collect();
+        let outcomes = outcomes.unwrap();
+        let record = outcomes[0].as_ref().unwrap();
+        assert_eq!(record.edges(&record.labels[0]), [8.0, 4.5, 20.0, 48.0]);
+        assert_eq!(outcomes[1].as_ref().unwrap_err().image, "b.jpg");
+        // What is added has edges, so it is not added there.
+        let now = JournalHeader {
+            journal_version: JournalHeader::VERSION,
+            ..journal.header().clone()
+        };
+        drop(journal);
+        let error = Journal::open(folder.path(), now).unwrap_err();
+        assert!(
+            matches!(&error, Error::RunDiffers { what, .. } if what == "journal_version"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_journal_of_this_version_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = OLD.replace("\"journal_version\":1", "\"journal_version\":2");
+        fs::write(folder.path().join(FILE), &text).unwrap();
+        let mut journal = Journal::read(folder.path()).unwrap();
+        let outcomes: Result<Vec<_>> = journal.outcomes().unwrap().collect();
+        let header = journal.header().clone();
+        let again = tempfile::tempdir().unwrap();
+        journal = Journal::open(again.path(), header).unwrap();
+        for outcome in outcomes.unwrap() {
+            journal.add(&outcome).unwrap();
+        }
+        assert_eq!(fs::read_to_string(again.path().join(FILE)).unwrap(), text);
+    }
+
+    #[test]
+    fn a_journal_of_a_newer_version_is_an_error_that_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = OLD.replace("\"journal_version\":1", "\"journal_version\":3");
+        fs::write(folder.path().join(FILE), text).unwrap();
+        let error = Journal::read(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("journal version 3, 1 to 2 are known"),
+            "{error}"
+        );
     }
 }

@@ -5,15 +5,20 @@ use std::{borrow::Cow, ops::AddAssign, sync::Arc, thread};
 use glip::{Detections, Detector, ImageSize, PostprocessOptions};
 use image::DynamicImage;
 
-use super::{
-    Band, Failure, ImageBytes, Label, LabelOptions, LabelRecord, Outcome, Request, Subject,
-    Verdict,
-    grounding::{Grounding, ModelGrounding},
+use crate::{
+    edges::edges,
+    error::{Error, Result},
+    failure::Failure,
+    label::{
+        grounding::{Grounding, ModelGrounding},
+        options::{Band, LabelOptions, Verdict},
+        record::{Asked, Label, LabelRecord, Outcome},
+        request::{ImageBytes, Request},
+        subject::Subject,
+        tiles::{Tile, merge},
+    },
     ordered::{Batches, stage},
-    record::Asked,
-    tiles::{Tile, merge},
 };
-use crate::{Error, Result};
 
 /// How many calls of the model run at once: while one is in the image encoder, the other can be in
 /// the fusion, and what a processor does before and after them costs no time.
@@ -122,7 +127,7 @@ impl Labeller {
         I: IntoIterator<Item = Result<Request, Failure>>,
         I::IntoIter: Send,
     {
-        let batch = self.options.batch.unwrap_or(self.grounding.batch());
+        let batch = self.options.batch_on(self.grounding.device());
         let LabelOptions {
             decoders,
             decoded_ahead,
@@ -272,13 +277,13 @@ impl Labeller {
                 phrase: detection.phrase_index,
                 score: detection.score,
                 verdict: self.band(phrase).verdict(detection.score)?,
-                bbox: detection.bbox,
+                bbox: edges(detection.bbox),
             })
         };
-        let wanted = found
-            .into_iter()
-            .filter(|found| self.options.boxes.passes(found.bbox, size));
-        wanted.filter_map(label).collect()
+        let labels = found.into_iter().filter_map(label);
+        labels
+            .filter(|label| self.options.boxes.passes(label.bbox, size))
+            .collect()
     }
 
     fn band(&self, phrase: &str) -> Band {
@@ -383,7 +388,7 @@ mod tests {
         time::Duration,
     };
 
-    use glip::{BBox, Detection};
+    use glip::{BBox, Detection, Device};
     use image::{ImageFormat, Rgb, RgbImage};
 
     use super::*;
@@ -409,8 +414,8 @@ mod tests {
             &self.defaults
         }
 
-        fn batch(&self) -> usize {
-            4
+        fn device(&self) -> Device {
+            Device::Cpu
         }
 
         fn name(&self) -> &str {
@@ -520,6 +525,7 @@ mod tests {
     #[test]
     fn a_hundred_thousand_inputs_take_the_memory_of_a_few() {
         let options = LabelOptions::default()
+            .with_batch(4)
             .with_decoders(2)
             .with_decoded_ahead(4);
         let labeller = labeller(0.9, options);
@@ -546,6 +552,7 @@ mod tests {
     #[test]
     fn failures_keep_their_place_and_take_nobody_with_them() {
         let options = LabelOptions::default()
+            .with_batch(4)
             .with_decoders(1)
             .with_decoded_ahead(20);
         let subject = subject(&["red"]);
@@ -623,7 +630,7 @@ mod tests {
                 .map(|label| <[f32; 4]>::from(label.bbox))
                 .collect::<Vec<_>>()
         };
-        let whole = [85.0, 20.0, 94.0, 49.0];
+        let whole = [85.0, 20.0, 95.0, 50.0];
         assert_eq!(find(Tiling::new(100, 20)), [whole]);
         assert_eq!(find(Tiling::new(100, 20).with_whole_image(false)), [whole]);
         // No tile shows all of it; the whole image does.
@@ -639,8 +646,8 @@ mod tests {
             fn defaults(&self) -> &PostprocessOptions {
                 self.0.defaults()
             }
-            fn batch(&self) -> usize {
-                3
+            fn device(&self) -> Device {
+                self.0.device()
             }
             fn name(&self) -> &str {
                 self.0.name()
@@ -660,8 +667,8 @@ mod tests {
             }
         }
         let watching = Watching(red_finder(0.9), Arc::clone(&finder));
-        let labeller =
-            Labeller::with_grounding(Box::new(watching), LabelOptions::default()).unwrap();
+        let options = LabelOptions::default().with_batch(3);
+        let labeller = Labeller::with_grounding(Box::new(watching), options).unwrap();
         let (one, other) = (subject(&["slow"]), subject(&["slow", "other"]));
         let requests = (0..60_u32).map(|number| {
             let width = 4 + number / 20;

@@ -6,9 +6,10 @@ mod inputs;
 mod journal;
 mod labeller;
 mod options;
-mod ordered;
 mod outputs;
+mod ranges;
 mod record;
+mod request;
 mod run;
 mod subject;
 mod tiles;
@@ -20,8 +21,10 @@ pub use self::{
     labeller::{Counts, Labeller},
     options::{Band, LabelOptions, Verdict},
     outputs::{ERRORS, Format, OutputOptions, write},
-    record::{Asked, Failure, ImageBytes, Label, LabelRecord, Outcome, Request},
+    record::{Asked, Label, LabelRecord, Outcome},
+    request::{ImageBytes, Request},
     run::Run,
     subject::{Caption, Subject},
     tiles::{Tile, Tiling},
 };
+pub use crate::failure::Failure;

@@ -2,10 +2,19 @@
 
 use std::{collections::BTreeMap, num::NonZeroUsize, thread};
 
+use glip::Device;
 use serde::{Deserialize, Serialize};
 
-use super::{BoxFilter, Subject, Tiling};
-use crate::{Error, PictureLimits, Result};
+use crate::{
+    error::{Error, Result},
+    label::{
+        boxes::BoxFilter,
+        ranges::{at_least_one, share},
+        subject::Subject,
+        tiles::Tiling,
+    },
+    pictures::PictureLimits,
+};
 
 /// Options of a [`Labeller`](super::Labeller).
 ///
@@ -37,8 +46,10 @@ pub struct LabelOptions {
     pub tiling: Option<Tiling>,
     /// Which boxes are left out. Default: none.
     pub boxes: BoxFilter,
-    /// The most images that are run together; they must have one size. Default: 1 on a CPU, which one
-    /// image keeps busy, and 8 on other devices. Batches take what is there and do not wait for more.
+    /// The most images that are run together; they must have one size. Batches take what is there and
+    /// do not wait for more, and a detector with a smaller
+    /// [`max_batch`](glip::DetectorBuilder::max_batch) runs them in several turns. Default: 1 on a CPU,
+    /// which one image keeps busy, and [`BATCH`](Self::BATCH) on other devices.
     #[serde(skip)]
     pub batch: Option<usize>,
     /// The threads that read and decode. Default: one for each processor, at most 8.
@@ -74,6 +85,17 @@ impl Default for LabelOptions {
 }
 
 impl LabelOptions {
+    /// The most images that are run together on a device that one does not keep busy.
+    pub const BATCH: usize = 8;
+
+    /// The most images that are run together on a device: [`batch`](Self::batch), or its default.
+    pub fn batch_on(&self, device: Device) -> usize {
+        self.batch.unwrap_or(match device {
+            Device::Cpu => 1,
+            _ => Self::BATCH,
+        })
+    }
+
     /// Sets [`band`](Self::band).
     #[must_use]
     pub fn with_band(mut self, band: Band) -> Self {
@@ -245,31 +267,17 @@ pub enum Verdict {
     Ask,
 }
 
-pub(super) fn share(option: &'static str, value: f32) -> Result<()> {
-    if (0.0..=1.0).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::Option {
-        option,
-        found: value.to_string(),
-        expected: "0 to 1".to_owned(),
-    })
-}
-
-pub(super) fn at_least_one(option: &'static str, value: usize) -> Result<()> {
-    if value > 0 {
-        return Ok(());
-    }
-    Err(Error::Option {
-        option,
-        found: value.to_string(),
-        expected: "at least 1".to_owned(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_device_decides_how_many_run_together() {
+        let cuda: Device = "cuda".parse().unwrap();
+        let of = |options: LabelOptions| [Device::Cpu, cuda].map(|device| options.batch_on(device));
+        assert_eq!(of(LabelOptions::default()), [1, LabelOptions::BATCH]);
+        assert_eq!(of(LabelOptions::default().with_batch(3)), [3, 3]);
+    }
 
     #[test]
     fn values_outside_their_range_are_errors_that_name_the_option() {

@@ -1,74 +1,18 @@
-//! What a labeller takes and gives for each image.
+//! What a labeller gives for each image. Its boxes are edges in pixels, also where they are written: the
+//! journal's version says so.
 
-use std::{borrow::Cow, error::Error as StdError, fs, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use glip::BBox;
-use image::DynamicImage;
 use serde::{Deserialize, Serialize};
 
-use super::{Caption, Subject, Verdict, inputs::read_section};
-use crate::{Error, Picture, PictureLimits, Result};
-
-/// An image to label, not decoded yet.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// What the image is called in labels and errors: its path below the folder that was given, with
-    /// `/` between the parts.
-    pub image: String,
-    /// Where its bytes are.
-    pub bytes: ImageBytes,
-    /// What to look for.
-    pub subject: Arc<Subject>,
-    /// Where the image is from, if a label shall say so.
-    pub source: Option<String>,
-}
-
-/// Where the bytes of an image are.
-#[derive(Clone, Debug)]
-pub enum ImageBytes {
-    /// In a file, which is read when its turn comes.
-    File(PathBuf),
-    /// In a part of a file, for example of a tar shard, which is read when its turn comes.
-    Section {
-        /// The file.
-        file: PathBuf,
-        /// Where the image begins, in bytes.
-        offset: u64,
-        /// How many bytes it has.
-        bytes: u64,
+use crate::{
+    failure::Failure,
+    label::{
+        options::Verdict,
+        subject::{Caption, Subject},
     },
-    /// In memory.
-    Memory(Vec<u8>),
-}
-
-impl ImageBytes {
-    fn read(&self) -> Result<Cow<'_, [u8]>> {
-        let (path, content) = match self {
-            Self::Memory(bytes) => return Ok(Cow::Borrowed(bytes)),
-            Self::File(path) => (path, fs::read(path)),
-            Self::Section {
-                file,
-                offset,
-                bytes,
-            } => (file, read_section(file, *offset, *bytes)),
-        };
-        content.map(Cow::Owned).map_err(|source| Error::Read {
-            path: path.clone(),
-            source,
-        })
-    }
-}
-
-impl Request {
-    /// Reads and decodes the image, and turns it upright.
-    ///
-    /// # Errors
-    /// - [`Error::Read`]: the file cannot be read.
-    /// - As [`Picture::decode`].
-    pub fn picture(&self, limits: PictureLimits) -> Result<DynamicImage> {
-        Ok(Picture::decode(&self.bytes.read()?, &self.image, limits)?.upright())
-    }
-}
+};
 
 /// What was found in an image.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,6 +67,7 @@ impl Asked {
 
 /// A box and what is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "an object with phrase, score, verdict and bbox")]
 pub struct Label {
     /// The index of its phrase in [`Asked::phrases`].
     pub phrase: usize,
@@ -130,8 +75,7 @@ pub struct Label {
     pub score: f32,
     /// What becomes of it.
     pub verdict: Verdict,
-    /// Where it is, in pixels of the upright image: the first and the last column and row, which both
-    /// belong to it.
+    /// Where it is: its edges, in pixels of the upright image, so that a width is `x2 - x1`.
     pub bbox: BBox,
 }
 
@@ -156,49 +100,11 @@ impl LabelRecord {
             .map_or("", String::as_str)
     }
 
-    /// A label's left, top, right and bottom edge in pixels, within the image. Its last column and row
-    /// belong to it, so the right edge is one pixel after the last column's left one.
+    /// A label's left, top, right and bottom edge in pixels, within the image.
     pub fn edges(&self, label: &Label) -> [f32; 4] {
         let [x1, y1, x2, y2] = label.bbox.into();
         let (right, bottom) = (self.width as f32, self.height as f32);
-        [
-            x1.max(0.0),
-            y1.max(0.0),
-            (x2 + 1.0).min(right),
-            (y2 + 1.0).min(bottom),
-        ]
-    }
-}
-
-/// An image that could not be labelled, and why.
-///
-/// As JSON, which is a line of `errors.jsonl`: `{"image": "a.jpg", "error": "a.jpg is cut off: ..."}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// What the image is called, or where the input is that names none.
-    pub image: String,
-    /// What is wrong, with its causes and the remedy.
-    pub error: String,
-}
-
-impl Failure {
-    /// The failure as a line, without the line feed.
-    pub fn to_line(&self) -> String {
-        serde_json::json!({"image": self.image, "error": self.error}).to_string()
-    }
-
-    /// The failure of an image by an error and what caused it.
-    pub fn new(image: impl Into<String>, error: &(dyn StdError + 'static)) -> Self {
-        let mut reasons = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            reasons = format!("{reasons}: {error}");
-            cause = error.source();
-        }
-        Self {
-            image: image.into(),
-            error: reasons,
-        }
+        [x1.max(0.0), y1.max(0.0), x2.min(right), y2.min(bottom)]
     }
 }
 

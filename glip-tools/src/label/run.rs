@@ -9,11 +9,17 @@ use std::{
 use glip::Prompt;
 use serde_json::json;
 
-use super::{
-    Counts, Inputs, Journal, JournalHeader, Labeller, Outcome, OutputOptions, Requests, Subject,
-    outputs,
+use crate::{
+    error::{Error, Result},
+    label::{
+        inputs::{Inputs, Requests},
+        journal::{Journal, JournalHeader},
+        labeller::{Counts, Labeller},
+        outputs::{self, OutputOptions},
+        record::Outcome,
+        subject::Subject,
+    },
 };
-use crate::{Error, Result};
 
 /// Labels inputs into a folder.
 ///
@@ -150,7 +156,7 @@ fn header(
         base => base,
     };
     Ok(JournalHeader {
-        journal_version: 1,
+        journal_version: JournalHeader::VERSION,
         model: labeller.model().to_owned(),
         base: fs::canonicalize(base).map_err(|source| Error::Read {
             path: base.to_owned(),

@@ -28,6 +28,7 @@ pub enum Subject {
 
 /// A sentence, and where the phrases stand that are looked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object with text and phrases")]
 pub struct Caption {
     /// The sentence.
     pub text: String,

@@ -6,7 +6,7 @@ use glip::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// How large images are cut into tiles, so that small things are not lost when images are resized.
 ///

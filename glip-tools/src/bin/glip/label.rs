@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use glip::{Category, Device};
+use glip::Category;
 use glip_tools::{
     Error, PictureLimits, ProgressBar, Result,
     label::{
@@ -251,13 +251,10 @@ impl Label {
     }
 
     fn labeller(&self) -> Result<Labeller> {
-        let batch = match self.model.device() {
-            Device::Cpu => 1,
-            _ => 8,
-        };
+        let options = self.label_options();
         let builder = self.model.builder()?;
-        let builder = builder.max_batch(self.work.batch.unwrap_or(batch));
-        Labeller::new(builder.build()?, self.label_options())
+        let builder = builder.max_batch(options.batch_on(self.model.device()));
+        Labeller::new(builder.build()?, options)
     }
 
     fn label_options(&self) -> LabelOptions {

@@ -9,7 +9,7 @@ mod output;
 use std::{error::Error as StdError, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
-use glip_tools::Result;
+use glip_tools::{Result, causes};
 use output::Outcome;
 
 /// Says what is in pictures, in your own words: grounds, measures and labels with GLIP models.
@@ -87,21 +87,30 @@ fn main() -> ExitCode {
 }
 
 /// Prints an error with what caused it.
-fn report(error: &dyn StdError) {
+fn report(error: &(dyn StdError + 'static)) {
     eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
+    for cause in causes(error) {
+        eprintln!("  because: {cause}");
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use glip_tools::label::LabelOptions;
+
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_states_the_default_batch() {
+        let mut command = Arguments::command();
+        let label = command.find_subcommand_mut("label").unwrap();
+        let help = label.render_long_help().to_string();
+        let stated = format!("1 on a CPU, else {}]", LabelOptions::BATCH);
+        assert!(help.contains(&stated), "{help}");
     }
 }

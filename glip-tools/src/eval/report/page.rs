@@ -8,10 +8,17 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder};
 
-use super::crops::{Outline, crop};
 use crate::{
     coco::{Annotation, Dataset},
-    eval::{Detection, DetectionScores, Mistakes},
+    eval::{
+        average_precision::DetectionScores,
+        detection::Detection,
+        mistakes::Mistakes,
+        report::{
+            crops::{Outline, crop},
+            table::percent,
+        },
+    },
 };
 
 const WRONG: Rgb<u8> = Rgb([230, 25, 75]);
@@ -80,9 +87,7 @@ impl MistakePage<'_> {
             if mine.is_empty() {
                 continue;
             }
-            let ap = class
-                .ap
-                .map_or_else(|| "-".into(), |ap| format!("{:.1}", 100.0 * ap));
+            let ap = percent(class.ap);
             let (name, objects) = (escape(&class.name), class.objects);
             put(
                 &mut html,
@@ -120,10 +125,10 @@ impl MistakePage<'_> {
             "th",
             named.iter().map(|(name, _)| (*name).to_owned()).collect(),
         );
-        let percent = |(_, value): &(_, Option<f64>)| {
-            value.map_or_else(|| "-".to_owned(), |value| format!("{:.1}", 100.0 * value))
-        };
-        let values = cells("td", named.iter().map(percent).collect());
+        let values = cells(
+            "td",
+            named.iter().map(|(_, value)| percent(*value)).collect(),
+        );
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\n\
              <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n\

@@ -5,7 +5,10 @@ use std::sync::OnceLock;
 use image::RgbImage;
 use plotters::prelude::*;
 
-use crate::{Error, Result, eval::ClassScores};
+use crate::{
+    error::{Error, Result},
+    eval::{average_precision::ClassScores, report::table::percent},
+};
 
 const WIDTH: u32 = 560;
 const HEIGHT: u32 = 420;
@@ -29,9 +32,7 @@ fn draw(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     register_font()?;
     let area = BitMapBackend::with_buffer(pixels, (WIDTH, HEIGHT)).into_drawing_area();
-    let ap = class
-        .ap
-        .map_or("-".to_owned(), |ap| format!("{:.1}", 100.0 * ap));
+    let ap = percent(class.ap);
     let caption = format!("{}: AP {ap}, {} objects", class.name, class.objects);
     let mut chart = ChartBuilder::on(&area)
         .caption(caption, ("sans-serif", 20))

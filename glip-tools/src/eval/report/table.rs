@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use crate::eval::{
-    ClassScores, DetectionScores, NamedScores, PhraseRecall, RecallAt, odinw_summary,
+    average_precision::{ClassScores, DetectionScores},
+    odinw::{NamedScores, odinw_summary},
+    phrase_recall::{PhraseRecall, RecallAt},
 };
 
 /// The averages, and a line for each category with objects, in percent as papers give them.
@@ -104,7 +106,8 @@ pub fn sets_table(sets: &[NamedScores]) -> String {
     table
 }
 
-fn percent(share: Option<f64>) -> String {
+/// A share in percent, as papers give it; a dash where there is none.
+pub(super) fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".to_owned(), |share| format!("{:.1}", 100.0 * share))
 }
 

@@ -10,8 +10,14 @@ use glip::Category;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::name_below;
-use crate::label::{Caption, Failure, ImageBytes, Request, Subject};
+use crate::{
+    failure::Failure,
+    label::{
+        inputs::paths::name_below,
+        request::{ImageBytes, Request},
+        subject::{Caption, Subject},
+    },
+};
 
 /// A line is far shorter, unless the file is something else.
 const LONGEST_LINE: u64 = 64 << 20;
@@ -158,6 +164,7 @@ struct Line {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with spans, as {\"spans\": [[0, 5]]}")]
 struct Phrase {
     spans: Vec<[usize; 2]>,
 }
@@ -280,6 +287,10 @@ mod tests {
             (
                 r#"{"image": "a.jpg", "categories": []}"#,
                 "the list is empty",
+            ),
+            (
+                r#"{"image": "a.jpg", "text": "a cat", "phrases": ["a cat"]}"#,
+                "an object with spans",
             ),
             (
                 r#"{"image": "a.jpg", "categores": ["a"]}"#,

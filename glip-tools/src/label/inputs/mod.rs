@@ -1,19 +1,29 @@
 //! Where images come from: folders, patterns, JSON Lines and tar shards.
 
 mod lines;
+mod paths;
 mod shards;
 
 use std::{
-    fs::File,
     io::{self, BufReader},
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
-pub(super) use self::shards::read_section;
-use self::{lines::Lines, shards::Shard};
-use super::{Failure, ImageBytes, Request, Subject};
-use crate::{Error, Result, find_pictures};
+use self::{
+    lines::Lines,
+    paths::{name_below, open},
+    shards::Shard,
+};
+use crate::{
+    error::{Error, Result},
+    failure::Failure,
+    label::{
+        request::{ImageBytes, Request},
+        subject::Subject,
+    },
+    pictures::find_pictures,
+};
 
 /// The images of a run, from one or more places.
 ///
@@ -218,27 +228,8 @@ fn picture(path: PathBuf, base: &Path, subject: &Arc<Subject>) -> Result<Request
     })
 }
 
-/// A path as it is called in labels: below the base, with `/` between the parts.
-fn name_below(base: &Path, path: &Path) -> Result<String, Failure> {
-    let below = path.strip_prefix(base).unwrap_or(path);
-    match below.to_str() {
-        Some(name) => Ok(name.replace(std::path::MAIN_SEPARATOR, "/")),
-        None => Err(Failure {
-            image: below.to_string_lossy().into_owned(),
-            error: "its name is not Unicode, which JSON cannot hold: rename it".to_owned(),
-        }),
-    }
-}
-
 fn folder_of(file: &Path) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).to_owned()
-}
-
-fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 #[cfg(test)]

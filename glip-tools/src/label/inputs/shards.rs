@@ -3,25 +3,29 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use serde_json::{Map, Value};
 
-use super::{
-    lines::{NOTHING_ASKED, header, record},
-    name_below, open,
-};
 use crate::{
-    Result,
-    label::{Failure, ImageBytes, Request, Subject},
+    error::Result,
+    failure::Failure,
+    label::{
+        inputs::{
+            lines::{NOTHING_ASKED, header, record},
+            paths::{name_below, open},
+        },
+        request::{ImageBytes, Request, read_section},
+        subject::Subject,
+    },
+    pictures::PICTURE_ENDINGS,
 };
 
 /// The header of `glip_torch`'s shards.
 const HEADER: &str = "header.json";
-const PICTURES: [&str; 7] = ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 
 /// The requests in a shard: members of one name, `7.jpg` with `7.json` or `7.txt`, belong together and
 /// stand one after the other.
@@ -93,7 +97,7 @@ impl Shard {
     }
 
     fn request(&self, group: Vec<Member>) -> Option<Result<Request, Failure>> {
-        let picture = group.iter().find(|member| member.is(&PICTURES))?;
+        let picture = group.iter().find(|member| member.is(&PICTURE_ENDINGS))?;
         let name = format!("{}/{}", self.folder, picture.name);
         let bytes = ImageBytes::Section {
             file: self.path.clone(),
@@ -184,21 +188,6 @@ fn list(file: File, members: &mut VecDeque<Member>) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// A part of a file.
-pub(crate) fn read_section(path: &Path, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(offset))?;
-    let mut content = Vec::new();
-    file.take(bytes).read_to_end(&mut content)?;
-    if content.len() as u64 != bytes {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the file ends early",
-        ));
-    }
-    Ok(content)
 }
 
 #[cfg(test)]

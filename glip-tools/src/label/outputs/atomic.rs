@@ -1,13 +1,12 @@
-//! Files that appear when they are complete.
+//! Files that appear when they are complete, and JSON in them.
 
 use std::{
     fs::{self, File},
-    io::{BufWriter, Write},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
-use super::unwritable;
-use crate::Result;
+use crate::{error::Result, files::unwritable};
 
 /// A file that is being written, under another name.
 pub(super) struct AtomicFile {
@@ -63,10 +62,37 @@ pub(super) fn partial(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Writes a value as a line of JSON.
+pub(super) fn json_line(
+    file: &mut dyn Write,
+    value: &impl serde::Serialize,
+    path: &Path,
+) -> Result<()> {
+    let line = serde_json::to_string(value).map_err(io::Error::from);
+    let written = line.and_then(|line| writeln!(file, "{line}"));
+    written.map_err(unwritable(path))
+}
+
+/// Writes values as the elements of a JSON array, one a line, without the brackets.
+pub(super) fn json_elements<T: serde::Serialize>(
+    file: &mut dyn Write,
+    values: impl Iterator<Item = Result<T>>,
+    path: &Path,
+) -> Result<()> {
+    let mut separator = "\n";
+    for value in values {
+        let element = serde_json::to_string(&value?).map_err(io::Error::from);
+        let written = element.and_then(|element| write!(file, "{separator}{element}"));
+        written.map_err(unwritable(path))?;
+        separator = ",\n";
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Error;
+    use crate::error::Error;
 
     #[test]
     fn nothing_half_written_stays() {

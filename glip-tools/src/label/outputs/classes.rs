@@ -2,10 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::records;
 use crate::{
-    Result,
-    label::{Asked, Journal, LabelRecord},
+    error::Result,
+    label::{
+        journal::Journal,
+        outputs::records::records,
+        record::{Asked, LabelRecord},
+    },
 };
 
 /// The names of all classes: the categories that were looked for, in their order, whether found or not,

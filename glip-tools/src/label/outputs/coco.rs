@@ -4,10 +4,19 @@ use std::{io::Write, path::Path};
 
 use serde_json::json;
 
-use super::{AtomicFile, Classes, images, json_elements, unwritable};
 use crate::{
-    Result,
-    label::{Journal, LabelRecord, Verdict},
+    error::Result,
+    files::unwritable,
+    label::{
+        journal::Journal,
+        options::Verdict,
+        outputs::{
+            atomic::{AtomicFile, json_elements},
+            classes::Classes,
+            records::images,
+        },
+        record::LabelRecord,
+    },
 };
 
 /// Writes images, annotations and categories, each in a pass over the journal.

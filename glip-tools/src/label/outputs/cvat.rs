@@ -2,10 +2,17 @@
 
 use std::path::Path;
 
-use super::{AtomicFile, Classes, coco::hundredths, images_to_review, unwritable};
 use crate::{
-    Result,
-    label::{Journal, LabelRecord, Verdict},
+    error::Result,
+    files::unwritable,
+    label::{
+        journal::Journal,
+        options::Verdict,
+        outputs::{
+            atomic::AtomicFile, classes::Classes, coco::hundredths, records::images_to_review,
+        },
+        record::LabelRecord,
+    },
 };
 
 /// Writes the file. CVAT matches images by their names with those of the task it is imported into.

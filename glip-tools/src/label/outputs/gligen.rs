@@ -4,10 +4,17 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{AtomicFile, json_line, records};
 use crate::{
-    Result,
-    label::{Asked, Journal, Label, LabelRecord, Verdict},
+    error::Result,
+    label::{
+        journal::Journal,
+        options::Verdict,
+        outputs::{
+            atomic::{AtomicFile, json_line},
+            records::records,
+        },
+        record::{Asked, Label, LabelRecord},
+    },
 };
 
 /// The most boxes that GLIGEN takes (`max_objs` of its grounding input).

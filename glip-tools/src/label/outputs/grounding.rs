@@ -2,13 +2,18 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use glip::ImageSize;
+use glip::{BBox, ImageSize};
 
-use super::{AtomicFile, records, unwritable};
 use crate::{
-    Result,
+    error::Result,
+    files::unwritable,
     grounding::{Boxes, Category, Content, Header, Phrase, Record},
-    label::{Asked, Journal, Label, LabelRecord, Verdict},
+    label::{
+        journal::Journal,
+        options::Verdict,
+        outputs::{atomic::AtomicFile, records::records},
+        record::{Asked, Label, LabelRecord},
+    },
 };
 
 /// Writes `labels.jsonl`, and `review.jsonl` if the run asks questions.
@@ -73,7 +78,7 @@ fn content(
     let boxes = |phrase: usize| {
         let labels = record.labels.iter();
         let labels = labels.filter(|label| label.phrase == phrase && has_label(label));
-        let (boxes, scores) = labels.map(|label| (label.bbox, label.score)).unzip();
+        let (boxes, scores) = labels.map(|label| (pixels(label), label.score)).unzip();
         Boxes {
             boxes,
             scores: Some(scores),
@@ -118,6 +123,13 @@ fn content(
     }
 }
 
+/// A label's first and last column and row, which the format has in place of edges. A box is a pixel wide
+/// and high at least.
+fn pixels(label: &Label) -> BBox {
+    let [x1, y1, x2, y2] = label.bbox.into();
+    BBox::new(x1, y1, (x2 - 1.0).max(x1), (y2 - 1.0).max(y1)).unwrap_or(label.bbox)
+}
+
 /// The way from one folder to another, both of which are absolute or else relative to one folder.
 fn below(from: &Path, to: &Path) -> PathBuf {
     let absolute = std::path::absolute(from).unwrap_or_else(|_| from.to_owned());
@@ -139,7 +151,34 @@ fn slashed(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    #[test]
+    fn edges_become_first_and_last_pixels() {
+        let corners = [[8.0, 4.5, 20.0, 48.0], [8.0, 4.5, 8.25, 4.5]]; // one thinner than a pixel
+        let label = |corners: [f32; 4]| Label {
+            phrase: 0,
+            score: 0.5,
+            verdict: Verdict::Keep,
+            bbox: BBox::try_from(corners).unwrap(),
+        };
+        let record = LabelRecord {
+            image: "a.jpg".into(),
+            width: 64,
+            height: 48,
+            source: None,
+            asked: Asked::Categories(Arc::new(["cat".to_owned()])),
+            labels: corners.map(label).into(),
+        };
+        let line = record.to_grounding().to_line();
+        assert!(
+            line.contains(r#""boxes":[[8.0,4.5,19.0,47.0],[8.0,4.5,8.0,4.5]]"#),
+            "{line}"
+        );
+        assert!(Record::parse(&line).is_ok());
+    }
 
     #[test]
     fn the_way_to_a_folder_goes_up_and_down() {

@@ -4,10 +4,19 @@ use std::{fmt::Write as _, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{AtomicFile, Classes, cvat::escaped, images_to_review, json_elements, unwritable};
 use crate::{
-    Result,
-    label::{Journal, Label, LabelRecord},
+    error::Result,
+    files::unwritable,
+    label::{
+        journal::Journal,
+        outputs::{
+            atomic::{AtomicFile, json_elements},
+            classes::Classes,
+            cvat::escaped,
+            records::images_to_review,
+        },
+        record::{Label, LabelRecord},
+    },
 };
 
 /// Writes `label_studio.json`, the tasks, and `label_studio.xml`, the configuration of their project.

@@ -7,20 +7,21 @@ mod cvat;
 mod gligen;
 mod grounding;
 mod label_studio;
+mod records;
 mod yolo;
 
-use std::{
-    collections::HashSet,
-    fmt, fs,
-    hash::{DefaultHasher, Hash, Hasher},
-    io::{self, ErrorKind, Write},
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{fmt, path::Path, str::FromStr};
 
-use self::{atomic::AtomicFile, classes::Classes};
-use super::{Failure, Journal, LabelRecord, Verdict};
-use crate::{Error, Result};
+use self::{
+    atomic::{AtomicFile, json_line},
+    records::repeated_images,
+};
+use crate::{
+    error::{Error, Result},
+    failure::Failure,
+    files::remove,
+    label::journal::Journal,
+};
 
 /// A format that labels are written in.
 ///
@@ -222,110 +223,4 @@ pub(super) fn remove_written(folder: &Path) -> Result<()> {
         "cvat.xml",
     ];
     files.iter().try_for_each(|file| remove(&folder.join(file)))
-}
-
-/// Removes a file or a folder, if it is there.
-pub(super) fn remove(path: &Path) -> Result<()> {
-    let removed = match path.is_dir() {
-        true => fs::remove_dir_all(path),
-        false => fs::remove_file(path),
-    };
-    match removed {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(unwritable(path)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// The records of a journal.
-fn records(journal: &Journal) -> Result<impl Iterator<Item = Result<LabelRecord>>> {
-    let outcomes = journal.outcomes()?;
-    Ok(outcomes.filter_map(|outcome| outcome.map(Result::ok).transpose()))
-}
-
-/// The records of a journal with a number for each, from 1; of several with one image, the first.
-fn images(journal: &Journal) -> Result<impl Iterator<Item = Result<(u64, LabelRecord)>>> {
-    let mut names = Names::default();
-    let mut number = 0;
-    Ok(records(journal)?.filter_map(move |record| match record {
-        Ok(record) if names.is_new(&record.image) => {
-            number += 1;
-            Some(Ok((number, record)))
-        }
-        Ok(_) => None,
-        Err(error) => Some(Err(error)),
-    }))
-}
-
-/// As [`images`], those that a person shall look at: with a question, if the run asks any.
-fn images_to_review(journal: &Journal) -> Result<impl Iterator<Item = Result<(u64, LabelRecord)>>> {
-    let asks = journal.header().asks;
-    let is_wanted = move |record: &LabelRecord| {
-        !asks
-            || record
-                .labels
-                .iter()
-                .any(|label| label.verdict == Verdict::Ask)
-    };
-    Ok(images(journal)?
-        .filter(move |image| image.as_ref().map_or(true, |(_, record)| is_wanted(record))))
-}
-
-fn repeated_images(journal: &Journal) -> Result<Vec<Failure>> {
-    let mut names = Names::default();
-    let mut repeated = Vec::new();
-    for record in records(journal)? {
-        let image = record?.image;
-        if !names.is_new(&image) {
-            repeated.push(Failure {
-                image,
-                error: "the image occurs more than once, and only its first record is in formats \
-                        that know an image by its name; labels.jsonl has all"
-                    .to_owned(),
-            });
-        }
-    }
-    Ok(repeated)
-}
-
-/// Names that have occurred, as 8 bytes each.
-#[derive(Default)]
-struct Names(HashSet<u64>);
-
-impl Names {
-    fn is_new(&mut self, name: &str) -> bool {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        self.0.insert(hasher.finish())
-    }
-}
-
-/// Writes a value as a line of JSON.
-fn json_line(file: &mut dyn Write, value: &impl serde::Serialize, path: &Path) -> Result<()> {
-    let line = serde_json::to_string(value).map_err(io::Error::from);
-    let written = line.and_then(|line| writeln!(file, "{line}"));
-    written.map_err(unwritable(path))
-}
-
-/// Writes values as the elements of a JSON array, one a line, without the brackets.
-fn json_elements<T: serde::Serialize>(
-    file: &mut dyn Write,
-    values: impl Iterator<Item = Result<T>>,
-    path: &Path,
-) -> Result<()> {
-    let mut separator = "\n";
-    for value in values {
-        let element = serde_json::to_string(&value?).map_err(io::Error::from);
-        let written = element.and_then(|element| write!(file, "{separator}{element}"));
-        written.map_err(unwritable(path))?;
-        separator = ",\n";
-    }
-    Ok(())
-}
-
-fn unwritable(path: &Path) -> impl Fn(io::Error) -> Error + use<> {
-    let path: PathBuf = path.to_owned();
-    move |source| Error::Write {
-        path: path.clone(),
-        source,
-    }
 }

@@ -6,10 +6,16 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{Classes, atomic::partial, images, remove, unwritable};
 use crate::{
-    Result,
-    label::{Failure, Journal, LabelRecord, Verdict},
+    error::Result,
+    failure::Failure,
+    files::{remove, unwritable},
+    label::{
+        journal::Journal,
+        options::Verdict,
+        outputs::{atomic::partial, classes::Classes, records::images},
+        record::LabelRecord,
+    },
 };
 
 /// Writes `data.yaml`, `labels/` and `images/`. Returns the images that have no place in it.

@@ -15,9 +15,10 @@ use glip_tools::{
     },
 };
 use serde::Serialize;
+use serde_json::json;
 
 use super::{
-    options::{CommonOptions, digest, digest_file, run_key},
+    options::{CommonOptions, digest_file, run_key},
     results::{Pictures, ResultFolder},
 };
 use crate::output::{self, Outcome};
@@ -253,11 +254,17 @@ impl Run<'_> {
             .map(|category| category.id)
             .collect();
         let limit = self.max_detections();
-        let options = format!(
-            "words {}, {:?} names in a prompt, {limit} detections",
-            digest(words.iter().map(|word| format!("{word:?}"))),
-            self.asking.names_per_prompt
-        );
+        let prompts = self
+            .asking
+            .prompts
+            .as_deref()
+            .map(digest_file)
+            .transpose()?;
+        let options = json!({
+            "prompts": prompts, // without it, the words are those of the annotations
+            "names_per_prompt": self.asking.names_per_prompt,
+            "max_detections": limit,
+        });
         let key = run_key(self.detector, digest_file(&self.set.annotations)?, options);
         let mut file = self.folder.predictions(&key, self.common.overwrite)?;
         let done = tasks
@@ -273,7 +280,11 @@ impl Run<'_> {
         let ask = |_, scene: &glip::Scene| {
             let options = GroundOptions::default().with_postprocess(postprocess.clone());
             let found = self.detector.ground_with(scene, &query, options)?;
-            Ok(found.iter().map(|found| prediction(found, &ids)).collect())
+            let label = |found: &glip::Detection| ids.get(found.phrase_index).copied();
+            let predictions = found
+                .iter()
+                .map(|found| Prediction::new(label(found).unwrap_or_default(), found));
+            Ok(predictions.collect())
         };
         let options = self.common.run_options();
         let problems = run_model(self.detector, tasks, ask, &mut file, options, &progress)?;
@@ -307,12 +318,4 @@ impl Run<'_> {
 fn keys_done<'a>(tasks: &'a [Task], file: &glip_tools::eval::PredictionFile) -> HashSet<&'a str> {
     let done = tasks.iter().filter(|task| file.get(&task.key).is_some());
     done.map(|task| task.key.as_str()).collect()
-}
-
-fn prediction(found: &glip::Detection, ids: &[u64]) -> Prediction {
-    Prediction {
-        label: ids.get(found.phrase_index).copied().unwrap_or_default(),
-        score: found.score,
-        bbox: found.bbox,
-    }
 }

@@ -15,6 +15,7 @@ use glip_tools::{
     },
 };
 use serde::Serialize;
+use serde_json::json;
 
 use super::{
     options::{CommonOptions, digest, run_key},
@@ -37,6 +38,9 @@ pub(crate) struct Flickr30k {
     #[command(flatten)]
     common: CommonOptions,
 }
+
+/// The most detections of a sentence.
+const MAX_DETECTIONS: usize = 100;
 
 /// What `result.json` holds.
 #[derive(Serialize)]
@@ -111,8 +115,10 @@ impl Flickr30k {
     ) -> Result<(PredictionFile, Vec<Problem>)> {
         let detector = self.common.model.builder()?.build()?;
         let about = images.iter().flat_map(|(_, sentences)| sentences);
-        let data = digest(about.map(|sentence| format!("{sentence:?}")));
-        let key = run_key(&detector, data, "captions, 100 detections".into());
+        // Strings and finite numbers always become JSON.
+        let lines = about.map(|sentence| serde_json::to_string(sentence).unwrap_or_default());
+        let options = json!({"max_detections": MAX_DETECTIONS});
+        let key = run_key(&detector, digest(lines), options);
         let mut file = folder.predictions(&key, self.common.overwrite)?;
         let done = tasks
             .iter()
@@ -141,13 +147,12 @@ fn ask(
         let postprocess = detector.postprocessor().options().clone();
         let postprocess = postprocess
             .with_score_threshold(0.0)
-            .with_max_detections(100);
+            .with_max_detections(MAX_DETECTIONS);
         let options = GroundOptions::default().with_postprocess(postprocess);
         let detections = detector.ground_with(scene, &query, options)?;
-        found.extend(detections.iter().map(|detection| Prediction {
-            label: first + detection.phrase_index as u64,
-            score: detection.score,
-            bbox: detection.bbox,
+        found.extend(detections.iter().map(|detection| {
+            let label = first + detection.phrase_index as u64;
+            Prediction::new(label, detection)
         }));
         first += sentence.phrases.len() as u64;
     }
@@ -172,9 +177,9 @@ fn phrase_results(sentences: &[&Sentence], found: &[Prediction]) -> Vec<PhraseRe
     // Predictions of a sentence are best first.
     for prediction in found {
         if let Some(result) = results.get_mut(prediction.label as usize) {
-            result
-                .found
-                .push(<[f32; 4]>::from(prediction.bbox).map(f64::from));
+            let [x1, y1, x2, y2] = <[f32; 4]>::from(prediction.bbox).map(f64::from);
+            // The last column and row, as the annotations have them.
+            result.found.push([x1, y1, x2 - 1.0, y2 - 1.0]);
         }
     }
     results

@@ -7,6 +7,7 @@ use glip_tools::{
     Error, PictureLimits, Problem, Result,
     eval::{RunKey, RunOptions},
 };
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::model::ModelOptions;
@@ -70,21 +71,19 @@ impl CommonOptions {
     }
 }
 
-/// What decides which predictions a run makes.
-pub(super) fn run_key(detector: &Detector, data: String, options: String) -> RunKey {
+/// What decides which predictions a run makes: what was asked for, and the model with its options.
+pub(super) fn run_key(detector: &Detector, data: String, ask: Value) -> RunKey {
     let manifest = detector.manifest();
     let files = manifest.files.iter();
     let files = files.map(|(name, file)| format!("{name} {}", file.sha256));
-    let preprocess = detector.preprocessor().options().resize;
     RunKey {
         data,
         model: format!("{} {}", manifest.name, digest(files)),
-        options: format!(
-            "{options}, resized to {}:{}, on {}",
-            preprocess.short_side,
-            preprocess.long_side,
-            detector.device()
-        ),
+        options: json!({
+            "ask": ask,
+            "resize": detector.preprocessor().options().resize,
+            "device": detector.device().to_string(),
+        }),
     }
 }
 

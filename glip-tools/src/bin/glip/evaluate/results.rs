@@ -34,8 +34,8 @@ impl ResultFolder {
     /// The file of predictions, gone on with unless it is to be overwritten.
     pub(super) fn predictions(&self, key: &RunKey, overwrite: bool) -> Result<PredictionFile> {
         let path = self.0.join("predictions.jsonl");
-        if overwrite && path.exists() {
-            fs::remove_file(&path).map_err(|source| unwritable(&path, source))?;
+        if overwrite {
+            PredictionFile::remove(&path)?;
         }
         PredictionFile::open(&path, key)
     }

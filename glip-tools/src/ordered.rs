@@ -15,7 +15,7 @@ use std::{
 /// inputs may themselves be such results, which makes a chain of stages that run side by side.
 ///
 /// Once the results are dropped, the threads stop.
-pub(super) fn stage<'scope, I, U>(
+pub(crate) fn stage<'scope, I, U>(
     scope: &'scope Scope<'scope, '_>,
     workers: usize,
     ahead: usize,
@@ -65,7 +65,7 @@ impl<I: Iterator, U, F> Stage<I, U, F> {
 }
 
 /// The results of a [`stage`], in the order of its inputs.
-pub(super) struct Ordered<U> {
+pub(crate) struct Ordered<U> {
     places: Receiver<Receiver<U>>,
     /// The next result's place, if it was looked for before it was there.
     front: Option<Receiver<U>>,
@@ -81,7 +81,7 @@ impl<U> Iterator for Ordered<U> {
 }
 
 /// An iterator whose next item may have to be waited for.
-pub(super) trait Waiting: Iterator {
+pub(crate) trait Waiting: Iterator {
     /// The next item, if it is there already.
     fn next_ready(&mut self) -> Option<Self::Item>;
 }
@@ -98,7 +98,7 @@ impl<U> Waiting for Ordered<U> {
 }
 
 /// Puts items that belong together into batches, without waiting for more.
-pub(super) struct Batches<I: Waiting, F> {
+pub(crate) struct Batches<I: Waiting, F> {
     items: I,
     most: usize,
     together: F,
@@ -107,7 +107,7 @@ pub(super) struct Batches<I: Waiting, F> {
 
 impl<I: Waiting, F: Fn(&I::Item, &I::Item) -> bool> Batches<I, F> {
     /// Batches of at most `most` successive items, each of which goes `together` with the first.
-    pub(super) fn new(items: I, most: usize, together: F) -> Self {
+    pub(crate) fn new(items: I, most: usize, together: F) -> Self {
         Self {
             items,
             most,
