@@ -31,7 +31,7 @@ const LIBRARY: &Allowed = &[
     ("grounding", "error"),
     (
         "eval",
-        "causes coco edges error files ordered pictures problem progress run_file",
+        "causes coco error files ordered pictures problem progress run_file",
     ),
     (
         "label",

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 #[cfg(doc)]
 use crate::error::Error;
-use crate::{edges::edges, error::Result, run_file::RunFile};
+use crate::{error::Result, run_file::RunFile};
 
 const FORMAT: &str = "glip-predictions";
 /// Boxes are edges. In version 1 they were the first and the last column and row.
@@ -33,7 +33,7 @@ impl Prediction {
         Self {
             label,
             score: found.score,
-            bbox: edges(found.bbox),
+            bbox: found.bbox,
         }
     }
 }

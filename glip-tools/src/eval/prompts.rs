@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use glip::{Category, Detector, Prompt, Query, Vocabulary};
+use glip::{Category, Detector, EncodedPrompt, Prompt, Vocabulary};
 
 use crate::{
     coco::Dataset,
@@ -43,7 +43,7 @@ pub fn encode_words(
     detector: &Detector,
     words: &[Category],
     names_per_prompt: Option<usize>,
-) -> glip::Result<Query> {
+) -> glip::Result<EncodedPrompt> {
     if let Some(names) = names_per_prompt {
         return detector
             .encode_prompt(Vocabulary::new(words.to_vec()).with_names_per_prompt(names));

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, path::PathBuf, thread};
 
-use glip::{Detector, ImageSize, Scene};
+use glip::{Detector, EncodedImage, ImageSize};
 use image::DynamicImage;
 
 use crate::{
@@ -80,7 +80,7 @@ impl RunOptions {
 pub fn run_model(
     detector: &Detector,
     tasks: &[Task],
-    ask: impl Fn(usize, &Scene) -> glip::Result<Vec<Prediction>> + Sync,
+    ask: impl Fn(usize, &EncodedImage) -> glip::Result<Vec<Prediction>> + Sync,
     file: &mut PredictionFile,
     options: RunOptions,
     progress: &ProgressBar,
@@ -89,8 +89,8 @@ pub fn run_model(
     let left: Vec<usize> = (0..tasks.len()).filter(is_left).collect();
     let look = |task: usize| {
         let picture = open_picture(&tasks[task], options.limits)?;
-        let scene = detector.encode_image(&picture);
-        let found = scene.and_then(|scene| ask(task, &scene));
+        let image = detector.encode_image(&picture);
+        let found = image.and_then(|image| ask(task, &image));
         found.map_err(|error| failed(ProblemKind::Model, &tasks[task], &error))
     };
     let mut problems = Vec::new();

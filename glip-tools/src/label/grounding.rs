@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use glip::{Detections, Detector, Device, GroundOptions, PostprocessOptions, Query};
+use glip::{
+    Detections, Detector, Device, EncodedPrompt, GroundOptions, postprocess::PostprocessOptions,
+};
 use image::DynamicImage;
 use serde_json::{Value, json};
 
@@ -27,14 +29,14 @@ pub(super) trait Grounding: Send + Sync {
         &self,
         images: &[&DynamicImage],
         subject: &Arc<Subject>,
-        options: PostprocessOptions,
+        options: &GroundOptions,
     ) -> glip::Result<Vec<Detections>>;
 }
 
 /// A detector that remembers the words of its last call, which are mostly those of the next.
 pub(super) struct ModelGrounding {
     detector: Detector,
-    last: Mutex<Option<(Arc<Subject>, Arc<Query>)>>,
+    last: Mutex<Option<(Arc<Subject>, Arc<EncodedPrompt>)>>,
 }
 
 impl ModelGrounding {
@@ -45,16 +47,16 @@ impl ModelGrounding {
         }
     }
 
-    fn query(&self, subject: &Arc<Subject>) -> glip::Result<Arc<Query>> {
+    fn prompt(&self, subject: &Arc<Subject>) -> glip::Result<Arc<EncodedPrompt>> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, query)) = last.as_ref()
+        if let Some((known, prompt)) = last.as_ref()
             && (Arc::ptr_eq(known, subject) || known == subject)
         {
-            return Ok(Arc::clone(query));
+            return Ok(Arc::clone(prompt));
         }
-        let query = Arc::new(self.detector.encode_prompt(subject.prompt())?);
-        *last = Some((Arc::clone(subject), Arc::clone(&query)));
-        Ok(query)
+        let prompt = Arc::new(self.detector.encode_prompt(subject.prompt())?);
+        *last = Some((Arc::clone(subject), Arc::clone(&prompt)));
+        Ok(prompt)
     }
 }
 
@@ -68,14 +70,14 @@ impl Grounding for ModelGrounding {
     }
 
     fn name(&self) -> &str {
-        &self.detector.manifest().name
+        self.detector.manifest().name()
     }
 
     fn identity(&self) -> Value {
         let manifest = self.detector.manifest();
         json!({
-            "fingerprint": manifest.source.fingerprint,
-            "precision": manifest.precision,
+            "fingerprint": manifest.source().fingerprint,
+            "precision": manifest.precision().to_string(),
             "preprocess": self.detector.preprocessor().options(),
             "postprocess": self.defaults(),
         })
@@ -85,11 +87,10 @@ impl Grounding for ModelGrounding {
         &self,
         images: &[&DynamicImage],
         subject: &Arc<Subject>,
-        options: PostprocessOptions,
+        options: &GroundOptions,
     ) -> glip::Result<Vec<Detections>> {
-        let query = self.query(subject)?;
-        let options = GroundOptions::default().with_postprocess(options);
-        self.detector
-            .ground_batch_with(images.iter().copied(), &*query, options)
+        let prompt = self.prompt(subject)?;
+        let images = images.iter().copied();
+        self.detector.ground_batch_with(images, &*prompt, options)
     }
 }

@@ -2,11 +2,10 @@
 
 use std::{borrow::Cow, ops::AddAssign, sync::Arc, thread};
 
-use glip::{Detections, Detector, ImageSize, PostprocessOptions};
+use glip::{Detections, Detector, GroundOptions, ImageSize};
 use image::DynamicImage;
 
 use crate::{
-    edges::edges,
     error::{Error, Result},
     failure::Failure,
     label::{
@@ -103,7 +102,7 @@ impl Labeller {
         self.options.check_phrases(subject)?;
         let none = self
             .grounding
-            .ground(&[], subject, self.grounding.defaults().clone());
+            .ground(&[], subject, &GroundOptions::default());
         none.map(|_| ()).map_err(Error::from)
     }
 
@@ -207,7 +206,7 @@ impl Labeller {
         asked: &Asked,
         subject: &Arc<Subject>,
     ) -> Result<Vec<Vec<Label>>> {
-        let options = self.postprocess(asked);
+        let options = self.options_for(asked);
         let numbered = pictures.iter().enumerate();
         let parts: Vec<(usize, Part<'_>)> = numbered
             .flat_map(|(index, picture)| {
@@ -217,11 +216,12 @@ impl Labeller {
             })
             .collect();
         let images: Vec<&DynamicImage> = parts.iter().map(|(_, part)| &*part.pixels).collect();
-        let found = self.grounding.ground(&images, subject, options.clone())?;
+        let found = self.grounding.ground(&images, subject, &options)?;
         let mut of_picture = vec![Vec::new(); pictures.len()];
         for ((index, part), found) in parts.iter().zip(found) {
             of_picture[*index].push((part.place, found));
         }
+        let options = options.apply_to(self.grounding.defaults());
         let labels = |(picture, parts): (&&DynamicImage, _)| {
             let size = size(picture);
             let found = merge(parts, size, &options)?;
@@ -254,15 +254,15 @@ impl Labeller {
         tiles.chain(whole).collect()
     }
 
-    /// The options of the model's last step: whatever no band wants is dropped there.
-    fn postprocess(&self, asked: &Asked) -> PostprocessOptions {
-        let defaults = self.grounding.defaults();
-        let iou = self.options.nms_iou.unwrap_or(defaults.nms_iou_threshold);
-        let across = self.options.nms_across_phrases || defaults.nms_across_phrases;
-        let options = defaults
-            .clone()
-            .with_nms_iou_threshold(iou)
-            .with_nms_across_phrases(across);
+    /// The options of a call: whatever no band wants is dropped there.
+    fn options_for(&self, asked: &Asked) -> GroundOptions {
+        let mut options = GroundOptions::default();
+        if let Some(iou) = self.options.nms_iou {
+            options = options.with_nms_iou_threshold(iou);
+        }
+        if self.options.nms_across_phrases {
+            options = options.with_nms_across_phrases(true);
+        }
         let numbered = asked.phrases().iter().enumerate();
         numbered.fold(options, |options, (index, phrase)| {
             options.with_phrase_threshold(index, self.band(phrase).ask)
@@ -277,7 +277,7 @@ impl Labeller {
                 phrase: detection.phrase_index,
                 score: detection.score,
                 verdict: self.band(phrase).verdict(detection.score)?,
-                bbox: edges(detection.bbox),
+                bbox: detection.bbox,
             })
         };
         let labels = found.into_iter().filter_map(label);
@@ -388,7 +388,7 @@ mod tests {
         time::Duration,
     };
 
-    use glip::{BBox, Detection, Device};
+    use glip::{BBox, Detection, Device, postprocess::PostprocessOptions};
     use image::{ImageFormat, Rgb, RgbImage};
 
     use super::*;
@@ -430,7 +430,7 @@ mod tests {
             &self,
             images: &[&DynamicImage],
             subject: &Arc<Subject>,
-            _: PostprocessOptions,
+            _: &GroundOptions,
         ) -> glip::Result<Vec<Detections>> {
             self.batches.lock().unwrap().push(images.len());
             let phrases = subject.phrases()?;
@@ -476,7 +476,7 @@ mod tests {
         let (x1, x2) = (fold(f32::min, |p| p.0)?, fold(f32::max, |p| p.0)?);
         let (y1, y2) = (fold(f32::min, |p| p.1)?, fold(f32::max, |p| p.1)?);
         let all = reds.len() == (rgb.width() * rgb.height()) as usize;
-        Some((!all).then(|| BBox::new(x1, y1, x2, y2).unwrap()))
+        Some((!all).then(|| BBox::new(x1, y1, x2 + 1.0, y2 + 1.0).unwrap()))
     }
 
     /// A black picture with a red rectangle: left, top, width, height.
@@ -659,7 +659,7 @@ mod tests {
                 &self,
                 images: &[&DynamicImage],
                 subject: &Arc<Subject>,
-                options: PostprocessOptions,
+                options: &GroundOptions,
             ) -> glip::Result<Vec<Detections>> {
                 let widths = images.iter().map(|image| image.width()).collect();
                 self.1.lock().unwrap().push(widths);

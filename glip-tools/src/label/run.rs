@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use glip::Prompt;
+use glip::{Prompt, PromptRule};
 use serde_json::json;
 
 use crate::{
@@ -163,7 +163,10 @@ fn header(
             source,
         })?,
         categories: subject.map(|subject| subject.phrases()).transpose()?,
-        prompt: categories.map(|categories| Prompt::categories(categories).text().to_owned()),
+        prompt: categories
+            .map(|categories| PromptRule::default().render(&Prompt::categories(categories)))
+            .transpose()?
+            .map(|rendered| rendered.text().to_owned()),
         asks: options.asks(),
         options: json!({"model": labeller.model_options(), "label": options}),
     })

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use glip::{Category, NounPhrases, PhraseExtractor, Prompt, PromptInput, Vocabulary};
+use glip::{
+    Category, NounPhrases, PhraseExtractor, Prompt, PromptInput, PromptRule, Vocabulary,
+};
 use serde::{Deserialize, Serialize};
 
 /// What is looked for in an image: categories, or the phrases of a caption.
@@ -61,7 +63,7 @@ impl Subject {
     /// What each phrase is called, by its index.
     ///
     /// # Errors
-    /// As [`Prompt::locate`](glip::Prompt::locate).
+    /// As [`PromptRule::render`](glip::PromptRule::render).
     pub fn phrases(&self) -> glip::Result<Vec<String>> {
         match self {
             Self::Categories(categories) => Ok(categories
@@ -84,8 +86,10 @@ impl Subject {
 impl Caption {
     /// What its phrases are called.
     pub(super) fn phrases(&self) -> glip::Result<Vec<String>> {
-        let phrases = self.prompt().locate()?.into_iter();
-        Ok(phrases.map(|phrase| phrase.label).collect())
+        // What phrases are called does not depend on how a model wants them written.
+        let rendered = PromptRule::default().render(&self.prompt())?;
+        let phrases = rendered.phrases().iter();
+        Ok(phrases.map(|phrase| phrase.label.clone()).collect())
     }
 
     fn prompt(&self) -> Prompt {

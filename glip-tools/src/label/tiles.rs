@@ -2,7 +2,7 @@
 
 use glip::{
     BBox, Detection, Detections, ImageSize,
-    postprocess::{Candidate, PostprocessOptions, iou, nms},
+    postprocess::{PostprocessOptions, nms},
 };
 use serde::{Deserialize, Serialize};
 
@@ -123,8 +123,8 @@ impl Tile {
         let (right, bottom) = (self.x + self.width, self.y + self.height);
         (self.x > 0 && bbox.x1() < self.x as f32 + NEAR)
             || (self.y > 0 && bbox.y1() < self.y as f32 + NEAR)
-            || (right < image.width && bbox.x2() > right as f32 - 1.0 - NEAR)
-            || (bottom < image.height && bbox.y2() > bottom as f32 - 1.0 - NEAR)
+            || (right < image.width && bbox.x2() > right as f32 - NEAR)
+            || (bottom < image.height && bbox.y2() > bottom as f32 - NEAR)
     }
 }
 
@@ -140,8 +140,6 @@ pub(super) fn merge(
     if parts.len() == 1 {
         return Ok(parts.pop().unwrap_or_default().1);
     }
-    // The limit is for what the model looks at at once.
-    let options = &options.clone().with_max_detections(usize::MAX);
     let (mut whole, mut cut) = (Vec::new(), Vec::new());
     for (tile, found) in parts {
         for detection in found {
@@ -152,7 +150,7 @@ pub(super) fn merge(
             }
         }
     }
-    let mut kept = suppressed(whole, options);
+    let mut kept = suppressed(whole, options)?;
     let covered = |part: &Detection| {
         kept.iter().any(|whole| {
             (options.nms_across_phrases || whole.phrase_index == part.phrase_index)
@@ -160,8 +158,12 @@ pub(super) fn merge(
         })
     };
     cut.retain(|part| !covered(part));
-    kept.extend(suppressed(cut, options));
-    Ok(kept.into())
+    kept.extend(suppressed(cut, options)?);
+    let kept = Detections::from(kept);
+    Ok(match options.max_per_phrase {
+        Some(most) => kept.top_per_phrase(most),
+        None => kept,
+    })
 }
 
 /// A detection in a tile, in the image's pixels.
@@ -174,36 +176,26 @@ fn moved(detection: Detection, tile: Tile) -> Result<Detection> {
     })
 }
 
-/// Those that do not overlap a better one.
-fn suppressed(found: Vec<Detection>, options: &PostprocessOptions) -> Vec<Detection> {
-    let numbered = found.iter().enumerate();
-    let candidates = numbered.map(|(number, detection)| Candidate {
-        anchor: number,
-        phrase: detection.phrase_index,
-        label: detection.phrase_index,
-        phrase_score: detection.phrase_score,
-        score: detection.score,
-        corners: detection.bbox.into(),
-    });
-    let kept = nms(candidates.collect(), options).into_iter();
-    kept.map(|candidate| found[candidate.anchor].clone())
-        .collect()
+/// Those that do not overlap a better one, however many they are: the limit is for what the model looks at
+/// at once.
+fn suppressed(found: Vec<Detection>, options: &PostprocessOptions) -> Result<Vec<Detection>> {
+    let boxes: Vec<_> = found.iter().map(|detection| detection.bbox).collect();
+    let scores: Vec<_> = found.iter().map(|detection| detection.score).collect();
+    let group = |detection: &Detection| match options.nms_across_phrases {
+        true => 0,
+        false => detection.phrase_index,
+    };
+    let groups: Vec<_> = found.iter().map(group).collect();
+    let kept = nms(&boxes, &scores, &groups, options.nms_iou_threshold)?;
+    Ok(kept.into_iter().map(|place| found[place].clone()).collect())
 }
 
 /// How much of a box lies within another, 0 to 1.
 fn share_within(part: BBox, whole: BBox) -> f32 {
-    let [x1, y1, x2, y2] = part.into();
-    let inside = [
-        x1.max(whole.x1()),
-        y1.max(whole.y1()),
-        x2.min(whole.x2()),
-        y2.min(whole.y2()),
-    ];
-    if inside[0] > inside[2] || inside[1] > inside[3] {
-        return 0.0;
+    match part.intersection(&whole) {
+        Some(inside) if part.area() > 0.0 => inside.area() / part.area(),
+        _ => 0.0,
     }
-    // A box within another: intersection over union is the share of its area.
-    iou(inside, part.into())
 }
 
 #[cfg(test)]
@@ -249,20 +241,20 @@ mod tests {
         );
         let merged = merge(seen_twice, IMAGE, &options).unwrap();
         assert_eq!(boxes(&merged), [[84.0, 10.0, 94.0, 20.0]]);
-        assert_eq!(merged.as_slice()[0].score, 0.9);
+        assert_eq!(merged[0].score, 0.9);
     }
 
     #[test]
     fn a_part_gives_way_to_the_whole_even_if_it_is_surer() {
         let options = PostprocessOptions::default();
         let whole = found(0, 0.6, [6.0, 10.0, 40.0, 50.0]); // columns 86 to 120
-        let part = found(0, 0.9, [86.0, 10.0, 99.0, 50.0]);
-        let other = found(1, 0.7, [86.0, 10.0, 99.0, 50.0]);
+        let part = found(0, 0.9, [86.0, 10.0, 100.0, 50.0]);
+        let other = found(1, 0.7, [86.0, 10.0, 100.0, 50.0]);
         let merged = |options: &PostprocessOptions| {
             let found = parts(vec![part.clone(), other.clone()], vec![whole.clone()]);
             boxes(&merge(found, IMAGE, options).unwrap())
         };
-        let expected = [[86.0, 10.0, 99.0, 50.0], [86.0, 10.0, 120.0, 50.0]];
+        let expected = [[86.0, 10.0, 100.0, 50.0], [86.0, 10.0, 120.0, 50.0]];
         assert_eq!(merged(&options), expected);
         assert_eq!(
             merged(&options.with_nms_across_phrases(true)),
@@ -272,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_part_of_what_no_tile_shows_whole_stays() {
-        let part = found(0, 0.9, [60.0, 10.0, 99.0, 50.0]);
+        let part = found(0, 0.9, [60.0, 10.0, 100.0, 50.0]);
         let merged = merge(
             parts(vec![part], vec![]),
             IMAGE,

@@ -60,10 +60,8 @@ fn nano() -> Result<Bundle> {
 
 fn parse_resize(text: &str) -> Result<ResizeRule, String> {
     let sides = text.split_once(':').and_then(|(short, long)| {
-        Some(ResizeRule {
-            short_side: short.parse().ok()?,
-            long_side: long.parse().ok()?,
-        })
+        let (short, long) = (short.parse().ok()?, long.parse().ok()?);
+        Some(ResizeRule::short_side(short, long))
     });
     sides.ok_or_else(|| "two numbers of pixels, for example 800:1333".to_owned())
 }

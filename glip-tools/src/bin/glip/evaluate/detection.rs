@@ -247,7 +247,7 @@ impl Run<'_> {
         tasks: &[Task],
     ) -> Result<(Vec<Detection>, Vec<Problem>)> {
         let words = category_words(truth, self.asking.prompts.as_deref())?;
-        let query = encode_words(self.detector, &words, self.asking.names_per_prompt)?;
+        let prompt = encode_words(self.detector, &words, self.asking.names_per_prompt)?;
         let ids: Vec<u64> = truth
             .categories
             .iter()
@@ -273,13 +273,11 @@ impl Run<'_> {
             .count();
         let progress = ProgressBar::new(Some(tasks.len() as u64), "images");
         let progress = progress.starting_at(done as u64);
-        let postprocess = self.detector.postprocessor().options().clone();
-        let postprocess = postprocess
+        let asked = GroundOptions::default()
             .with_score_threshold(0.0)
             .with_max_detections(limit);
-        let ask = |_, scene: &glip::Scene| {
-            let options = GroundOptions::default().with_postprocess(postprocess.clone());
-            let found = self.detector.ground_with(scene, &query, options)?;
+        let ask = |_, image: &glip::EncodedImage| {
+            let found = self.detector.ground_with(image, &prompt, &asked)?;
             let label = |found: &glip::Detection| ids.get(found.phrase_index).copied();
             let predictions = found
                 .iter()

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use glip::{Detector, GroundOptions, Prompt, Query, Scene};
+use glip::{Detector, EncodedImage, EncodedPrompt, GroundOptions, Prompt};
 use glip_tools::{
     Error, Problem, ProgressBar, Result,
     eval::{
@@ -126,7 +126,7 @@ impl Flickr30k {
             .count();
         let progress = ProgressBar::new(Some(tasks.len() as u64), "images");
         let progress = progress.starting_at(done as u64);
-        let ask = |task: usize, scene: &Scene| ask(&detector, scene, &images[task].1);
+        let ask = |task: usize, image: &EncodedImage| ask(&detector, image, &images[task].1);
         let options = self.common.run_options();
         let problems = run_model(&detector, tasks, ask, &mut file, options, &progress)?;
         progress.finish();
@@ -137,19 +137,17 @@ impl Flickr30k {
 /// Asks for the phrases of every sentence. Labels count the phrases of all sentences.
 fn ask(
     detector: &Detector,
-    scene: &Scene,
+    image: &EncodedImage,
     sentences: &[&Sentence],
 ) -> glip::Result<Vec<Prediction>> {
+    let options = GroundOptions::default()
+        .with_score_threshold(0.0)
+        .with_max_detections(MAX_DETECTIONS);
     let mut found = Vec::new();
     let mut first = 0;
     for sentence in sentences {
-        let query = encode(detector, sentence)?;
-        let postprocess = detector.postprocessor().options().clone();
-        let postprocess = postprocess
-            .with_score_threshold(0.0)
-            .with_max_detections(MAX_DETECTIONS);
-        let options = GroundOptions::default().with_postprocess(postprocess);
-        let detections = detector.ground_with(scene, &query, options)?;
+        let prompt = encode(detector, sentence)?;
+        let detections = detector.ground_with(image, &prompt, &options)?;
         found.extend(detections.iter().map(|detection| {
             let label = first + detection.phrase_index as u64;
             Prediction::new(label, detection)
@@ -159,7 +157,7 @@ fn ask(
     Ok(found)
 }
 
-fn encode(detector: &Detector, sentence: &Sentence) -> glip::Result<Query> {
+fn encode(detector: &Detector, sentence: &Sentence) -> glip::Result<EncodedPrompt> {
     let spans = sentence.phrases.iter().map(|phrase| phrase.span.clone());
     detector.encode_prompt(Prompt::caption(&*sentence.text).spans(spans))
 }

@@ -74,11 +74,9 @@ impl CommonOptions {
 /// What decides which predictions a run makes: what was asked for, and the model with its options.
 pub(super) fn run_key(detector: &Detector, data: String, ask: Value) -> RunKey {
     let manifest = detector.manifest();
-    let files = manifest.files.iter();
-    let files = files.map(|(name, file)| format!("{name} {}", file.sha256));
     RunKey {
         data,
-        model: format!("{} {}", manifest.name, digest(files)),
+        model: format!("{} {}", manifest.name(), manifest.identity()),
         options: json!({
             "ask": ask,
             "resize": detector.preprocessor().options().resize,
