@@ -8,7 +8,10 @@ use std::{
     thread,
 };
 
-use super::{Detector, Parts, options::GroundOptions};
+use super::{
+    detector::{Detector, Parts},
+    options::GroundOptions,
+};
 use crate::{
     bundle::Bundle,
     control::Control,
@@ -18,6 +21,31 @@ use crate::{
     preprocess::{Preprocessor, ResizeRule},
     runtime::{CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions},
 };
+
+impl Detector {
+    /// Loads a model folder with the default options: `Detector::builder().dir(folder).build()`.
+    ///
+    /// # Errors
+    /// As [`DetectorBuilder::build`].
+    pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().dir(folder).build()
+    }
+
+    /// Loads the small model that comes with the crate (feature `nano`): it finds COCO's 80 kinds of
+    /// things in photographs, by their names and synonyms.
+    ///
+    /// # Errors
+    /// As [`DetectorBuilder::build`].
+    #[cfg(feature = "nano")]
+    pub fn nano() -> Result<Self> {
+        Self::builder().bundle(Bundle::nano()?).build()
+    }
+
+    /// A detector with options of your own.
+    pub fn builder() -> DetectorBuilder {
+        DetectorBuilder::default()
+    }
+}
 
 /// Options of a [`Detector`].
 ///

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    Detector,
+    detector::Detector,
     inputs::{EncodedPrompt, EncodedText, PromptInput, Words},
 };
 use crate::{

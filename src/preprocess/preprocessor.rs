@@ -3,7 +3,7 @@
 use ndarray::{Array4, ArrayViewMut3, Axis, s};
 
 use super::{
-    options::PreprocessOptions, pixel_batch::PixelBatch, resize, source_image::SourceImage,
+    options::PreprocessOptions, pixel_batch::PixelBatch, resize::resize, source_image::SourceImage,
 };
 use crate::{
     error::{Error, Result},
@@ -120,7 +120,7 @@ impl Preprocessor {
     fn fill(&self, mut input: ArrayViewMut3<'_, f32>, image: &SourceImage<'_>, resized: ImageSize) {
         let width = resized.width as usize;
         let rgb_indices = self.options.channel_order.rgb_indices();
-        resize::resize(image, resized, |y, levels| {
+        resize(image, resized, |y, levels| {
             let planes = self.normalised.iter().zip(rgb_indices);
             for (channel, (table, rgb_index)) in planes.enumerate() {
                 let levels = &levels[rgb_index * width..][..width];

@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use glip::{
-    Category, NounPhrases, PhraseExtractor, Prompt, PromptInput, PromptRule, Vocabulary,
-};
+use glip::{Category, NounPhrases, PhraseExtractor, Prompt, PromptInput, PromptRule, Vocabulary};
 use serde::{Deserialize, Serialize};
 
 /// What is looked for in an image: categories, or the phrases of a caption.

@@ -3,20 +3,29 @@
 mod fakes;
 mod third_family;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use image::{DynamicImage, Rgb, RgbImage, imageops};
 use ndarray::{Array3, Array4, ArrayD, Axis, concatenate, s};
 
 use self::fakes::{Fake, checked, fake_of_floats};
-use super::*;
+use super::{
+    detector::{Detector, Parts},
+    inputs::{EncodedImage, EncodedPrompt, ImageInput},
+    options::GroundOptions,
+};
 use crate::{
-    bundle::{Bundle, Precision},
-    control::Progress,
+    bundle::{Bundle, Manifest, Precision},
+    control::{Control, Progress},
+    detection::Detections,
+    error::Error,
     family::GLIP,
     geometry::GridSize,
-    postprocess::{HeadSpec, PostprocessOptions},
+    graph::{Fusion, GroundingHead, ImageEncoder, TextEncoder},
+    postprocess::{HeadSpec, PostprocessOptions, Postprocessor},
+    preprocess::Preprocessor,
     preprocess::ResizeRule,
+    prompt::Tokenizer,
     prompt::{Category, LearnedPrompt, Prompt, Vocabulary},
     session::Element,
 };

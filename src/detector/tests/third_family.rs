@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     family::{Family, Signatures},
+    geometry::ImageSize,
     preprocess::Padding,
     prompt::PromptRule,
     session::{HostTensor, Signature, TensorSpec},

@@ -3,7 +3,7 @@
 //! The row pass takes four pixels of a window at a time. The processor's fast product takes 16 bits:
 //! a level and half of a weight. Weights are split into their upper and lower 11 bits, multiplied and
 //! added apart, and put together at the end. No bit is lost on the way, so the result is that of
-//! [`add_pixels`](super::add_pixels).
+//! [`portable::add_pixels`].
 
 use std::arch::x86_64::{
     __m128i, __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_packs_epi32, _mm_packus_epi16,
@@ -12,7 +12,10 @@ use std::arch::x86_64::{
     _mm256_setr_epi16, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi32,
 };
 
-use super::{FRACTION_BITS, RGB, ROUNDING, WeightedRows, Window, channels, widest};
+use super::{
+    portable,
+    window::{FRACTION_BITS, RGB, ROUNDING, WeightedRows, Window, channels, widest},
+};
 
 /// Pixels of a step.
 const STEP: usize = 4;
@@ -104,7 +107,7 @@ impl Passes {
 
 #[target_feature(enable = "avx2")]
 fn column_pass<'a>(rows: impl WeightedRows<'a>, resized: &mut [u8]) {
-    super::add_rows(rows, resized);
+    portable::add_rows(rows, resized);
 }
 
 /// The weights of four pixels, split, in the order of [`level_pairs`].
@@ -136,7 +139,7 @@ fn level_pairs(bytes: &[u8]) -> __m256i {
     _mm256_shuffle_epi8(pixels, order)
 }
 
-/// Adds the sums of the two pairs of pixels, and rounds them as [`to_level`](super::to_level) does.
+/// Adds the sums of the two pairs of pixels, and rounds them as [`portable::to_level`] does.
 #[target_feature(enable = "avx2")]
 fn to_levels(sums: __m256i) -> [u8; 4] {
     let (first, second) = (
