@@ -1,17 +1,71 @@
-//! What the source promises about itself.
+//! What the source promises about itself: which module may use which, and that no files go round in a
+//! circle.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // It is all tests.
+#![allow(dead_code)] // The reader has its own tests where it lives.
+
+#[path = "../glip-tools/tests/common/imports.rs"]
+mod imports;
+#[path = "../glip-tools/tests/common/layers.rs"]
+mod layers;
 
 use std::{fs, path::Path};
 
-/// Only the graphs and the runtime know ONNX Runtime, so that the rest can be used and tested without it.
+use layers::{Allowed, assert_layers, assert_no_circle};
+
+/// From what everyone may use to what uses everything.
+const ARROWS: &Allowed = &[
+    ("error", ""),
+    ("geometry", "error"),
+    ("head_output", "error geometry"),
+    ("detection", "geometry"),
+    ("control", "error"),
+    ("files", "error"),
+    ("runtime", "error"),
+    ("prompt", "error"),
+    ("preprocess", "error geometry"),
+    ("postprocess", "detection error geometry head_output prompt"),
+    ("draw", "detection geometry"),
+    ("session", "control error files runtime"),
+    ("family", "session"),
+    (
+        "bundle",
+        "error family files postprocess preprocess prompt session",
+    ),
+    (
+        "graph",
+        "bundle control error geometry head_output preprocess prompt runtime session",
+    ),
+    (
+        "detector",
+        "bundle control detection error geometry graph head_output postprocess preprocess prompt runtime",
+    ),
+];
+
+fn source() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))
+}
+
 #[test]
-fn only_graphs_and_runtime_use_ort() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut folders = vec![source.clone()];
+fn modules_use_those_that_they_may() {
+    assert_layers(source(), ARROWS);
+}
+
+#[test]
+fn no_files_go_round_in_a_circle() {
+    assert_no_circle(source());
+}
+
+/// Only sessions and the runtime know ONNX Runtime, so that the rest can be used and tested without it.
+#[test]
+fn only_sessions_and_runtime_use_ort() {
+    let mut folders = vec![source().to_owned()];
+    let mut seen = 0;
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            let name = path.strip_prefix(&source).unwrap();
-            if name.starts_with("graph") || name.starts_with("runtime") {
+            let name = path.strip_prefix(source()).unwrap();
+            if name.starts_with("session") || name.starts_with("runtime") {
                 continue;
             }
             if path.is_dir() {
@@ -19,7 +73,9 @@ fn only_graphs_and_runtime_use_ort() {
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 assert!(!text.contains("ort::"), "{} uses ort", name.display());
+                seen += 1;
             }
         }
     }
+    assert!(seen > 40, "{seen} files");
 }

@@ -4,17 +4,16 @@
 
 #[path = "common/imports.rs"]
 mod imports;
+#[path = "common/layers.rs"]
+mod layers;
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
-use imports::{Edge, ROOT, circle, dependencies, modules};
-
-/// A module at the top of a crate, and those that it and what is below it may use. The root may use all.
-type Allowed = [(&'static str, &'static str)];
+use imports::{circle, dependencies};
+use layers::{Allowed, assert_layers, assert_no_circle};
 
 const LIBRARY: &Allowed = &[
     ("causes", ""),
@@ -55,79 +54,17 @@ fn crates() -> [(PathBuf, &'static Allowed); 2] {
     ]
 }
 
-/// The arrows of a table.
-fn arrows(allowed: &'static Allowed) -> BTreeSet<(&'static str, &'static str)> {
-    let rows = allowed.iter();
-    let row = |(from, uses): &(&'static str, &'static str)| {
-        let (from, uses) = (*from, uses.split_whitespace());
-        uses.map(move |to| (from, to))
-    };
-    rows.flat_map(row).collect()
-}
-
-fn top(module: &str) -> &str {
-    module.split("::").next().unwrap()
-}
-
 #[test]
 fn modules_use_those_that_they_may() {
     for (folder, allowed) in crates() {
-        let edges = dependencies(&folder);
-        let edges: Vec<&Edge> = edges
-            .iter()
-            .filter(|edge| edge.from != ROOT && top(&edge.from) != top(&edge.to))
-            .collect();
-        let arrows = arrows(allowed);
-        let forbidden: Vec<String> = edges
-            .iter()
-            .filter(|edge| !arrows.contains(&(top(&edge.from), top(&edge.to))))
-            .map(|edge| edge.to_string())
-            .collect();
-        assert!(
-            forbidden.is_empty(),
-            "{}\nis in no row of the table: import a name from the module that owns it, or, if the arrow \
-             is right, add it there",
-            forbidden.join("\n")
-        );
-        let used = edges.iter().map(|edge| (top(&edge.from), top(&edge.to)));
-        let used: BTreeSet<_> = used.collect();
-        let idle: Vec<_> = arrows.difference(&used).collect();
-        assert!(idle.is_empty(), "{idle:?} are in the table and unused");
-        let listed: BTreeSet<_> = allowed.iter().map(|(module, _)| *module).collect();
-        let there = modules(&folder);
-        let there: BTreeSet<_> = there.iter().map(|module| top(module)).collect();
-        let there: BTreeSet<_> = there.into_iter().filter(|module| *module != ROOT).collect();
-        assert_eq!(listed, there, "the table has a row for each module");
-    }
-}
-
-#[test]
-fn the_table_has_no_circle() {
-    for (_, allowed) in crates() {
-        assert_eq!(circle(arrows(allowed)), None);
+        assert_layers(&folder, allowed);
     }
 }
 
 #[test]
 fn no_files_go_round_in_a_circle() {
     for (folder, _) in crates() {
-        let edges = dependencies(&folder);
-        let pairs = edges.iter().map(|edge| (&*edge.from, &*edge.to));
-        let Some(modules) = circle(pairs) else {
-            continue;
-        };
-        let next = modules.iter().cycle().skip(1);
-        let edge = |(from, to): (&&str, &&str)| {
-            let mut between = edges
-                .iter()
-                .filter(|edge| edge.from == *from && edge.to == *to);
-            between.next().unwrap().to_string()
-        };
-        let edges: Vec<String> = modules.iter().zip(next).map(edge).collect();
-        panic!(
-            "a circle: move what they share into a module of its own\n{}",
-            edges.join("\n")
-        );
+        assert_no_circle(&folder);
     }
 }
 

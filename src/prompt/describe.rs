@@ -14,7 +14,7 @@ impl Prompt {
     /// trained on.
     ///
     /// ```
-    /// use glip::{Category, Prompt, Tokenizer};
+    /// use glip::{Category, Prompt, parts::Tokenizer};
     ///
     /// let tokenizer = Tokenizer::from_file("tests/fixtures/tokenizer.json", 256)?;
     /// let prompt = Prompt::categories([Category::new("circle").with_prefix("a red "), "cat".into()]);

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// Writes prompts as a model wants them and splits them into the tokens that it was trained on.
 ///
 /// ```
-/// use glip::{Prompt, Tokenizer};
+/// use glip::{Prompt, parts::Tokenizer};
 ///
 /// let tokenizer = Tokenizer::from_file("tests/fixtures/tokenizer.json", 256)?;
 /// let tokens = tokenizer.tokenize(&Prompt::from("a red circle. cat"))?;

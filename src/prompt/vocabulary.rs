@@ -48,7 +48,7 @@ impl Vocabulary {
 
     /// Sets the most names in a prompt, synonyms included. Fewer names share the model's attention,
     /// more take less time; the chapter on prompting has numbers. Official evaluates LVIS with 40, and
-    /// [`max_detections`](crate::PostprocessOptions::max_detections) of 300 for an image.
+    /// [`max_detections`](crate::GroundOptions::max_detections) of 300 for an image.
     #[must_use]
     pub fn with_names_per_prompt(self, names: usize) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Vocabulary {
     /// The prompts that hold the vocabulary, each within the tokens that the model takes.
     ///
     /// ```
-    /// use glip::{Tokenizer, Vocabulary};
+    /// use glip::{Vocabulary, parts::Tokenizer};
     ///
     /// let tokenizer = Tokenizer::from_file("tests/fixtures/tokenizer.json", 7)?;
     /// let prompts = Vocabulary::new(["red circle", "cat", "dog"]).prompts(&tokenizer)?;
