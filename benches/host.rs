@@ -11,9 +11,9 @@ use std::{hint::black_box, ops::Range};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use glip::{
-    GridSize, HeadOutput, ImageGeometry, ImageSize, Phrase, PreprocessOptions, Preprocessor,
-    Result, TokenizedPhrase,
-    postprocess::{AnchorOptions, BoxCoder, PostprocessOptions, Postprocessor},
+    GridSize, ImageGeometry, ImageSize, Phrase, Result,
+    parts::{HeadBoxes, HeadOutput, PreprocessOptions, Preprocessor, TokenizedPhrase},
+    postprocess::{HeadSpec, PostprocessOptions, Postprocessor},
 };
 use image::DynamicImage;
 use ndarray::{Array2, Array3};
@@ -53,26 +53,22 @@ fn preprocess(criterion: &mut Criterion) -> Result<()> {
 
 /// 22,400 anchors (an input of 1344 x 800) and 256 tokens.
 fn postprocess(criterion: &mut Criterion) -> Result<()> {
-    let size = ImageSize {
-        width: 1344,
-        height: 800,
-    };
+    let size = ImageSize::new(1344, 800);
     let geometry = ImageGeometry {
         original: size,
         resized: size,
         padded: size,
     };
     let everything = PostprocessOptions::default().with_score_threshold(0.0);
-    let postprocessor =
-        |options| Postprocessor::new(options, AnchorOptions::default(), BoxCoder::default());
+    let postprocessor = |options| Postprocessor::new(options, HeadSpec::default());
     let (display, evaluation) = (
         postprocessor(PostprocessOptions::default())?,
         postprocessor(everything)?,
     );
     let (names, long_list) = (phrases(80), phrases(100));
-    let (few, many) = (head_output(-6.0, 10), head_output(-6.0, 1500));
+    let (few, many) = (head_output(-6.0, 10)?, head_output(-6.0, 1500)?);
     // One token in 50 over the threshold without an object behind it.
-    let noisy = head_output(-4.0, 1500);
+    let noisy = head_output(-4.0, 1500)?;
     let cases = [
         ("few candidates, 80 phrases", &display, &few, &names),
         (
@@ -127,31 +123,34 @@ fn phrases(count: usize) -> Vec<TokenizedPhrase> {
 
 /// A head that sees objects at as many places of each level, one phrase each, over a background of
 /// logits around a number.
-fn head_output(background: f32, places: usize) -> HeadOutput {
+fn head_output(background: f32, places: usize) -> Result<HeadOutput> {
     let level_sizes = [(168, 100), (84, 50), (42, 25), (21, 13), (11, 7)]
-        .map(|(width, height)| GridSize { width, height })
+        .map(|(width, height)| GridSize::new(width, height))
         .to_vec();
     let anchors = level_sizes.iter().map(|level| level.cells()).sum();
     let mut noise = noise();
-    let mut output = HeadOutput {
-        logits: Array3::from_shape_simple_fn((1, anchors, TOKENS), || background + 0.5 * noise()),
-        deltas: Array3::from_shape_simple_fn((1, anchors, 4), || 2.0 * noise()),
-        centerness: Array2::from_shape_simple_fn((1, anchors), &mut noise),
-        level_sizes,
-    };
+    let mut logits =
+        Array3::from_shape_simple_fn((1, anchors, TOKENS), || background + 0.5 * noise());
+    let deltas = Array3::from_shape_simple_fn((1, anchors, 4), || 2.0 * noise());
+    let centerness = Array2::from_shape_simple_fn((1, anchors), &mut noise);
     let phrases = phrases(80);
     let mut begin = 0;
-    for level in &output.level_sizes {
+    for level in &level_sizes {
         for place in 0..places {
             let anchor = begin + place * 7919 % level.cells();
             let logit = noise() - 1.0;
             for &token in &phrases[place * 31 % phrases.len()].tokens {
-                output.logits[[0, anchor, token]] = logit;
+                logits[[0, anchor, token]] = logit;
             }
         }
         begin += level.cells();
     }
-    output
+    let boxes = HeadBoxes::Anchors {
+        deltas,
+        centerness,
+        level_sizes,
+    };
+    HeadOutput::new(logits, boxes)
 }
 
 /// Numbers of mean 0 and standard deviation 1, close to normally distributed.

@@ -25,7 +25,7 @@ fn benchmarks(criterion: &mut Criterion) {
 fn stages(criterion: &mut Criterion) -> common::Result<()> {
     let folder = env::var_os("GLIP_MODEL");
     let model = common::model(folder.as_deref().map(Path::new))?;
-    let mut group = criterion.benchmark_group(&model.manifest().name);
+    let mut group = criterion.benchmark_group(model.manifest().name());
     group.sample_size(20);
     let detector = Detector::builder().bundle(model).build()?;
     let picture = picture(640, 480, 0);
@@ -69,9 +69,9 @@ fn stages(criterion: &mut Criterion) -> common::Result<()> {
     group.bench_function("ground", |bencher| {
         bencher.iter(|| detector.ground(black_box(&picture), black_box(&prompt)))
     });
-    let scene = detector.encode_image(&picture)?;
+    let encoded = detector.encode_image(&picture)?;
     group.bench_function("ground_again", |bencher| {
-        bencher.iter(|| detector.ground(black_box(&scene), black_box(&prompt)))
+        bencher.iter(|| detector.ground(black_box(&encoded), black_box(&prompt)))
     });
     group.finish();
     Ok(())

@@ -8,8 +8,8 @@ use std::{env, path::Path, process::ExitCode};
 
 use common::Result;
 use glip::{
-    Fusion, GroundingHead, ImageEncoder, Postprocessor, Preprocessor, Prompt, Runtime,
-    SessionOptions, TextEncoder,
+    Prompt, Runtime,
+    parts::{Fusion, GroundingHead, ImageEncoder, SessionOptions, TextEncoder},
 };
 
 fn main() -> ExitCode {
@@ -29,17 +29,13 @@ fn run() -> Result<()> {
     let model = common::model(folder)?;
     let manifest = model.manifest();
     let options = SessionOptions::default();
-    let preprocessor = Preprocessor::new(manifest.image.clone())?;
+    let preprocessor = manifest.preprocessor()?;
     let tokenizer = model.tokenizer()?;
     let image_encoder = ImageEncoder::load(&runtime, &model, &options)?;
     let text_encoder = TextEncoder::load(&runtime, &model, &options)?;
     let fusion = Fusion::load(&runtime, &model, &options)?;
     let head = GroundingHead::load(&runtime, &model, &options)?;
-    let postprocessor = Postprocessor::new(
-        manifest.postprocess.clone(),
-        manifest.anchors.clone(),
-        manifest.box_coder,
-    )?;
+    let postprocessor = manifest.postprocessor()?;
 
     // The image side.
     let picture = common::read_picture(Path::new(image))?;
@@ -59,12 +55,14 @@ fn run() -> Result<()> {
     let tokens = tokenizer.tokenize(&Prompt::from(prompt.as_str()))?;
     println!("tokens    {:?}", tokens.ids());
     let text = text_encoder.run(&tokens)?;
-    println!("text      {:?}", text.hidden.shape());
+    if let Some(hidden) = text.hidden() {
+        println!("text      {:?}", hidden.shape());
+    }
 
     // Where they meet.
     let fused = fusion.run(&pyramid, &text)?;
     let output = head.run(&fused)?;
-    println!("logits    {:?}", output.logits.shape());
+    println!("logits    {:?}", output.logits().shape());
 
     let found = postprocessor.run(&output, tokens.phrases(), pixels.geometries())?;
     for detection in &found[0] {

@@ -8,11 +8,12 @@ use std::{env, path::Path, process::ExitCode};
 
 use common::Result;
 use glip::{
-    Detector, HeadOutput, ImageGeometry, Prompt, TokenizedPhrase,
-    postprocess::{Aggregation, Anchors, Corners, HeadView, phrase_scores},
+    Detector,
+    parts::RawOutput,
+    postprocess::{Aggregation, Anchors, BoxesView, Corners, HeadSpec, HeadView, phrase_scores},
 };
 use image::{Rgb, RgbImage};
-use ndarray::Array2;
+use ndarray::{Array2, s};
 
 fn main() -> ExitCode {
     common::report(run())
@@ -27,16 +28,10 @@ fn run() -> Result<()> {
     };
     let detector = Detector::builder().bundle(common::model(folder)?).build()?;
     let picture = common::read_picture(Path::new(image))?;
-    let scene = detector.encode_image(&picture)?;
-    let query = detector.encode_prompt(Prompt::categories([phrase]))?;
+    let raw = &detector.head_outputs(&picture, [phrase.as_str()])?[0];
 
     // Up to here the detector's own way; from here on ours.
-    let prompt = &query.prompts()[0];
-    let fused = detector.fusion().run(scene.pyramid(), prompt.text())?;
-    let raw = detector.head().run(&fused)?;
-    let anchors = Anchors::new(&detector.manifest().anchors, &raw.level_sizes)?;
-    let geometry = scene.geometry();
-    let map = score_map(&raw, &prompt.phrases()[0], &anchors, &geometry)?;
+    let map = score_map(raw, detector.manifest().head())?;
     let best = map.iter().copied().fold(0.0, f32::max);
     println!("the best score for {phrase:?} is {best:.2}");
 
@@ -47,49 +42,42 @@ fn run() -> Result<()> {
 
 /// For every pixel of the original image the best score of all anchors whose middle half covers it:
 /// `[height, width]`, 0 to 1.
-fn score_map(
-    raw: &HeadOutput,
-    phrase: &TokenizedPhrase,
-    anchors: &Anchors,
-    geometry: &ImageGeometry,
-) -> Result<Array2<f32>> {
-    let view = HeadView::new(raw, 0)?;
-    let scores = phrase_scores(
-        view.logits(),
-        std::slice::from_ref(&phrase.tokens),
-        Aggregation::Mean,
-    )?;
-    let mut map = Array2::zeros((
-        geometry.original.height as usize,
-        geometry.original.width as usize,
-    ));
-    for level in anchors.levels() {
+fn score_map(raw: &RawOutput, head: &HeadSpec) -> Result<Array2<f32>> {
+    let view = HeadView::new(&raw.head, 0)?;
+    let (HeadSpec::Anchors { anchors, .. }, BoxesView::Anchors { level_sizes, .. }) =
+        (head, view.boxes())
+    else {
+        return Err("the model's head has no anchors".into());
+    };
+    let tokens = [&raw.phrases[0].tokens];
+    let scores = phrase_scores(view.logits(), &tokens, Aggregation::Mean)?;
+    let size = raw.geometry.original;
+    let mut map = Array2::<f32>::zeros((size.height as usize, size.width as usize));
+    for level in Anchors::new(anchors, level_sizes)?.levels() {
         for anchor in level.range() {
             let score = scores[[anchor, 0]];
-            let [left, top, right, bottom] = middle_half(level.anchor(anchor), geometry);
-            for y in top..bottom.min(map.nrows()) {
-                for x in left..right.min(map.ncols()) {
-                    map[[y, x]] = score.max(map[[y, x]]);
-                }
+            let middle = raw
+                .geometry
+                .to_original(middle_half(level.anchor(anchor)))?;
+            if let Some(pixels) = middle.to_pixels(size) {
+                let [x, y, width, height] = pixels.map(|pixels| pixels as usize);
+                map.slice_mut(s![y..y + height, x..x + width])
+                    .mapv_inplace(|best| best.max(score));
             }
         }
     }
     Ok(map)
 }
 
-/// The pixels of the original image under the middle half of an anchor. Edges left of or above the
-/// image become 0.
-fn middle_half([x1, y1, x2, y2]: Corners, geometry: &ImageGeometry) -> [usize; 4] {
-    let x_scale = geometry.original.width as f32 / geometry.resized.width as f32;
-    let y_scale = geometry.original.height as f32 / geometry.resized.height as f32;
-    let (width, height) = (x2 - x1, y2 - y1);
+/// The edges of the middle half of an anchor, whose corners are its first and last pixels.
+fn middle_half([x1, y1, x2, y2]: Corners) -> Corners {
+    let (width, height) = (x2 - x1 + 1.0, y2 - y1 + 1.0);
     [
-        (x1 + 0.25 * width) * x_scale,
-        (y1 + 0.25 * height) * y_scale,
-        (x2 - 0.25 * width) * x_scale,
-        (y2 - 0.25 * height) * y_scale,
+        x1 + 0.25 * width,
+        y1 + 0.25 * height,
+        x1 + 0.75 * width,
+        y1 + 0.75 * height,
     ]
-    .map(|edge| edge as usize)
 }
 
 /// The picture in grey, and red where the scores are high.

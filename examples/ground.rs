@@ -47,11 +47,11 @@ fn run(arguments: Option<Arguments>) -> Result<()> {
     let mut stages = Stages::default();
     let detector = stages.time("load_model", || arguments.detector())?;
     let picture = stages.time("read_image", || common::read_picture(&arguments.image))?;
-    let query = stages.time("encode_prompt", || {
+    let prompt = stages.time("encode_prompt", || {
         Ok(detector.encode_prompt(&arguments.prompt)?)
     })?;
-    let scene = stages.time("encode_image", || Ok(detector.encode_image(&picture)?))?;
-    let found = stages.time("ground", || Ok(detector.ground(&scene, &query)?))?;
+    let encoded = stages.time("encode_image", || Ok(detector.encode_image(&picture)?))?;
+    let found = stages.time("ground", || Ok(detector.ground(&encoded, &prompt)?))?;
 
     let json_on_stdout = arguments.json.as_deref() == Some(Path::new("-"));
     if !json_on_stdout {
@@ -59,7 +59,7 @@ fn run(arguments: Option<Arguments>) -> Result<()> {
     }
     if let Some(file) = &arguments.json {
         let json = serde_json::to_string_pretty(&Report {
-            image: scene.geometry().original,
+            image: encoded.geometry().original,
             detections: &found,
             timings_ms: &stages,
         })?;
@@ -182,10 +182,7 @@ impl Arguments {
             _ => return Err("give one of PROMPT, --category and --caption; see --help".into()),
         };
         let resize = match (short_side, long_side) {
-            (Some(short_side), Some(long_side)) => Some(ResizeRule {
-                short_side,
-                long_side,
-            }),
+            (Some(short), Some(long)) => Some(ResizeRule::short_side(short, long)),
             (None, None) => None,
             _ => return Err("give --short-side and --long-side together".into()),
         };

@@ -36,7 +36,7 @@ fn run() -> Result<()> {
         _ => return Err("usage: video_frames FOLDER PROMPT [MODEL_FOLDER]".into()),
     };
     let detector = Detector::builder().bundle(common::model(folder)?).build()?;
-    let query = detector.encode_prompt(prompt.as_str())?;
+    let prompt = detector.encode_prompt(prompt.as_str())?;
     let frames = pictures_in(Path::new(frames))?;
 
     let start = Instant::now();
@@ -44,7 +44,7 @@ fn run() -> Result<()> {
     thread::scope(|scope| {
         scope.spawn(|| read_all(&frames, send));
         for (path, picture) in receive {
-            let found = detector.ground(&picture?, &query)?;
+            let found = detector.ground(picture?, &prompt)?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             println!("{name}: {} found", found.len());
             for detection in &found {

@@ -4,7 +4,9 @@
 
 use std::ops::Range;
 
-use glip::{Error, NounPhrases, PerceptronTagger, PhraseExtractor, Prompt, Tokenizer};
+use glip::{
+    Error, NounPhrases, PerceptronTagger, PhraseExtractor, Prompt, PromptRule, parts::Tokenizer,
+};
 use proptest::prelude::*;
 
 /// What an extractor finds in a caption.
@@ -111,8 +113,9 @@ fn phrases_inside_other_words_or_given_twice_keep_their_places() {
         assert_eq!(found(extractor, caption), expected);
     }
     let prompt = Prompt::caption(caption).extract(&NounPhrases);
-    let phrases = prompt.locate().unwrap();
-    let begins: Vec<_> = phrases
+    let rendered = PromptRule::default().render(&prompt).unwrap();
+    let begins: Vec<_> = rendered
+        .phrases()
         .iter()
         .map(|phrase| (phrase.index, phrase.spans[0].start))
         .collect();
@@ -123,25 +126,23 @@ fn phrases_inside_other_words_or_given_twice_keep_their_places() {
 fn closures_and_trait_objects_are_extractors() {
     let first = |caption: &str| vec![0..caption.find(' ').unwrap_or(caption.len())];
     let extractors: [Box<dyn PhraseExtractor>; 2] = [Box::new(first), Box::new(NounPhrases)];
-    let labels = extractors.map(|extractor| {
+    let counts = extractors.map(|extractor| {
         let prompt = Prompt::caption("dogs and cats").extract(&*extractor);
-        prompt.locate().unwrap().len()
+        let rendered = PromptRule::default().render(&prompt).unwrap();
+        rendered.phrases().len()
     });
-    assert_eq!(labels, [1, 2]);
+    assert_eq!(counts, [1, 2]);
 }
 
 #[test]
 fn spans_of_an_extractor_are_checked() {
+    let rule = PromptRule::default();
     let wrong = |_: &str| vec![0..99];
-    let error = Prompt::caption("a dog")
-        .extract(&wrong)
-        .locate()
-        .unwrap_err();
+    let prompt = Prompt::caption("a dog").extract(&wrong);
+    let error = rule.render(&prompt).unwrap_err();
     assert!(matches!(error, Error::SpanOutOfRange { .. }), "{error}");
-    let error = Prompt::caption("run!")
-        .extract(&|_: &str| Vec::new())
-        .locate()
-        .unwrap_err();
+    let prompt = Prompt::caption("run!").extract(&|_: &str| Vec::new());
+    let error = rule.render(&prompt).unwrap_err();
     assert!(matches!(error, Error::EmptyPrompt), "{error}");
 }
 

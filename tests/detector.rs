@@ -4,11 +4,18 @@
 
 mod common;
 
-use std::thread;
+use std::{
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
-use common::{copy_of, edit_manifest, fixture};
-use glip::{BBox, Detection, Detector, Device, Error, ImageInput, Prompt, ResizeRule};
-use image::{Rgb, RgbImage, imageops};
+use common::{copy_in_format_2, copy_of, edit_manifest, fixture};
+use glip::{
+    BBox, Control, Detection, Detector, Device, Error, GroundOptions, ImageInput, Progress, Prompt,
+    PromptInput, ResizeRule, Vocabulary,
+};
+use image::{DynamicImage, Rgb, RgbImage, imageops};
 
 const GREY: Rgb<u8> = Rgb([90; 3]);
 const RED: Rgb<u8> = Rgb([255, 0, 0]);
@@ -25,10 +32,10 @@ fn picture(width: u32, height: u32, dots: &[(Rgb<u8>, i64, i64)]) -> RgbImage {
 
 /// Checks that a detection is the box of 64 pixels around the dot at this corner.
 fn assert_around(detection: &Detection, x: i64, y: i64, scale: f32) {
-    let middle = [x, y].map(|corner| (corner as f32 + 3.5) * scale);
-    let half = 31.5 * scale;
-    let (left, top) = (middle[0] - half, middle[1] - half);
-    let square = BBox::new(left, top, left + 2.0 * half, top + 2.0 * half).unwrap();
+    // Of the first and the last pixel, which stand for a place each; the edge is one beyond the last.
+    let [left, top] = [x, y].map(|corner| (corner as f32 + 3.5 - 31.5) * scale);
+    let side = 63.0 * scale + 1.0;
+    let square = BBox::new(left, top, left + side, top + side).unwrap();
     assert!(
         detection.bbox.iou(&square) > 0.95,
         "{detection:?} is not at {square:?}"
@@ -64,7 +71,7 @@ fn captions_keep_the_callers_phrases() {
             .iter()
             .all(|d| (d.phrase_index, &*d.phrase) == (0, "red"))
     );
-    assert_around(&found.as_slice()[0], 48, 32, 1.0);
+    assert_around(&found[0], 48, 32, 1.0);
 }
 
 /// GLIP does not mask padding: an image must come out of a batch as it comes out alone.
@@ -78,9 +85,9 @@ fn neighbours_in_a_batch_do_not_change_an_image() {
         picture(256, 128, &[]),
         picture(160, 128, &[(BLUE, 64, 64)]),
     ];
-    let scene = detector.encode_image(&pictures[2]).unwrap();
+    let encoded = detector.encode_image(&pictures[2]).unwrap();
     let mut images: Vec<ImageInput<'_>> = pictures.iter().map(Into::into).collect();
-    images.insert(1, (&scene).into());
+    images.insert(1, (&encoded).into());
 
     let together = detector.ground_batch(images, "red . blue").unwrap();
 
@@ -96,26 +103,27 @@ fn neighbours_in_a_batch_do_not_change_an_image() {
 #[test]
 fn a_prompt_is_encoded_once_for_many_images() {
     let detector = Detector::from_dir(fixture("colour")).unwrap();
-    let query = detector
+    let prompt = detector
         .encode_prompt(Prompt::categories(["blue", "red"]))
         .unwrap();
 
     for (x, y) in [(32, 40), (80, 56)] {
         let picture = picture(160, 128, &[(RED, x, y)]);
-        let found = detector.ground(&picture, &query).unwrap();
-        assert_eq!((found.len(), &*found.as_slice()[0].phrase), (1, "red"));
-        assert_around(&found.as_slice()[0], x, y, 1.0);
+        let found = detector.ground(&picture, &prompt).unwrap();
+        assert_eq!((found.len(), &*found[0].phrase), (1, "red"));
+        assert_around(&found[0], x, y, 1.0);
     }
 }
 
 #[test]
 fn one_detector_serves_many_threads() {
-    let detector = Detector::builder()
-        .dir(fixture("colour"))
-        .sessions(2)
-        .threads(1)
-        .build()
-        .unwrap();
+    let builder = Detector::builder().dir(fixture("colour"));
+    for builder in [builder.clone().sessions(2).threads(1), builder.for_callers(3)] {
+        check_many_threads(&builder.build().unwrap());
+    }
+}
+
+fn check_many_threads(detector: &Detector) {
     let prompts = ["red", "blue", "red . blue", "blue . green . red"];
     let picture = picture(160, 128, &[(RED, 16, 32), (BLUE, 88, 48)]);
     let expected = prompts.map(|prompt| detector.ground(&picture, prompt).unwrap());
@@ -156,22 +164,25 @@ fn a_bundle_without_a_text_encoder_takes_no_words() {
 
 #[test]
 fn options_of_the_builder_reach_their_parts() {
-    let rule = ResizeRule {
-        short_side: 64,
-        long_side: 100,
-    };
+    let rule = ResizeRule::short_side(64, 100);
     let detector = Detector::builder()
         .dir(fixture("colour"))
         .resize(rule)
+        .options(GroundOptions::default().with_max_detections(7))
         .score_threshold(0.999)
         .build()
         .unwrap();
+    let recommended = detector.manifest().postprocess().clone();
+    let expected = recommended
+        .with_max_detections(7)
+        .with_score_threshold(0.999);
 
     assert_eq!(detector.preprocessor().options().resize, rule);
+    assert_eq!(*detector.postprocessor().options(), expected);
     let picture = picture(160, 128, &[(RED, 16, 32)]);
-    let scene = detector.encode_image(&picture).unwrap();
-    assert_eq!(scene.geometry().resized.width, 80);
-    assert!(detector.ground(&scene, "red").unwrap().is_empty());
+    let encoded = detector.encode_image(&picture).unwrap();
+    assert_eq!(encoded.geometry().resized.width, 80);
+    assert!(detector.ground(&encoded, "red").unwrap().is_empty());
     assert_eq!(detector.device(), Device::Cpu);
 }
 
@@ -196,8 +207,13 @@ fn extreme_pictures_work_or_say_why_not() {
 
         // Of the thin ones, padding fills most of every cell.
         assert_eq!(found.is_empty(), width != height);
-        let inside = |bbox: BBox| bbox.x2() <= width as f32 && bbox.y2() <= height as f32;
-        assert!(found.iter().all(|detection| inside(detection.bbox)));
+        // The last pixel of a box is one of the resized picture, and its edge is a whole pixel of the
+        // original beyond: where a picture was enlarged, edges reach up to a pixel beyond its own.
+        let (right, bottom) = (width as f32 + 1.0, height as f32 + 1.0);
+        let inside = |bbox: BBox| {
+            bbox.x1() >= 0.0 && bbox.y1() >= 0.0 && bbox.x2() < right && bbox.y2() < bottom
+        };
+        assert!(found.boxes().all(inside), "{width} x {height}: {found:?}");
     }
     let error = detector.ground(&RgbImage::new(0, 0), "red").unwrap_err();
     assert!(matches!(error, Error::EmptyImage { .. }), "{error}");

@@ -56,7 +56,7 @@ fn it_finds_what_is_there_and_nothing_else() {
         let names: Vec<_> = picture.absent.iter().copied().chain(drawn).collect();
 
         let found = detector
-            .ground(&picture.open(), Prompt::categories(&names))
+            .ground(picture.open(), Prompt::categories(&names))
             .unwrap();
 
         for &(phrase, [x1, y1, x2, y2]) in picture.drawn {
@@ -74,13 +74,13 @@ fn it_finds_what_is_there_and_nothing_else() {
 fn what_is_found_is_what_was_asked_for() {
     let detector = drawn();
     for picture in &PICTURES {
-        let scene = detector.encode_image(&picture.open()).unwrap();
+        let encoded = detector.encode_image(&picture.open()).unwrap();
         for (phrase, _) in picture.drawn {
-            let found = detector.ground(&scene, *phrase).unwrap();
+            let found = detector.ground(&encoded, *phrase).unwrap();
             assert_eq!(found.len(), 1, "{phrase}: {found:?}");
         }
         for phrase in picture.absent {
-            let found = detector.ground(&scene, *phrase).unwrap();
+            let found = detector.ground(&encoded, *phrase).unwrap();
             assert!(found.is_empty(), "{phrase}: {found:?}");
         }
     }
@@ -91,11 +91,11 @@ fn what_is_found_is_what_was_asked_for() {
 fn it_knows_a_thing_by_a_name_it_was_never_told() {
     let detector = drawn();
     let [things, _] = &PICTURES;
-    let scene = detector.encode_image(&things.open()).unwrap();
-    let found = detector.ground(&scene, "puppy dog . kitty cat").unwrap();
-    let dog = detector.ground(&scene, "dog").unwrap();
+    let encoded = detector.encode_image(&things.open()).unwrap();
+    let found = detector.ground(&encoded, "puppy dog . kitty cat").unwrap();
+    let dog = detector.ground(&encoded, "dog").unwrap();
     assert_eq!((found.len(), dog.len()), (1, 1), "{found:?}");
-    let (found, dog) = (&found.as_slice()[0], &dog.as_slice()[0]);
+    let (found, dog) = (&found[0], &dog[0]);
     assert_eq!(found.phrase, "puppy dog");
     assert!(found.bbox.iou(&dog.bbox) > 0.9);
 }

@@ -7,7 +7,7 @@ mod common;
 use std::sync::Mutex;
 
 use common::{copy_of, fixture};
-use glip::{CudaOptions, Detector, DetectorBuilder, Device, Error};
+use glip::{CudaOptions, Detector, DetectorBuilder, Device, Error, ErrorKind};
 use image::{Rgb, RgbImage};
 use log::{Level, Log, Metadata, Record};
 
@@ -55,6 +55,7 @@ fn a_missing_device_is_an_error_and_nothing_is_logged() {
 
     let error = result.unwrap_err();
     assert!(matches!(error, Error::DeviceUnavailable { .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Device);
     for part in ["cuda:250", "graph image_encoder", "allow_cpu_fallback"] {
         assert!(
             error.to_string().contains(part),

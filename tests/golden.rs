@@ -50,12 +50,12 @@ fn batches_and_prepared_inputs_find_the_same() {
         let picture = case.image("");
         let mut other = picture.clone();
         image::imageops::invert(&mut other);
-        let scene = detector.encode_image(&picture).unwrap();
-        let query = detector.encode_prompt(case.prompt()).unwrap();
+        let encoded = detector.encode_image(&picture).unwrap();
+        let prompt = detector.encode_prompt(case.prompt()).unwrap();
 
-        let prepared = detector.ground(&scene, &query).unwrap();
+        let prepared = detector.ground(&encoded, &prompt).unwrap();
         let batch = detector
-            .ground_batch([&picture, &other, &picture], &query)
+            .ground_batch([&picture, &other, &picture], &prompt)
             .unwrap();
 
         assert_eq!(batch.len(), 3);

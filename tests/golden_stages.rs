@@ -8,8 +8,9 @@ mod common;
 
 use common::golden::{Case, tokenizer};
 use glip::{
-    ImageSize, PostprocessOptions, Postprocessor, PreprocessOptions, Prompt,
-    postprocess::{AnchorOptions, BoxCoder},
+    Prompt,
+    parts::PreprocessOptions,
+    postprocess::{HeadSpec, PostprocessOptions, Postprocessor},
 };
 use ndarray::Array1;
 
@@ -84,14 +85,10 @@ fn the_same_phrases_can_be_given_in_any_way() {
 #[test]
 fn detections_from_the_heads_outputs_are_those_of_official() {
     let options = PostprocessOptions::default().with_score_threshold(0.0);
-    let (anchors, box_coder) = (AnchorOptions::default(), BoxCoder::default());
-    let postprocessor = Postprocessor::new(options, anchors, box_coder).unwrap();
+    let postprocessor = Postprocessor::new(options, HeadSpec::default()).unwrap();
     for case in Case::all() {
-        let (width, height) = case.image("").dimensions();
-        let geometry = case
-            .preprocessor()
-            .geometry(ImageSize { width, height })
-            .unwrap();
+        let size = case.image("").dimensions().into();
+        let geometry = case.preprocessor().geometry(size).unwrap();
         let output = case.head_output();
         let found = postprocessor
             .run(&output, case.tokens().phrases(), &[geometry])

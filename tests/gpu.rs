@@ -10,12 +10,13 @@ mod common;
 
 use std::{env, thread};
 
-use common::drawn_picture;
+use common::{drawn_picture, of_anchors};
 use glip::{
-    CudaOptions, Detector, Device, FeaturePyramid, HeadOutput, PixelBatch, Query, ResizeRule,
+    CudaOptions, Detector, Device, ResizeRule,
+    parts::{FeaturePyramid, HeadOutput, PixelBatch},
 };
 use image::{RgbImage, imageops};
-use ndarray::{ArrayView, Dimension};
+use ndarray::{ArrayView, Axis, Dimension};
 
 /// The largest difference, relative to the largest number: twice what rounding to half makes of it.
 const TOLERANCE: f32 = 0.02;
@@ -36,10 +37,7 @@ fn detector(device: Device, options: CudaOptions) -> Detector {
         .dir(env::var_os("GLIP_MODEL").unwrap())
         .device(device)
         .cuda(options)
-        .resize(ResizeRule {
-            short_side: 192,
-            long_side: 320,
-        })
+        .resize(ResizeRule::short_side(192, 320))
         .build()
         .unwrap()
 }
@@ -69,16 +67,10 @@ fn encode(detector: &Detector, picture: &RgbImage) -> FeaturePyramid {
     detector.image_encoder().run(&pixels).unwrap()
 }
 
-fn query(detector: &Detector, prompt: &str) -> Query {
-    detector.encode_prompt(prompt).unwrap()
-}
-
 fn answer(detector: &Detector, pyramid: &FeaturePyramid, prompt: &str) -> HeadOutput {
-    let query = query(detector, prompt);
-    let fused = detector
-        .fusion()
-        .run(pyramid, query.prompts()[0].text())
-        .unwrap();
+    let prompt = detector.encode_prompt(prompt).unwrap();
+    let text = prompt.texts()[0].features();
+    let fused = detector.fusion().run(pyramid, text).unwrap();
     detector.head().run(&fused).unwrap()
 }
 
@@ -92,7 +84,7 @@ fn expected(pictures: &[RgbImage]) -> Vec<Vec<HeadOutput>> {
     };
     let expected: Vec<Vec<_>> = pictures.iter().map(all).collect();
     // Or else a picture in another's place would not be seen.
-    let [first, second] = [0, 1].map(|picture| expected[picture][0].deltas.view());
+    let [first, second] = [0, 1].map(|picture| of_anchors(&expected[picture][0]).0);
     assert!(
         difference(first, second) > 5.0 * TOLERANCE,
         "{}",
@@ -102,13 +94,12 @@ fn expected(pictures: &[RgbImage]) -> Vec<Vec<HeadOutput>> {
 }
 
 fn assert_close(found: &HeadOutput, expected: &HeadOutput) {
-    assert_arrays_close("logits", found.logits.view(), expected.logits.view());
-    assert_arrays_close("deltas", found.deltas.view(), expected.deltas.view());
-    assert_arrays_close(
-        "centerness",
-        found.centerness.view(),
-        expected.centerness.view(),
-    );
+    assert_arrays_close("logits", found.logits().view(), expected.logits().view());
+    let (deltas, centerness, level_sizes) = of_anchors(found);
+    let expected = of_anchors(expected);
+    assert_arrays_close("deltas", deltas, expected.0);
+    assert_arrays_close("centerness", centerness, expected.1);
+    assert_eq!(level_sizes, expected.2);
 }
 
 fn assert_arrays_close<D: Dimension>(
@@ -164,8 +155,8 @@ fn a_picture_is_in_a_batch_what_it_is_alone() {
         let together = answer(&detector, &pyramid, prompt);
         for (picture, expected) in expected.iter().enumerate() {
             let alone = &expected[index];
-            let found = together.logits.index_axis(ndarray::Axis(0), picture);
-            let logits = alone.logits.index_axis(ndarray::Axis(0), 0);
+            let found = together.logits().index_axis(Axis(0), picture);
+            let logits = alone.logits().index_axis(Axis(0), 0);
             assert_arrays_close("logits", found, logits);
         }
     }

@@ -6,14 +6,16 @@ mod common;
 
 use std::{fs, thread};
 
-use common::{copy_of, edit_manifest, fixture};
+use common::{copy_of, edit_manifest, fixture, of_anchors};
 use glip::{
-    Bundle, Device, Error, FeaturePyramid, Fusion, GridSize, GroundingHead, ImageEncoder,
-    PixelBatch, Preprocessor, Prompt, Result, Runtime, SessionOptions, TextEncoder, TextFeatures,
-    Tokenizer,
+    Bundle, Control, Device, Error, GridSize, Prompt, Result, Runtime,
+    parts::{
+        FeaturePyramid, Fusion, GroundingHead, ImageEncoder, PixelBatch, Preprocessor, SessionOptions,
+        TextEncoder, TextFeatures, Tokenizer,
+    },
 };
 use image::{Rgb, RgbImage};
-use ndarray::{Axis, concatenate, s};
+use ndarray::{ArrayView3, Axis, concatenate, s};
 use serde_json::json;
 
 const RED: Rgb<u8> = Rgb([255, 0, 0]);
@@ -37,9 +39,8 @@ impl Model {
     fn load_with(name: &str, options: &SessionOptions) -> Result<Self> {
         let bundle = Bundle::from_dir(fixture(name))?;
         let runtime = Runtime::load()?;
-        let manifest = bundle.manifest();
         Ok(Self {
-            preprocessor: Preprocessor::new(manifest.image.clone())?,
+            preprocessor: bundle.manifest().preprocessor()?,
             tokenizer: bundle.tokenizer()?,
             image_encoder: ImageEncoder::load(&runtime, &bundle, options)?,
             text_encoder: TextEncoder::load(&runtime, &bundle, options)?,
@@ -72,7 +73,7 @@ fn the_pyramid_has_the_levels_of_the_contract() {
 
     assert_eq!((pyramid.batch(), pyramid.channels()), (2, 4));
     let sizes = [(20, 16), (10, 8), (5, 4), (3, 2), (2, 1)];
-    let sizes = sizes.map(|(width, height)| GridSize { width, height });
+    let sizes = sizes.map(|(width, height)| GridSize::new(width, height));
     assert_eq!(pyramid.level_sizes(), sizes);
     for (level, size) in sizes.iter().enumerate() {
         let map = pyramid.level(level).unwrap();
@@ -103,25 +104,18 @@ fn the_head_aligns_each_image_with_each_word() {
             .unwrap();
         let output = model.head.run(&fused).unwrap();
 
-        let anchors = output
-            .level_sizes
-            .iter()
-            .map(|level| level.cells())
-            .sum::<usize>();
+        let (deltas, centerness, level_sizes) = of_anchors(&output);
+        let anchors = level_sizes.iter().map(|level| level.cells()).sum::<usize>();
         assert_eq!(anchors, 320 + 80 + 20 + 6 + 2);
-        assert_eq!(output.logits.dim(), (2, anchors, 3), "{name}");
-        assert_eq!(output.deltas.dim(), (2, anchors, 4));
-        assert_eq!(output.centerness.dim(), (2, anchors));
+        assert_eq!(output.logits().dim(), (2, anchors, 3), "{name}");
+        assert_eq!((output.batch(), output.rows(), output.tokens()), (2, anchors, 3));
+        assert_eq!(deltas.dim(), (2, anchors, 4));
+        assert_eq!(centerness.dim(), (2, anchors));
         // Token 1 is "blue", between the two special ones.
-        assert!(
-            output
-                .logits
-                .slice(s![0, .., 1])
-                .iter()
-                .all(|&x| x == -15.0)
-        );
-        assert!(output.logits.slice(s![1, .., 1]).iter().all(|&x| x == 5.0));
-        assert!(output.centerness.iter().all(|&x| x == 5.0));
+        let [of_red, of_blue] = [0_usize, 1].map(|image| output.logits().slice(s![image, .., 1]));
+        assert!(of_red.iter().all(|&x| x == -15.0));
+        assert!(of_blue.iter().all(|&x| x == 5.0));
+        assert!(centerness.iter().all(|&x| x == 5.0));
     }
 }
 
@@ -134,7 +128,8 @@ fn without_fusion_the_fused_features_are_the_inputs() {
     let fused = model.fusion.run(&pyramid, &text).unwrap();
 
     assert_eq!(model.fusion.device(), None);
-    assert_eq!(fused.text(), text.embedded);
+    assert!(fused.text().is_some());
+    assert_eq!(fused.text(), text.embedded());
     for level in 0..5 {
         assert_eq!(fused.level(level).unwrap(), pyramid.level(level).unwrap());
     }
@@ -146,20 +141,55 @@ fn text_is_used_for_every_image_or_given_for_each() {
     let pyramid = model.pyramid(&[RED, BLUE]);
     let one = model.text("red").unwrap();
     let repeat = |count| {
-        let mut text = one.clone();
-        text.hidden = concatenate(Axis(0), &vec![one.hidden.view(); count]).unwrap();
-        let masks = vec![one.attention_mask.view(); count];
-        text.attention_mask = concatenate(Axis(0), &masks).unwrap();
-        text
+        let times = |states: Option<ArrayView3<'_, f32>>| {
+            concatenate(Axis(0), &vec![states.unwrap(); count]).unwrap()
+        };
+        TextFeatures::new(times(one.hidden()), times(one.embedded())).unwrap()
     };
 
     let tiled = model.fusion.run(&pyramid, &one).unwrap();
     let given = model.fusion.run(&pyramid, &repeat(2)).unwrap();
     let error = model.fusion.run(&pyramid, &repeat(3)).unwrap_err();
 
+    assert!(tiled.text().is_some());
     assert_eq!(tiled.text(), given.text());
-    assert!(matches!(error, Error::Shape { .. }), "{error}");
-    assert!(error.to_string().contains("hidden"), "{error}");
+    let of_three = matches!(&error, Error::Shape { found, .. } if found[0] == 3);
+    assert!(of_three && error.to_string().contains("[2 or 1, tokens"), "{error}");
+}
+
+#[test]
+fn text_states_of_two_shapes_are_an_error() {
+    let text = Model::load("colour").text("red").unwrap();
+    let hidden = text.hidden().unwrap().to_owned();
+    let embedded = hidden.slice(s![.., 1.., ..]).to_owned();
+
+    let error = TextFeatures::new(hidden, embedded).unwrap_err();
+
+    let named = matches!(&error, Error::Shape { tensor, .. } if tensor == "embedded");
+    assert!(named, "{error}");
+}
+
+#[test]
+fn a_control_stops_each_graph() {
+    let model = Model::load("colour");
+    let text = model.text("red").unwrap();
+    let pyramid = model.pyramid(&[RED]);
+    let fused = model.fusion.run(&pyramid, &text).unwrap();
+    let tokens = model.tokenizer.tokenize(&Prompt::from("red")).unwrap();
+    let control = Control::new();
+    control.stop();
+
+    let errors = [
+        model.image_encoder.controlled(&control).run(&model.pixels(&[RED])).unwrap_err(),
+        model.text_encoder.controlled(&control).run(&tokens).unwrap_err(),
+        model.fusion.controlled(&control).run(&pyramid, &text).unwrap_err(),
+        model.head.controlled(&control).run(&fused).unwrap_err(),
+    ];
+
+    for error in errors {
+        assert!(matches!(error, Error::Stopped), "{error}");
+    }
+    assert!(model.head.run(&fused).is_ok());
 }
 
 #[test]
@@ -300,7 +330,7 @@ fn values_outlive_the_lock_they_were_made_under() {
                         let fused = model.fusion.run(&pyramid, text).unwrap();
                         let output = model.head.run(&fused).unwrap();
                         let expected = 5.0 * (f32::from(red) / 127.5 - 1.0);
-                        for logit in output.logits.slice(s![0, .., 1]) {
+                        for logit in output.logits().slice(s![0, .., 1]) {
                             assert!((logit - expected).abs() < 1e-4, "{logit} for {red}");
                         }
                         keep.send((red, pyramid, fused)).unwrap();
@@ -343,8 +373,8 @@ fn a_model_in_memory_runs() {
         "text_encoder.onnx",
     ];
     let files = files.into_iter().chain(["fusion.onnx", "head.onnx"]);
-    let bytes = files.map(|name| (name, &*fs::read(folder.join(name)).unwrap().leak()));
-    let bundle = Bundle::from_bytes(bytes).unwrap();
+    let files = files.map(|name| (name, fs::read(folder.join(name)).unwrap()));
+    let bundle = Bundle::from_bytes(files).unwrap();
 
     for graph in ["image_encoder", "text_encoder", "fusion", "head"] {
         let device = load_graph(graph, &bundle, &SessionOptions::default()).unwrap();

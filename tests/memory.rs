@@ -1,14 +1,16 @@
 //! What the host side does not allocate: a second image, and anything for each anchor.
 
+#![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
 };
 
 use glip::{
-    GridSize, HeadOutput, ImageGeometry, ImageSize, Phrase, PreprocessOptions, Preprocessor,
-    ResizeRule, TokenizedPhrase,
-    postprocess::{AnchorOptions, BoxCoder, PostprocessOptions, Postprocessor},
+    GridSize, ImageGeometry, ImageSize, Phrase, ResizeRule,
+    parts::{HeadBoxes, HeadOutput, PreprocessOptions, Preprocessor, TokenizedPhrase},
+    postprocess::{AnchorOptions, BoxCoder, HeadSpec, PostprocessOptions, Postprocessor},
 };
 use image::{DynamicImage, Rgb, RgbImage};
 use ndarray::{Array2, Array3};
@@ -69,11 +71,7 @@ fn preprocessing_makes_no_second_image_of_any_pixel_type() {
         image.to_rgba32f().into(),
         image,
     ];
-    let resize = ResizeRule {
-        short_side: 96,
-        long_side: 128,
-    };
-    let options = PreprocessOptions::default().with_resize(resize);
+    let options = PreprocessOptions::default().with_resize(ResizeRule::short_side(96, 128));
     let preprocessor = Preprocessor::new(options).unwrap();
     let input_bytes = 3 * 96 * 128 * 4;
 
@@ -92,20 +90,17 @@ fn preprocessing_makes_no_second_image_of_any_pixel_type() {
 /// A head that sees "cat" at three anchors of a square feature map.
 fn head_output(side: usize) -> HeadOutput {
     let anchors = side * side;
-    let mut output = HeadOutput {
-        logits: Array3::from_elem((1, anchors, 12), -9.0),
+    let mut logits = Array3::from_elem((1, anchors, 12), -9.0);
+    for anchor in [0, anchors / 2, anchors - 1] {
+        logits[[0, anchor, 9]] = 4.0;
+        logits[[0, anchor, 10]] = 4.0;
+    }
+    let boxes = HeadBoxes::Anchors {
         deltas: Array3::zeros((1, anchors, 4)),
         centerness: Array2::from_elem((1, anchors), 5.0),
-        level_sizes: vec![GridSize {
-            width: side,
-            height: side,
-        }],
+        level_sizes: vec![GridSize::new(side, side)],
     };
-    for anchor in [0, anchors / 2, anchors - 1] {
-        output.logits[[0, anchor, 9]] = 4.0;
-        output.logits[[0, anchor, 10]] = 4.0;
-    }
-    output
+    HeadOutput::new(logits, boxes).unwrap()
 }
 
 #[test]
@@ -119,10 +114,7 @@ fn post_processing_allocates_nothing_for_an_anchor() {
         tokens: tokens.to_vec(),
     };
     let phrases = [phrase("dog", 0, &[1, 2, 3]), phrase("cat", 1, &[9, 10])];
-    let size = ImageSize {
-        width: 800,
-        height: 800,
-    };
+    let size = ImageSize::new(800, 800);
     let geometry = ImageGeometry {
         original: size,
         resized: size,
@@ -132,8 +124,11 @@ fn post_processing_allocates_nothing_for_an_anchor() {
         strides: vec![8],
         sizes: vec![64],
     };
-    let options = PostprocessOptions::default();
-    let postprocessor = Postprocessor::new(options, anchors, BoxCoder::default()).unwrap();
+    let head = HeadSpec::Anchors {
+        anchors,
+        box_coder: BoxCoder::default(),
+    };
+    let postprocessor = Postprocessor::new(PostprocessOptions::default(), head).unwrap();
 
     let [few, many] = [10, 100].map(|side| {
         let output = head_output(side);

@@ -76,10 +76,10 @@ fn shows(found: &Detections, phrase: &str, corners: [f32; 4]) -> bool {
 fn it_finds_what_is_there_by_any_of_its_names() {
     let detector = Detector::nano().unwrap();
     for photograph in &PHOTOGRAPHS {
-        let scene = detector.encode_image(&photograph.open()).unwrap();
+        let encoded = detector.encode_image(&photograph.open()).unwrap();
         for (names, corners) in photograph.shown {
             for &name in *names {
-                let found = detector.ground(&scene, name).unwrap();
+                let found = detector.ground(&encoded, name).unwrap();
                 assert!(
                     shows(&found, name, *corners),
                     "{}: no {name} in {found:?}",
@@ -94,9 +94,9 @@ fn it_finds_what_is_there_by_any_of_its_names() {
 fn it_says_no_to_what_is_absent() {
     let detector = Detector::nano().unwrap();
     for photograph in &PHOTOGRAPHS {
-        let scene = detector.encode_image(&photograph.open()).unwrap();
+        let encoded = detector.encode_image(&photograph.open()).unwrap();
         for &name in photograph.absent {
-            let found = detector.ground(&scene, name).unwrap();
+            let found = detector.ground(&encoded, name).unwrap();
             assert!(found.is_empty(), "{}, {name}: {found:?}", photograph.file);
         }
     }
@@ -107,7 +107,7 @@ fn it_says_no_to_what_is_absent() {
 fn a_long_list_finds_what_a_short_one_does() {
     let detector = Detector::nano().unwrap();
     for photograph in &PHOTOGRAPHS {
-        let scene = detector.encode_image(&photograph.open()).unwrap();
+        let encoded = detector.encode_image(&photograph.open()).unwrap();
         let all: Vec<_> = photograph.absent.iter().chain(ALL_NAMES).copied().collect();
         let mut names: Vec<_> = Vec::new();
         for name in all
@@ -118,7 +118,7 @@ fn a_long_list_finds_what_a_short_one_does() {
                 names.push(name);
             }
         }
-        let found = detector.ground(&scene, Prompt::categories(&names)).unwrap();
+        let found = detector.ground(&encoded, Prompt::categories(&names)).unwrap();
         for (said, corners) in photograph.shown {
             assert!(
                 shows(&found, said[0], *corners),
@@ -194,10 +194,7 @@ fn any_kind_of_photograph_works() {
     for form in forms {
         let found = detector.ground(&form, "cat").unwrap();
         let (width, height) = form.dimensions();
-        let best = found.iter().next();
-        let area = best.map_or(0.0, |d| {
-            (d.bbox.x2() - d.bbox.x1()) * (d.bbox.y2() - d.bbox.y1())
-        });
+        let area = found.first().map_or(0.0, |best| best.bbox.area());
         assert!(
             area > 0.4 * (width * height) as f32,
             "{:?} {width} x {height}: {found:?}",

@@ -8,25 +8,24 @@ use std::sync::LazyLock;
 
 use common::{drawn, drawn_picture};
 use glip::{
-    BBox, Category, Detections, Detector, Error, GroundOptions, LearnedPrompt, PostprocessOptions,
-    Prompt, Scene, TokenizedPhrase, Vocabulary,
+    BBox, Category, Detections, Detector, EncodedImage, Error, GroundOptions, LearnedPrompt, Prompt,
+    PromptRule, Vocabulary, parts::TokenizedPhrase,
 };
 use image::RgbImage;
+use ndarray::ArrayView3;
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::json;
 
 static DRAWN: LazyLock<Detector> = LazyLock::new(drawn);
 /// A red and a yellow circle, a blue square, an orange star, a purple and a pink triangle.
-static SCENE: LazyLock<Scene> =
+static IMAGE: LazyLock<EncodedImage> =
     LazyLock::new(|| DRAWN.encode_image(&drawn_picture("scene.png")).unwrap());
 
 /// Everything however unsure, so that a wrong label has every chance to show.
-fn everything() -> GroundOptions<'static> {
-    let options = DRAWN.postprocessor().options().clone();
-    let options = options
+fn everything() -> GroundOptions {
+    GroundOptions::default()
         .with_candidate_threshold(0.01)
-        .with_score_threshold(0.0);
-    GroundOptions::default().with_postprocess(options)
+        .with_score_threshold(0.0)
 }
 
 /// Labels and boxes, to compare whatever the index.
@@ -51,11 +50,12 @@ fn labels_are_not_merged_cut_or_mangled() {
         Prompt::categories(names),
         Prompt::from(names.join(" . ").as_str()),
     ] {
-        let phrases = prompt.locate().unwrap();
-        let found = DRAWN.ground_with(&*SCENE, &prompt, everything()).unwrap();
+        let rendered = DRAWN.tokenizer().rule().render(&prompt).unwrap();
+        let found = DRAWN.ground_with(&*IMAGE, &prompt, &everything()).unwrap();
         assert!(found.len() > 50);
         for detection in &found {
-            let given = phrases
+            let given = rendered
+                .phrases()
                 .iter()
                 .find(|p| p.index == detection.phrase_index)
                 .unwrap();
@@ -63,7 +63,7 @@ fn labels_are_not_merged_cut_or_mangled() {
         }
     }
     let found = DRAWN
-        .ground_with(&*SCENE, Prompt::categories(names), everything())
+        .ground_with(&*IMAGE, Prompt::categories(names), &everything())
         .unwrap();
     assert!(found.iter().all(|d| d.phrase == names[d.phrase_index]));
 }
@@ -79,10 +79,9 @@ fn every_detection_has_the_index_of_its_category() {
         .with_synonym(name)
     });
     // The triangles cover each other, and score less.
-    let options = DRAWN.postprocessor().options().clone();
-    let options = GroundOptions::default().with_postprocess(options.with_score_threshold(0.6));
+    let options = GroundOptions::default().with_score_threshold(0.6);
     let found = DRAWN
-        .ground_with(&*SCENE, Prompt::categories(&categories), options)
+        .ground_with(&*IMAGE, Prompt::categories(&categories), &options)
         .unwrap();
     let mut seen = [0; 3];
     for detection in &found {
@@ -96,12 +95,12 @@ fn every_detection_has_the_index_of_its_category() {
 #[test]
 fn another_name_does_not_shift_labels() {
     let names = ["red circle", "blue square", "orange star"];
-    let expected = DRAWN.ground(&*SCENE, Prompt::categories(names)).unwrap();
+    let expected = DRAWN.ground(&*IMAGE, Prompt::categories(names)).unwrap();
     assert_eq!(expected.len(), 3);
     for place in 0..=names.len() {
         let mut more = names.to_vec();
         more.insert(place, "green heart");
-        let found = DRAWN.ground(&*SCENE, Prompt::categories(&more)).unwrap();
+        let found = DRAWN.ground(&*IMAGE, Prompt::categories(&more)).unwrap();
         for detection in &expected {
             let same = found
                 .iter()
@@ -118,12 +117,8 @@ fn another_name_does_not_shift_labels() {
 fn phrases_inside_other_words_are_not_taken() {
     let prompt = Prompt::caption("encircled things: a circle, and a square circle-free square")
         .phrases(["circle", "square", "square"]);
-    let spans: Vec<_> = prompt
-        .locate()
-        .unwrap()
-        .into_iter()
-        .map(|p| p.spans)
-        .collect();
+    let rendered = PromptRule::default().render(&prompt).unwrap();
+    let spans: Vec<_> = rendered.phrases().iter().map(|p| p.spans.clone()).collect();
     assert_eq!(spans, [[20..26], [34..40], [53..59]]);
 }
 
@@ -142,7 +137,7 @@ fn long_lists_are_an_error_or_a_vocabulary_that_loses_nothing() {
         names.insert(50 * place + 7, (*name).to_owned());
     }
     let error = DRAWN
-        .ground(&*SCENE, Prompt::categories(&names))
+        .ground(&*IMAGE, Prompt::categories(&names))
         .unwrap_err();
     assert!(
         matches!(error, Error::PromptTooLong { limit: 256, .. }),
@@ -151,16 +146,12 @@ fn long_lists_are_an_error_or_a_vocabulary_that_loses_nothing() {
 
     let vocabulary = Vocabulary::new(&names).with_names_per_prompt(40);
     let prompts = vocabulary.prompts(DRAWN.tokenizer()).unwrap();
-    let packed: usize = prompts.iter().map(|p| p.locate().unwrap().len()).sum();
-    assert_eq!(packed, names.len());
+    let rule = DRAWN.tokenizer().rule();
+    let packed = prompts.iter().map(|p| rule.render(p).unwrap().phrases().len());
+    assert_eq!(packed.sum::<usize>(), names.len());
     // Among so many words a thing that is there scores a little less.
-    let options = DRAWN
-        .postprocessor()
-        .options()
-        .clone()
-        .with_score_threshold(0.5);
-    let options = GroundOptions::default().with_postprocess(options);
-    let found = DRAWN.ground_with(&*SCENE, &vocabulary, options).unwrap();
+    let options = GroundOptions::default().with_score_threshold(0.5);
+    let found = DRAWN.ground_with(&*IMAGE, &vocabulary, &options).unwrap();
     assert!(found.iter().all(|d| names[d.phrase_index] == d.phrase));
     for name in there {
         assert!(found.iter().any(|d| d.phrase == name), "{name}: {found:?}");
@@ -176,16 +167,15 @@ fn prompts_of_a_vocabulary_do_not_report_an_object_twice() {
     let square = Category::new("square").with_synonym("box");
     let apart = Vocabulary::new([circle, square]).with_names_per_prompt(1);
     assert_eq!(apart.prompts(DRAWN.tokenizer()).unwrap().len(), 5);
-    let found = DRAWN.ground(&*SCENE, &apart).unwrap();
+    let found = DRAWN.ground(&*IMAGE, &apart).unwrap();
     assert_eq!(found.of_phrase(0).count(), 2, "{found:?}");
     assert_eq!(found.of_phrase(1).count(), 1, "{found:?}");
 
     // Labels that mean the same are the caller's to keep; the best of each object on request.
     let both = Vocabulary::new(["circle", "red circle"]).with_names_per_prompt(1);
-    assert_eq!(DRAWN.ground(&*SCENE, &both).unwrap().len(), 3);
-    let options: PostprocessOptions = DRAWN.postprocessor().options().clone();
-    let best = GroundOptions::default().with_postprocess(options.with_nms_across_phrases(true));
-    assert_eq!(DRAWN.ground_with(&*SCENE, &both, best).unwrap().len(), 2);
+    assert_eq!(DRAWN.ground(&*IMAGE, &both).unwrap().len(), 3);
+    let best = GroundOptions::default().with_nms_across_phrases(true);
+    assert_eq!(DRAWN.ground_with(&*IMAGE, &both, &best).unwrap().len(), 2);
 }
 
 /// Results that depend on the order of a list, or on what was asked before.
@@ -195,13 +185,13 @@ fn a_vocabulary_is_deterministic_whatever_its_order() {
         .iter()
         .flat_map(|colour| ["circle", "star", "square"].map(|shape| format!("{colour} {shape}")))
         .collect();
-    let expected = labelled(&DRAWN.ground(&*SCENE, Vocabulary::new(&names)).unwrap());
+    let expected = labelled(&DRAWN.ground(&*IMAGE, Vocabulary::new(&names)).unwrap());
     assert!(expected.len() >= 4);
     for turn in [1, 7, 13] {
         let mut turned = names.clone();
         turned.rotate_left(turn);
         turned.reverse();
-        let found = DRAWN.ground(&*SCENE, Vocabulary::new(&turned)).unwrap();
+        let found = DRAWN.ground(&*IMAGE, Vocabulary::new(&turned)).unwrap();
         assert!(found.iter().all(|d| turned[d.phrase_index] == d.phrase));
         assert_eq!(labelled(&found), expected);
     }
@@ -222,27 +212,26 @@ fn a_blank_image_shows_nothing() {
 #[test]
 fn a_learned_prompt_takes_the_place_of_its_text() {
     let names = Prompt::categories(["yellow circle", "blue square"]);
-    let query = DRAWN.encode_prompt(&names).unwrap();
-    let prompt = &query.prompts()[0];
-    let states = |states: &ndarray::Array3<f32>| -> Vec<u8> {
+    let prompt = DRAWN.encode_prompt(&names).unwrap();
+    let text = &prompt.texts()[0];
+    let (hidden, embedded) = (text.features().hidden(), text.features().embedded());
+    let (hidden, embedded) = (hidden.unwrap(), embedded.unwrap());
+    let states = |states: ArrayView3<'_, f32>| -> Vec<u8> {
         states
             .iter()
             .flat_map(|state| state.to_le_bytes())
             .collect()
     };
-    let (_, tokens, width) = prompt.text().hidden.dim();
+    let (_, tokens, width) = hidden.dim();
     let mask = vec![1i64; tokens];
     let mask: Vec<u8> = mask.iter().flat_map(|one| one.to_le_bytes()).collect();
-    let (hidden, embedded) = (
-        states(&prompt.text().hidden),
-        states(&prompt.text().embedded),
-    );
+    let (hidden, embedded) = (states(hidden), states(embedded));
     let tensors = [
         ("hidden", Dtype::F32, vec![tokens, width], &hidden),
         ("embedded", Dtype::F32, vec![tokens, width], &embedded),
         ("attention_mask", Dtype::I64, vec![tokens], &mask),
     ];
-    let phrases: Vec<_> = prompt
+    let phrases: Vec<_> = text
         .phrases()
         .iter()
         .map(|TokenizedPhrase { phrase, tokens }| {
@@ -255,12 +244,13 @@ fn a_learned_prompt_takes_the_place_of_its_text() {
             json!({"label": label, "index": index, "spans": spans, "tokens": tokens})
         })
         .collect();
-    let fingerprint = DRAWN.manifest().source.fingerprint.clone().unwrap();
+    let fingerprint = DRAWN.manifest().source().fingerprint.clone().unwrap();
+    let rendered = DRAWN.tokenizer().rule().render(&names).unwrap();
     let metadata = [
         ("format", "glip-learned-prompt".to_owned()),
         ("format_version", "1".to_owned()),
         ("model", fingerprint),
-        ("text", names.text().to_owned()),
+        ("text", rendered.text().to_owned()),
         ("phrases", json!(phrases).to_string()),
     ];
     let views = tensors
@@ -271,9 +261,9 @@ fn a_learned_prompt_takes_the_place_of_its_text() {
 
     let learned = LearnedPrompt::from_bytes(&file).unwrap();
 
-    let expected = DRAWN.ground(&*SCENE, &names).unwrap();
+    let expected = DRAWN.ground(&*IMAGE, &names).unwrap();
     assert_eq!(expected.len(), 2);
-    assert_eq!(DRAWN.ground(&*SCENE, &learned).unwrap(), expected);
+    assert_eq!(DRAWN.ground(&*IMAGE, &learned).unwrap(), expected);
 }
 
 /// The file that `glip_torch.tune` wrote, of glip-drawn.
@@ -285,7 +275,7 @@ fn a_learned_prompt_of_the_python_side_is_read() {
         assert_eq!(&learned.text()[phrase.spans[0].clone()], phrase.label);
         assert!(!tokens.is_empty());
     }
-    let found = DRAWN.ground_with(&*SCENE, &learned, everything()).unwrap();
+    let found = DRAWN.ground_with(&*IMAGE, &learned, &everything()).unwrap();
     assert!(!found.is_empty());
     assert!(found.iter().all(|d| labels[d.phrase_index] == d.phrase));
 
@@ -299,14 +289,14 @@ fn a_learned_prompt_of_the_python_side_is_read() {
 fn aggregation_is_chosen_by_the_call() {
     use glip::postprocess::Aggregation;
     let score = |aggregation| {
-        let options = DRAWN.postprocessor().options().clone();
-        let options = options.with_aggregation(aggregation).with_max_per_phrase(1);
-        let options = GroundOptions::default().with_postprocess(options);
+        let options = GroundOptions::default()
+            .with_aggregation(aggregation)
+            .with_max_per_phrase(1);
         let found = DRAWN
-            .ground_with(&*SCENE, "yellow circle", options)
+            .ground_with(&*IMAGE, "yellow circle", &options)
             .unwrap();
         assert_eq!(found.len(), 1);
-        let best = &found.as_slice()[0];
+        let best = &found[0];
         // Before and after centerness.
         assert!(best.score * best.score < best.phrase_score);
         best.phrase_score

@@ -134,18 +134,12 @@ impl Arguments {
             .threads(self.threads)
             .sessions(self.sessions)
             .max_batch(self.batch)
-            .resize(ResizeRule {
-                short_side: width.min(height),
-                long_side: width.max(height),
-            });
+            .resize(ResizeRule::short_side(width.min(height), width.max(height)));
         Ok(detector.build()?)
     }
 }
 
 fn size(text: &str) -> Option<ImageSize> {
     let (height, width) = text.split_once('x')?;
-    Some(ImageSize {
-        width: width.parse().ok()?,
-        height: height.parse().ok()?,
-    })
+    Some(ImageSize::new(width.parse().ok()?, height.parse().ok()?))
 }

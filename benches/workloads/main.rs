@@ -86,10 +86,14 @@ fn describe(subject: &Subject, load_ms: f64) -> Result<()> {
         ..
     } = subject;
     let manifest = detector.manifest();
+    let full = detector
+        .tokenizer()
+        .rule()
+        .render(&subject.full_prompt()?)?;
     let line = json!({
-        "model": manifest.name,
-        "variant": manifest.variant,
-        "precision": manifest.precision,
+        "model": manifest.name(),
+        "variant": manifest.variant(),
+        "precision": manifest.precision().to_string(),
         "device": detector.device().to_string(),
         "onnxruntime": Runtime::load()?.version(),
         "threads": arguments.threads,
@@ -100,7 +104,7 @@ fn describe(subject: &Subject, load_ms: f64) -> Result<()> {
         "vocabulary": {
             "names": subject.vocabulary.len(),
             "per_call": NAMES_PER_CALL,
-            "per_prompt": subject.full_prompt()?.locate()?.len(),
+            "per_prompt": full.phrases().len(),
         },
         "load_ms": load_ms,
         "peak_memory_mb": peak_memory_mb(),

@@ -1,6 +1,6 @@
 //! What the workloads run on: pictures of the network's own size, prompts of a given length.
 
-use glip::{Category, Detector, Error, Prompt, Tokenizer, Vocabulary};
+use glip::{Category, Detector, Error, Prompt, Vocabulary, parts::Tokenizer};
 use image::RgbImage;
 
 use crate::{arguments::Arguments, common::Result, picture::picture};

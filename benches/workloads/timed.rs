@@ -119,13 +119,13 @@ fn reuse(subject: &Subject, times: &mut Times) -> Result<()> {
         ..
     } = subject;
     let picture = &pictures[0];
-    let (scene, query) = (
+    let (encoded, prepared) = (
         detector.encode_image(picture)?,
         detector.encode_prompt(prompt)?,
     );
     times.time("whole", || detector.ground(picture, prompt))?;
-    times.time("second_prompt", || detector.ground(&scene, second_prompt))?;
-    times.time("next_frame", || detector.ground(picture, &query))?;
+    times.time("second_prompt", || detector.ground(&encoded, second_prompt))?;
+    times.time("next_frame", || detector.ground(picture, &prepared))?;
     Ok(())
 }
 
@@ -161,8 +161,8 @@ fn names(subject: &Subject, times: &mut Times) -> Result<()> {
     let call = Prompt::categories(vocabulary.iter().take(NAMES_PER_CALL));
     let full = subject.full_prompt()?;
     times.time("names_call", || detector.ground(&pictures[0], &call))?;
-    let scene = times.time("names_encoding", || detector.encode_image(&pictures[0]))?;
-    times.time("names_prompt", || detector.ground(&scene, &full))?;
+    let encoded = times.time("names_encoding", || detector.encode_image(&pictures[0]))?;
+    times.time("names_prompt", || detector.ground(&encoded, &full))?;
     Ok(())
 }
 
@@ -173,12 +173,12 @@ fn batch(subject: &Subject, times: &mut Times) -> Result<()> {
         prompt,
         ..
     } = subject;
-    let query = detector.encode_prompt(prompt)?;
-    times.time("together", || detector.ground_batch(pictures, &query))?;
+    let prompt = detector.encode_prompt(prompt)?;
+    times.time("together", || detector.ground_batch(pictures, &prompt))?;
     times.time("one_by_one", || {
         pictures
             .iter()
-            .try_for_each(|picture| detector.ground(picture, &query).map(drop))
+            .try_for_each(|picture| detector.ground(picture, &prompt).map(drop))
     })?;
     Ok(())
 }
@@ -193,11 +193,11 @@ fn pipelined(subject: &Subject, times: &mut Times) -> Result<()> {
     if pictures.len() < 2 {
         return Err("pipelined: two threads need a --batch of at least 2 frames".into());
     }
-    let query = detector.encode_prompt(prompt)?;
+    let prompt = detector.encode_prompt(prompt)?;
     let ground = |frames: &[_]| -> glip::Result<()> {
         frames
             .iter()
-            .try_for_each(|frame| detector.ground(frame, &query).map(drop))
+            .try_for_each(|frame| detector.ground(frame, &prompt).map(drop))
     };
     times.time("one_thread", || ground(pictures))?;
     let (first, second) = pictures.split_at(pictures.len() / 2);

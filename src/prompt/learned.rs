@@ -64,7 +64,7 @@ impl LearnedPrompt {
         &self.text
     }
 
-    /// The fingerprint of the model it belongs to, as in [`SourceSpec`](crate::SourceSpec).
+    /// The fingerprint of the model it belongs to, as in [`SourceSpec`](crate::manifest::SourceSpec).
     pub fn model(&self) -> &str {
         &self.model
     }

@@ -6,11 +6,13 @@ use std::{
 };
 
 use glip::{
-    BBox, Detection, GridSize, HeadOutput, PreprocessOptions, Preprocessor, Prompt, ResizeRule,
-    TokenizedPrompt, Tokenizer,
+    BBox, Detection, GridSize, Prompt, ResizeRule,
+    parts::{
+        HeadBoxes, HeadOutput, PreprocessOptions, Preprocessor, TokenizedPrompt, Tokenizer,
+    },
 };
 use image::RgbImage;
-use ndarray::{Array, Array1, Array2, Axis, Dimension, Ix1, Ix2};
+use ndarray::{Array, Array1, Array2, ArrayView1, Axis, Dimension, Ix1, Ix2};
 use ndarray_npy::{NpzReader, ReadableElement};
 use serde::Deserialize;
 
@@ -68,30 +70,28 @@ impl Case {
 
     pub(crate) fn head_output(&self) -> HeadOutput {
         let level_sizes: Array2<i64> = self.array("level_sizes");
-        let grid = |size: ndarray::ArrayView1<'_, i64>| GridSize {
-            width: size[1] as usize,
-            height: size[0] as usize,
-        };
-        HeadOutput {
-            logits: self.array::<f32, Ix2>("logits").insert_axis(Axis(0)),
+        let grid = |size: ArrayView1<'_, i64>| GridSize::new(size[1] as usize, size[0] as usize);
+        let boxes = HeadBoxes::Anchors {
             deltas: self.array::<f32, Ix2>("deltas").insert_axis(Axis(0)),
             centerness: self.array::<f32, Ix1>("centerness").insert_axis(Axis(0)),
             level_sizes: level_sizes.rows().into_iter().map(grid).collect(),
-        }
+        };
+        HeadOutput::new(self.array::<f32, Ix2>("logits").insert_axis(Axis(0)), boxes).unwrap()
     }
 
-    /// Index of the phrase, score and box of each detection of the official implementation.
+    /// Index of the phrase, score and box of each detection of the official implementation, whose corners
+    /// are the first and the last pixel: the edge is one beyond.
     pub(crate) fn expected_detections(&self) -> Vec<(usize, f32, BBox)> {
         let labels: Array1<i64> = self.array("labels");
         let scores: Array1<f32> = self.array("scores");
         let boxes: Array2<f32> = self.array("boxes");
-        let corners = |row: ndarray::ArrayView1<'_, f32>| [row[0], row[1], row[2], row[3]];
+        let edges = |row: ArrayView1<'_, f32>| [row[0], row[1], row[2] + 1.0, row[3] + 1.0];
         (0..labels.len())
             .map(|i| {
                 (
                     labels[i] as usize - 1,
                     scores[i],
-                    corners(boxes.row(i)).try_into().unwrap(),
+                    edges(boxes.row(i)).try_into().unwrap(),
                 )
             })
             .collect()
@@ -107,10 +107,7 @@ impl Case {
     }
 
     pub(crate) fn resize_rule(&self) -> ResizeRule {
-        ResizeRule {
-            short_side: self.min_size,
-            long_side: self.max_size,
-        }
+        ResizeRule::short_side(self.min_size, self.max_size)
     }
 
     pub(crate) fn preprocessor(&self) -> Preprocessor {

@@ -10,9 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use glip::Detector;
+use glip::{
+    Detector, GridSize,
+    parts::{HeadBoxes, HeadOutput},
+};
 use image::DynamicImage;
-use serde_json::Value;
+use ndarray::{ArrayView2, ArrayView3};
+use serde_json::{Value, json};
 
 /// A model folder under tests/fixtures.
 pub(crate) fn fixture(name: &str) -> PathBuf {
@@ -48,4 +52,62 @@ pub(crate) fn edit_manifest(folder: &Path, edit: impl FnOnce(&mut Value)) {
     let mut manifest = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     edit(&mut manifest);
     fs::write(&path, manifest.to_string()).unwrap();
+}
+
+/// A copy of a model folder whose manifest, of format 1, is written as one of format 2.
+pub(crate) fn copy_in_format_2(name: &str) -> tempfile::TempDir {
+    let copy = copy_of(name);
+    edit_manifest(copy.path(), |manifest| {
+        let old = manifest.take();
+        let (image, anchors) = (&old["image"], &old["anchors"]);
+        *manifest = json!({
+            "format_version": 2,
+            "family": "glip",
+            "name": old["name"],
+            "variant": old["variant"],
+            "precision": old["precision"],
+            "image": {
+                "resize": {
+                    "kind": "short_side",
+                    "short_side": image["resize"]["short_side"],
+                    "long_side": image["resize"]["long_side"],
+                },
+                "channel_order": image["channel_order"],
+                "mean": image["mean"],
+                "std": image["std"],
+                "padding": {"multiple_of": image["size_divisor"]},
+            },
+            "prompt": {"separator": ". ", "closing": ""},
+            "text": old["text"],
+            "features": {
+                "levels": anchors["strides"].as_array().unwrap().len(),
+                "type": "float32",
+            },
+            "head": {
+                "kind": "anchors",
+                "strides": anchors["strides"],
+                "sizes": anchors["sizes"],
+                "box_coder": old["box_coder"],
+            },
+            "postprocess": old["postprocess"],
+            "graphs": old["graphs"],
+            "files": old["files"],
+            "source": old["source"],
+        });
+    });
+    copy
+}
+
+/// What a head of anchors says of boxes: deltas, centerness and the levels' sizes.
+pub(crate) fn of_anchors(
+    output: &HeadOutput,
+) -> (ArrayView3<'_, f32>, ArrayView2<'_, f32>, &[GridSize]) {
+    match output.boxes() {
+        HeadBoxes::Anchors {
+            deltas,
+            centerness,
+            level_sizes,
+        } => (deltas.view(), centerness.view(), level_sizes.as_slice()),
+        other => panic!("not of anchors: {other:?}"),
+    }
 }
