@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import GLIPConfig
+from .config import UNKNOWN, GLIPConfig
 from .fusion import Tower
 from .head import LOGIT_LIMIT, PRIOR_LOGIT, Head, HeadOutput
 from .image_encoder import ImageEncoder
@@ -21,6 +21,9 @@ from .image_encoder import ImageEncoder
 
 class DyHead(nn.Module):
     """`config.text.vocab_size` is the number of classes; the rest of `config.text` means nothing here."""
+
+    #: As in a GLIP.
+    recommended = UNKNOWN
 
     def __init__(self, config: GLIPConfig):
         super().__init__()

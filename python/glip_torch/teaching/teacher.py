@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from tokenizers import Encoding, Tokenizer
 
+from ..config import OFFICIAL
 from ..data.grounding import Phrase, Span, clip_box
 from ..model import GLIP
 from ..postprocess import Detections, detect
@@ -25,8 +26,8 @@ class UnusableText(ValueError):
 class TeacherOptions:
     """How images are shown to the teacher, and the longest prompt; the defaults are official's."""
 
-    short_side: int = 800
-    long_side: int = 1333
+    short_side: int = OFFICIAL.short_side
+    long_side: int = OFFICIAL.long_side
     max_tokens: int = 256
 
 
