@@ -1,4 +1,4 @@
-"""The sizes that define a GLIP, and what it is best run with. Everything else is fixed by the architecture."""
+"""The sizes that define a GLIP, how it is asked, and what it is best run with. Everything else is fixed by the architecture."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 
 #: Strides of the pyramid levels P3..P7, in input pixels.
 STRIDES = (8, 16, 32, 64, 128)
+#: Between the names of a list.
+SEPARATOR = ". "
 
 
-def level_sizes(height: int, width: int, strides: Sequence[int] = STRIDES) -> list[tuple[int, int]]:
+def level_sizes(height: int, width: int, strides: Sequence[int]) -> list[tuple[int, int]]:
     """Sizes of the pyramid levels of a padded image: every level halves the one before, rounding up."""
     return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in strides]
 

@@ -31,7 +31,7 @@ class DyHead(nn.Module):
         self.image_encoder = ImageEncoder(config.backbone, config.channels)
         self.text_encoder = ClassList()
         self.tower = Tower(config)
-        self.head = ClassHead(config.channels, config.text.vocab_size)
+        self.head = ClassHead(config.channels, config.text.vocab_size, len(config.strides))
 
     def forward(self, pixels: Tensor, input_ids: Tensor, attention_mask: Tensor) -> HeadOutput:
         """As `GLIP.forward`; `input_ids [batch, tokens]` are classes, and the logits theirs."""
@@ -51,12 +51,12 @@ class ClassList(nn.Module):
 
 
 class ClassHead(Head):
-    def __init__(self, channels: int, classes: int):
+    def __init__(self, channels: int, classes: int, levels: int):
         super().__init__()
         self.cls_logits = nn.Conv2d(channels, classes, 1)
         nn.init.normal_(self.cls_logits.weight, std=0.01)
         nn.init.constant_(self.cls_logits.bias, PRIOR_LOGIT)
-        self.add_box_layers(channels)
+        self.add_box_layers(channels, levels)
 
     def align(self, anchors: Tensor, asked: Tensor) -> Tensor:
         """Scores of every anchor `[batch, anchors, channels]` for the classes `asked [batch, tokens]`.

@@ -187,11 +187,20 @@ def ground(
     tiled = [level.expand(len(prompts), -1, -1, -1) for level in pyramid]
     hidden, _ = model.text_encoder(input_ids, attention_mask)
     output = model.head(*model.fuse(tiled, hidden, attention_mask))
-    sizes, anchors = [tuple(level.shape[2:]) for level in pyramid], model.config.anchor_sizes
+    sizes, config = [tuple(level.shape[2:]) for level in pyramid], model.config
     options = model.postprocess if isinstance(model, OnnxGLIP) else PostprocessOptions()
     return [
-        detect(output, n, [phrase_tokens(e, *span) for span in spans[n]], sizes, anchors, image_size, options)
-        for n, e in enumerate(encodings)
+        detect(
+            output,
+            n,
+            [phrase_tokens(encoding, *span) for span in spans[n]],
+            sizes,
+            config.strides,
+            config.anchor_sizes,
+            image_size,
+            options,
+        )
+        for n, encoding in enumerate(encodings)
     ]
 
 

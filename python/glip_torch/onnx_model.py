@@ -20,6 +20,7 @@ from .postprocess import PostprocessOptions
 class BundleConfig:
     """What measuring needs of the manifest."""
 
+    strides: tuple[int, ...]
     anchor_sizes: tuple[int, ...]
 
 
@@ -30,7 +31,7 @@ class OnnxGLIP:
         manifest = json.loads((folder / "glip.json").read_text(encoding="utf-8"))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.config = BundleConfig(tuple(manifest["anchors"]["sizes"]))
+        self.config = BundleConfig(tuple(manifest["anchors"]["strides"]), tuple(manifest["anchors"]["sizes"]))
         postprocess = dict(manifest["postprocess"])
         threshold = postprocess.pop("score_threshold")
         self.recommended = Recommended(**manifest["image"]["resize"], score_threshold=threshold)

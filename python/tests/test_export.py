@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -13,11 +14,14 @@ from test_checkpoint import TINY
 from glip_torch.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from glip_torch.config import GLIPConfig, Recommended
 from glip_torch.export import __main__ as command
-from glip_torch.export import check, image_encoder
+from glip_torch.export import check, exporters, image_encoder, modules
+from glip_torch.export.bundle import BundleOptions
+from glip_torch.export.glip import build_graphs, export_glip
+from glip_torch.export.writer import GraphWriter
 from glip_torch.model import GLIP
 from glip_torch.onnx_model import OnnxGLIP
 from glip_torch.postprocess import PostprocessOptions
-from glip_torch.tokenizer import SPECIAL_TOKENS
+from glip_torch.tokenizer import SPECIAL_TOKENS, build_tokenizer
 
 
 @pytest.fixture
@@ -173,7 +177,7 @@ def test_no_size_is_copied_to_a_gpu(files):
 
 @pytest.mark.parametrize("piece", [1, 5000])
 def test_many_small_pieces_give_the_same(monkeypatch, piece):
-    graph = next(graph for graph in command.build_graphs(GLIP(TINY).eval()) if graph.name == "image_encoder")
+    graph = next(graph for graph in build_graphs(GLIP(TINY).eval()) if graph.name == "image_encoder")
     whole = graph.to_onnx().SerializeToString()
     monkeypatch.setattr(image_encoder, "PIECE", piece)
     exported = graph.to_onnx()
@@ -253,9 +257,33 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused(files, capsys):
 
 def test_the_self_check_sees_a_wrong_graph():
     model = GLIP(TINY).eval()
-    head = next(graph for graph in command.build_graphs(model) if graph.name == "head")
+    head = next(graph for graph in build_graphs(model) if graph.name == "head")
     exported = head.to_onnx()
     assert check.worst_error(exported, head) < check.TOLERANCE["fp32"]
     with torch.no_grad():
         model.head.bias0 += 0.1
     assert check.worst_error(exported, head) > check.TOLERANCE["fp32"]
+
+
+def test_what_no_module_exports_is_named():
+    """A family is an entry of one table, and a kind of layer of another."""
+    with pytest.raises(TypeError, match=r"no exporter for Linear \(there are those of GLIP\): add it to EXPORTERS"):
+        exporters.export_model(torch.nn.Linear(1, 1))
+    with pytest.raises(TypeError, match="no writer for Linear .*: add it to WRITERS"):
+        modules.write_module(GraphWriter("graph"), torch.nn.Linear(1, 1), [])
+
+
+def test_another_family_is_one_entry_of_the_table(monkeypatch, files):
+    class Other(GLIP):
+        pass
+
+    def export_other(model):
+        return replace(export_glip(model), variant="Other", entries={"queries": {"count": 3}})
+
+    monkeypatch.setitem(exporters.EXPORTERS, Other, export_other)
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer(files / "vocab.txt")
+    command.export_bundle(Other(TINY).eval(), tokenizer, files / "bundle", BundleOptions(max_tokens=32))
+    manifest = json.loads((files / "bundle" / "glip.json").read_text())
+    assert manifest["variant"] == "Other" and manifest["queries"] == {"count": 3}
+    assert "anchors" not in manifest

@@ -16,7 +16,7 @@ from glip_torch import from_yolox, train
 from glip_torch.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from glip_torch.config import NANO_PHOTOS, CSPDarknetConfig, level_sizes
 from glip_torch.export.check import TOLERANCE, worst_error
-from glip_torch.export.graphs import build_graphs
+from glip_torch.export.glip import build_graphs
 from glip_torch.export.precision import PRECISIONS, write_graph
 from glip_torch.losses import Targets, grounding_losses
 from glip_torch.model import GLIP

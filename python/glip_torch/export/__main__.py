@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -16,7 +17,7 @@ from ..model import GLIP
 from ..tokenizer import build_tokenizer
 from .bundle import BundleOptions, atomic_folder, manifest, write_manifest
 from .check import TOLERANCE, CheckError, worst_error
-from .graphs import build_graphs
+from .exporters import export_model
 from .precision import PRECISIONS, write_graph
 
 OFFICIAL_TOKENIZER = "bert-base-uncased"
@@ -28,10 +29,12 @@ def export_bundle(
     """Writes the bundle, or nothing. Returns each graph's worst error against PyTorch in float32."""
     options = options.completed(model)
     check_options(model, tokenizer, options)
-    graphs = [graph for graph in build_graphs(model) if options.text_encoder or graph.name != "text_encoder"]
+    export = export_model(model)
+    if not options.text_encoder:
+        export = replace(export, graphs=[graph for graph in export.graphs if graph.name != "text_encoder"])
     errors = {}
-    with atomic_folder(target, overwrite) as folder, tqdm(total=2 * len(graphs), unit="step") as progress:
-        for graph in graphs:
+    with atomic_folder(target, overwrite) as folder, tqdm(total=2 * len(export.graphs), unit="step") as progress:
+        for graph in export.graphs:
             progress.set_description(f"export {graph.name}")
             exported = write_graph(graph, options.precision, options.device)
             (folder / f"{graph.name}.onnx").write_bytes(exported.SerializeToString())
@@ -41,7 +44,7 @@ def export_bundle(
             progress.update()
         _judge(errors, options.precision)
         tokenizer.save(str(folder / "tokenizer.json"))
-        write_manifest(folder, manifest(model, options, graphs, folder))
+        write_manifest(folder, manifest(model, export, options, folder))
     return errors
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from ..checkpoint import fingerprint
 from ..config import OFFICIAL, UNKNOWN, Recommended
 from ..model import GLIP
-from ..postprocess import CENTRE_WEIGHT, MAX_LOG_SCALE, SCALE_WEIGHT, PostprocessOptions
+from ..postprocess import PostprocessOptions
 from ..preprocess import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
-from .graphs import Graph
+from .graphs import Export, Graph
 
 FORMAT_VERSION = 1
 
@@ -47,15 +47,15 @@ class BundleOptions:
         return replace(self, recommended=self.recommended.filled(model.recommended).filled(OFFICIAL))
 
 
-def manifest(model: GLIP, options: BundleOptions, graphs: list[Graph], folder: Path) -> dict:
+def manifest(model: GLIP, export: Export, options: BundleOptions, folder: Path) -> dict:
     """The manifest of the files in `folder`; the options are completed."""
-    config, recommended = model.config, options.recommended
+    recommended = options.recommended
     postprocess = replace(PostprocessOptions(), candidate_threshold=options.candidate_threshold)
-    entries = {graph.name: _graph_entry(graph) for graph in graphs}
+    entries = {graph.name: _graph_entry(graph) for graph in export.graphs}
     return {
         "format_version": FORMAT_VERSION,
         "name": options.name,
-        "variant": config.variant,
+        "variant": export.variant,
         "precision": options.precision,
         "image": {
             "resize": {"short_side": recommended.short_side, "long_side": recommended.long_side},
@@ -67,13 +67,9 @@ def manifest(model: GLIP, options: BundleOptions, graphs: list[Graph], folder: P
         "text": {
             "tokenizer": "tokenizer.json",
             "max_tokens": options.max_tokens,
-            "hidden_size": config.text.hidden_size,
+            "hidden_size": model.config.text.hidden_size,
         },
-        "anchors": {"strides": config.strides, "sizes": config.anchor_sizes},
-        "box_coder": {
-            "weights": (CENTRE_WEIGHT, CENTRE_WEIGHT, SCALE_WEIGHT, SCALE_WEIGHT),
-            "max_log_scale": MAX_LOG_SCALE,
-        },
+        **export.entries,
         "postprocess": asdict(postprocess) | {"score_threshold": recommended.score_threshold},
         "graphs": {name: entries.get(name) for name in ("image_encoder", "text_encoder", "fusion", "head")},
         "files": {path.name: _file_entry(path) for path in sorted(folder.iterdir())},

@@ -58,8 +58,9 @@ class Teacher:
         pyramid = self.model.image_encoder(pad(normalise(np.asarray(resized)))[None])
         hidden, _ = self.model.text_encoder(input_ids, mask)
         output = self.model.head(*self.model.fuse(pyramid, hidden, mask))
-        sizes = [tuple(level.shape[2:]) for level in pyramid]
-        found = detect(output, 0, phrases, sizes, self.model.config.anchor_sizes, (resized.height, resized.width))
+        sizes, config = [tuple(level.shape[2:]) for level in pyramid], self.model.config
+        size = (resized.height, resized.width)
+        found = detect(output, 0, phrases, sizes, config.strides, config.anchor_sizes, size)
         return found.scaled(image.width / resized.width, image.height / resized.height)
 
 
