@@ -66,7 +66,8 @@ bench: runtime
 	cargo bench --bench pipeline
 
 # Full-size GLIP-T against PyTorch, ONNX Runtime and the machine's limit, into benches/RESULTS.md.
-# With options: make bench-glip-t ARGS="--runs 9"; ARGS=--help lists them.
+# With options: make bench-glip-t ARGS="--runs 9"; ARGS=--help lists them. On a small model, within minutes and without
+# touching the results: make bench-glip-t ARGS="--model-size small --tokens 10 --runs 1".
 bench-glip-t: $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --editable "./python[bench]"
 	$(VENV)/bin/python -m benches.glip_t $(ARGS)

@@ -218,3 +218,131 @@ fn extreme_pictures_work_or_say_why_not() {
     let error = detector.ground(&RgbImage::new(0, 0), "red").unwrap_err();
     assert!(matches!(error, Error::EmptyImage { .. }), "{error}");
 }
+
+#[test]
+fn a_model_of_the_newest_format_finds_the_same() {
+    let folder = copy_in_format_2("colour");
+    let [old, new] = [fixture("colour"), folder.path().to_owned()]
+        .map(|folder| Detector::from_dir(folder).unwrap());
+    let picture = picture(160, 128, &[(RED, 16, 32), (BLUE, 88, 48)]);
+
+    let found = new.ground(&picture, "red . blue").unwrap();
+
+    assert_eq!(found.len(), 2);
+    assert_eq!(found, old.ground(&picture, "red . blue").unwrap());
+}
+
+#[test]
+fn images_and_prompts_may_be_owned() {
+    let detector = Detector::from_dir(fixture("colour")).unwrap();
+    let picture = picture(160, 128, &[(RED, 48, 32), (BLUE, 96, 56)]);
+    let expected = detector.ground(&picture, "red . blue").unwrap();
+    assert_eq!(expected.len(), 2);
+    let encoded = detector.encode_image(&picture).unwrap();
+    let prompt = detector.encode_prompt(["red", "blue"]).unwrap();
+    let images: [ImageInput<'_>; 3] = [
+        DynamicImage::from(picture.clone()).into(),
+        picture.into(),
+        encoded.into(),
+    ];
+    let prompts: [PromptInput<'_>; 5] = [
+        "red . blue".to_owned().into(),
+        ["red", "blue"].into(),
+        vec!["red".to_owned(), "blue".to_owned()].into(),
+        Prompt::categories(["red", "blue"]).into(),
+        prompt.into(),
+    ];
+
+    for image in &images {
+        for prompt in &prompts {
+            let found = detector.ground(image.clone(), prompt.clone()).unwrap();
+            assert_eq!(found, expected);
+        }
+    }
+}
+
+#[test]
+fn options_of_a_call_are_for_that_call() {
+    let detector = Detector::from_dir(fixture("colour")).unwrap();
+    let picture = picture(160, 128, &[(RED, 48, 32)]);
+    let options = GroundOptions::default().with_score_threshold(1.0);
+
+    let strict = detector.ground_with(&picture, "red", &options).unwrap();
+    let all_strict = detector
+        .ground_batch_with([&picture, &picture], "red", &options)
+        .unwrap();
+
+    assert!(strict.is_empty());
+    assert!(all_strict.len() == 2 && all_strict.iter().all(|found| found.is_empty()));
+    assert!(!detector.ground(&picture, "red").unwrap().is_empty());
+    let options = GroundOptions::default().with_score_threshold(1.5);
+    let error = detector.ground_with(&picture, "red", &options).unwrap_err();
+    assert!(matches!(error, Error::InvalidOption { .. }), "{error}");
+}
+
+#[test]
+fn the_heads_outputs_lead_to_the_same_detections() {
+    let detector = Detector::from_dir(fixture("colour")).unwrap();
+    let picture = picture(160, 128, &[(RED, 48, 32), (BLUE, 96, 56)]);
+
+    let outputs = detector.head_outputs(&picture, "red . blue").unwrap();
+
+    let [raw] = &outputs[..] else {
+        panic!("one output was expected: {outputs:?}");
+    };
+    // All cells of the five levels; two words, a dot and the two special tokens.
+    assert_eq!((raw.head.rows(), raw.head.tokens()), (428, 5));
+    let found = detector
+        .postprocessor()
+        .run(&raw.head, &raw.phrases, &[raw.geometry])
+        .unwrap();
+    assert_eq!(found, [detector.ground(&picture, "red . blue").unwrap()]);
+}
+
+#[test]
+fn a_control_tells_how_far_calls_are_and_ends_them() {
+    let detector = Detector::from_dir(fixture("colour")).unwrap();
+    let picture = picture(160, 128, &[(RED, 48, 32)]);
+    let vocabulary = Vocabulary::new(["red", "blue"]).with_names_per_prompt(1);
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&steps);
+    let control = Control::new().with_progress(move |step| seen.lock().unwrap().push(step));
+    let controlled = detector.controlled(&control);
+
+    let found = controlled.ground(&picture, &vocabulary).unwrap();
+    control.stop();
+    let stopped = controlled.ground(&picture, "red").unwrap_err();
+    let late = detector.controlled(&Control::new().with_timeout(Duration::ZERO));
+    let late = late.ground(&picture, "red").unwrap_err();
+
+    assert!(matches!(stopped, Error::Stopped), "{stopped}");
+    assert!(matches!(late, Error::DeadlinePassed), "{late}");
+    let expected = [0, 1, 2].map(|done| Progress { done, total: 2 });
+    assert_eq!(steps.lock().unwrap()[..3], expected);
+    // The detector itself has no control.
+    assert_eq!(found, detector.ground(&picture, &vocabulary).unwrap());
+}
+
+#[test]
+fn what_another_model_encoded_is_refused() {
+    let load = |name| Detector::from_dir(fixture(name)).unwrap();
+    let (detector, again, other) = (
+        load("colour"),
+        load("colour"),
+        load("colour_without_fusion"),
+    );
+    let picture = picture(160, 128, &[(RED, 48, 32)]);
+    let encoded = detector.encode_image(&picture).unwrap();
+    let prompt = detector.encode_prompt("red").unwrap();
+
+    assert_eq!(again.ground(&encoded, &prompt).unwrap().len(), 1);
+    for (what, result) in [
+        ("image", other.ground(&encoded, "red")),
+        ("prompt", other.ground(&picture, &prompt)),
+        ("image", other.ground_batch([&encoded], "red").map(|mut all| all.remove(0))),
+    ] {
+        let error = result.unwrap_err();
+        let named = matches!(&error, Error::OtherModel { what: found, .. } if *found == what);
+        assert!(named, "{error}");
+    }
+}

@@ -22,6 +22,7 @@ from .rounds import CRATE, FORMS, OFFICIAL, ONNX, Contenders, Round, crate_secon
 from .worker import REPOSITORY, Worker, WorkerError
 
 LOADS = 5
+RESULTS = REPOSITORY / "benches/RESULTS.md"
 
 
 def arguments_of(command_line: list[str] | None) -> argparse.Namespace:
@@ -39,8 +40,11 @@ def arguments_of(command_line: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--without-pytorch", action="store_true", help="leave out the two slow contenders")
     parser.add_argument("--whole-vocabulary", action="store_true", help="run all calls of 1203 names, not one of each")
     parser.add_argument("--folder", type=Path, help="where what is made is kept; default: target/MODEL_SIZE")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "benches/RESULTS.md", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, help=f"default: {RESULTS} for glip-t, else RESULTS.md in the folder")
     arguments = parser.parse_args(command_line)
+    arguments.folder = (arguments.folder or REPOSITORY / "target" / arguments.model_size).resolve()
+    if arguments.out is None:
+        arguments.out = RESULTS if arguments.model_size == "glip-t" else arguments.folder / "RESULTS.md"
     if arguments.bundle and not arguments.checkpoint:
         parser.error("--bundle needs the --checkpoint that it was exported from")
     if arguments.runs < 1:
@@ -51,10 +55,9 @@ def arguments_of(command_line: list[str] | None) -> argparse.Namespace:
 def main(command_line: list[str] | None = None) -> int:
     arguments = arguments_of(command_line)
     size = MODEL_SIZES[arguments.model_size]
-    folder = (arguments.folder or REPOSITORY / "target" / arguments.model_size).resolve()
     try:
-        subject = prepare(size, folder, arguments.bundle, arguments.checkpoint)
-        report = benchmark(arguments, size, subject, folder)
+        subject = prepare(size, arguments.folder, arguments.bundle, arguments.checkpoint)
+        report = benchmark(arguments, size, subject)
     except (WorkerError, DisagreementError, OSError, ValueError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -64,8 +67,8 @@ def main(command_line: list[str] | None = None) -> int:
     return 0
 
 
-def benchmark(arguments: argparse.Namespace, size: ModelSize, subject: Subject, folder: Path) -> Report:
-    tokens, straight = arguments.tokens, str(subject.straight)
+def benchmark(arguments: argparse.Namespace, size: ModelSize, subject: Subject) -> Report:
+    tokens, straight, folder = arguments.tokens, str(subject.straight), arguments.folder
     flops = {count: count_flops(subject.config, size.height, size.width, count) for count in tokens}
     loads = [load_seconds(subject, size, arguments.threads) for _ in range(LOADS)]
     with ExitStack() as stack:

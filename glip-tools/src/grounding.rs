@@ -123,12 +123,14 @@ impl Header {
                 entry.format_version
             ));
         }
-        if let Some(twice) = repeated(&entry.categories) {
+        let categories = entry.categories.unwrap_or_default();
+        if categories.iter().any(|name| name.trim().is_empty()) {
+            return Err("the header's categories are no list of names: one is empty".into());
+        }
+        if let Some(twice) = repeated(&categories) {
             return Err(format!("category {twice:?} is listed twice: list it once"));
         }
-        Ok(Self {
-            categories: entry.categories,
-        })
+        Ok(Self { categories })
     }
 }
 
@@ -265,8 +267,7 @@ impl<R: BufRead> Iterator for Records<R> {
 struct HeaderEntry {
     format: String,
     format_version: u64,
-    #[serde(default)]
-    categories: Vec<String>,
+    categories: Option<Vec<String>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -420,19 +421,16 @@ fn caption(text: String, entries: Vec<PhraseEntry>, size: ImageSize) -> Result<C
     if text.trim().is_empty() {
         return Err("text is empty: give at least one word".into());
     }
-    let characters = text.chars().count();
+    let characters: Vec<char> = text.chars().collect();
     let phrase = |(number, entry): (usize, PhraseEntry)| {
         if entry.spans.is_empty() {
             return Err(format!(
                 "phrase {number} has no spans: say which characters it is"
             ));
         }
-        let outside = |&&[begin, end]: &&[usize; 2]| begin >= end || end > characters;
-        if let Some([begin, end]) = entry.spans.iter().find(outside) {
-            return Err(format!(
-                "phrase {number} has the span {begin} to {end}, the text the characters 0 to {characters}: \
-                 spans count characters, not bytes, and end after their last character"
-            ));
+        for &span in &entry.spans {
+            check_span(span, &characters)
+                .map_err(|reason| format!("phrase {number} has the span {reason}"))?;
         }
         let boxes = boxes(entry.boxes, entry.scores, size);
         Ok(Phrase {
@@ -440,11 +438,27 @@ fn caption(text: String, entries: Vec<PhraseEntry>, size: ImageSize) -> Result<C
             boxes: boxes.map_err(|reason| format!("phrase {number}: {reason}"))?,
         })
     };
-    let phrases: Result<_, String> = entries.into_iter().enumerate().map(phrase).collect();
+    let phrases: Result<_, String> = (1..).zip(entries).map(phrase).collect();
     Ok(Content::Caption {
         phrases: phrases?,
         text,
     })
+}
+
+fn check_span([begin, end]: [usize; 2], text: &[char]) -> Result<(), String> {
+    let characters = text.len();
+    if begin >= end || end > characters {
+        return Err(format!(
+            "{begin} to {end}, the text the characters 0 to {characters}: spans count characters, not bytes, \
+             and end after their last character"
+        ));
+    }
+    if text[begin..end].iter().all(|c| c.is_whitespace()) {
+        return Err(format!(
+            "{begin} to {end}, which holds spaces only: point it at words"
+        ));
+    }
+    Ok(())
 }
 
 fn boxes(boxes: Vec<[f64; 4]>, scores: Option<Vec<f64>>, size: ImageSize) -> Result<Boxes, String> {

@@ -2,7 +2,8 @@
 
 What official GLIP does not have (YOLOX's image encoder and tower, boundaries of phrases) has names of ours beside its.
 
-The architecture is not stored in a checkpoint; it is read off the tensors' names and shapes.
+The architecture is not stored in a checkpoint; it is read off the tensors' names and shapes. What the model is best run with
+(`config.Recommended`) is in a second entry, `recommended`, which official checkpoints lack and their readers do not mind.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .config import STRIDES, CSPDarknetConfig, FusionConfig, GLIPConfig, SwinConfig, TextConfig
+from .config import STRIDES, CSPDarknetConfig, FusionConfig, GLIPConfig, Recommended, SwinConfig, TextConfig
 from .dyhead import DyHead
 from .model import GLIP
 
@@ -88,13 +89,14 @@ def load_checkpoint(path: str | os.PathLike, text_heads: int | None = None) -> G
 
 def load_detector(path: str | os.PathLike, text_heads: int | None = None) -> GLIP | DyHead:
     """As `load_checkpoint`, of closed-set detectors too: those have no text encoder."""
-    state = read_state(path)
+    state, recommended = read_checkpoint(path)
     config = infer_config(state, text_heads)
     model = DyHead(config) if is_closed_set(state) else GLIP(config)
     expected = {official_name(name, config): tensor for name, tensor in model.state_dict().items()}
     state = {name: tensor for name, tensor in state.items() if name in expected or not _UNUSED.search(name)}
     _check(expected, state)
     model.load_state_dict({name: state[official_name(name, config)] for name in model.state_dict()})
+    model.recommended = recommended
     return model.eval()
 
 
@@ -106,7 +108,9 @@ def save_checkpoint(model: GLIP | DyHead, path: str | os.PathLike) -> None:
         state[f"rpn.anchor_generator.cell_anchors.{level}"] = corner[None]
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
-    torch.save({"model": {f"module.{name}": tensor for name, tensor in state.items()}}, partial)
+    recommended = {name: value for name, value in vars(model.recommended).items() if value is not None}
+    state = {f"module.{name}": tensor for name, tensor in state.items()}
+    torch.save({"model": state, "recommended": recommended}, partial)
     partial.replace(path)
 
 
@@ -124,8 +128,8 @@ def fingerprint(model: GLIP) -> str:
     return digest.hexdigest()
 
 
-def read_state(path: str | os.PathLike) -> dict[str, Tensor]:
-    """The checkpoint's tensors under their official names, without the `module.` prefix."""
+def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, Tensor], Recommended]:
+    """The checkpoint's tensors under their official names, without the `module.` prefix, and what is recommended."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -139,7 +143,21 @@ def read_state(path: str | os.PathLike) -> dict[str, Tensor]:
         raise CheckpointError(
             f"checkpoint {path} is not an official GLIP checkpoint: no 'model' entry of named tensors"
         )
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return state, _recommended(checkpoint.get("recommended", {}), path)
+
+
+def _recommended(entry: object, path: str | os.PathLike) -> Recommended:
+    """An entry that says nothing of our names is somebody else's, and tells nothing."""
+    kinds = {"short_side": int, "long_side": int, "score_threshold": float, "shared_target": bool}
+    known = {name: entry[name] for name in kinds if name in entry} if isinstance(entry, dict) else {}
+    wrong = [name for name, value in known.items() if type(value) is not kinds[name]]
+    if wrong:
+        name, value = wrong[0], known[wrong[0]]
+        raise CheckpointError(
+            f"checkpoint {path} recommends {name} {value!r}, which is no {kinds[name].__name__}: correct or remove the entry"
+        )
+    return Recommended(**known)
 
 
 def is_closed_set(state: dict[str, Tensor]) -> bool:

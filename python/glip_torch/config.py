@@ -1,4 +1,4 @@
-"""The sizes that define a GLIP. Everything else is fixed by the architecture."""
+"""The sizes that define a GLIP, how it is asked, and what it is best run with. Everything else is fixed by the architecture."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 
 #: Strides of the pyramid levels P3..P7, in input pixels.
 STRIDES = (8, 16, 32, 64, 128)
+#: Between the names of a list.
+SEPARATOR = ". "
 
 
-def level_sizes(height: int, width: int, strides: Sequence[int] = STRIDES) -> list[tuple[int, int]]:
+def level_sizes(height: int, width: int, strides: Sequence[int]) -> list[tuple[int, int]]:
     """Sizes of the pyramid levels of a padded image: every level halves the one before, rounding up."""
     return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in strides]
 
@@ -99,6 +101,40 @@ class GLIPConfig:
             return "GLIP-T (A)"
         return "GLIP-L" if self.tower_layers == 8 else "GLIP-T"
 
+
+@dataclass(frozen=True)
+class Recommended:
+    """What a model is best run with, which no tensor tells; None where it is not known. It travels in the checkpoint."""
+
+    #: An image is resized to this short side, unless the long side would pass its limit.
+    short_side: int | None = None
+    long_side: int | None = None
+    #: Cut on a detection's score.
+    score_threshold: float | None = None
+    #: Whether training shared a target of 1 among a phrase's tokens, as official's does, or gave it to each of them.
+    shared_target: bool | None = None
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """Short and long side, if both are known."""
+        return None if self.short_side is None or self.long_side is None else (self.short_side, self.long_side)
+
+    def filled(self, others: Recommended) -> Recommended:
+        """These, and the others' where these are not known."""
+        return Recommended(
+            **{name: getattr(others, name) if value is None else value for name, value in vars(self).items()}
+        )
+
+    def trained_on(self, sides: tuple[int, int], shared_target: bool) -> Recommended:
+        """Those of the model after training at these sizes with this target."""
+        # The other target makes scores of another scale.
+        threshold = self.score_threshold if shared_target == self.shared_target else None
+        return Recommended(*sides, threshold, shared_target)
+
+
+UNKNOWN = Recommended()
+#: What every released GLIP is run with.
+OFFICIAL = Recommended(800, 1333, score_threshold=0.5, shared_target=True)
 
 SWIN_T = SwinConfig(96, (2, 2, 6, 2), (3, 6, 12, 24), window=7)
 SWIN_L = SwinConfig(192, (2, 2, 18, 2), (6, 12, 24, 48), window=12)

@@ -8,12 +8,18 @@ as `torchvision.ops.deform_conv2d` up to rounding (tests/test_dyconv.py).
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 TAPS = 9
+#: Where compiled functions are kept, unless NUMBA_CACHE_DIR says another place. numba's own choice is beside the sources.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glip_torch"
 # numba would compute in float64 if it met a plain Python number.
 ZERO, ONE = np.float32(0), np.float32(1)
 
@@ -52,6 +58,16 @@ class _Sample(torch.autograd.Function):
         return *grads, None, None
 
 
+def _compiled(function: Callable) -> Callable:
+    given = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = given or str(CACHE)
+    try:
+        return numba.njit(parallel=True, fastmath=True, cache=True)(function)
+    finally:
+        # Other packages' functions go where they would have gone.
+        numba.config.CACHE_DIR = given
+
+
 @numba.njit(inline="always")
 def _corners(y, x, height, width):
     """The four pixels around (y, x): inside or not, index clamped into the image, and weight."""
@@ -62,7 +78,7 @@ def _corners(y, x, height, width):
     return top, left, fy, fx, t, b, l, r
 
 
-@numba.njit(parallel=True, fastmath=True, cache=True)
+@_compiled
 def _forward(x, offset, mask, stride, padding, columns):
     batch, height, width, channels = x.shape
     rows, cols = offset.shape[2], offset.shape[3]
@@ -86,7 +102,7 @@ def _forward(x, offset, mask, stride, padding, columns):
                     out[c] = w00 * p00[c] + w01 * p01[c] + w10 * p10[c] + w11 * p11[c]
 
 
-@numba.njit(parallel=True, fastmath=True, cache=True)
+@_compiled
 def _backward(x, offset, mask, stride, padding, grad, grad_x, grad_offset, grad_mask):
     batch, height, width, channels = x.shape
     rows, cols = offset.shape[2], offset.shape[3]

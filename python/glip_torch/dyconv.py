@@ -84,10 +84,12 @@ class DeformableBranch(nn.Module):
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         # `self.conv` only holds the parameters: where it samples is given by `offset`.
         convolve = trainable_deform_conv2d if self.training and x.device.type == "cpu" else deform_conv2d
-        if torch.is_autocast_enabled(x.device.type):
+        device = x.device.type
+        # The meta device, on which operations are counted, has no autocast.
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             # Positions need all their digits, as in official's mixed precision.
             x, offset, mask = x.float(), offset.float(), mask.float()
-            with torch.autocast(x.device.type, enabled=False):
+            with torch.autocast(device, enabled=False):
                 return self.norm(self.sample(convolve, x, offset, mask))
         return self.norm(self.sample(convolve, x, offset, mask))
 

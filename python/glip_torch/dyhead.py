@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import GLIPConfig
+from .config import UNKNOWN, GLIPConfig
 from .fusion import Tower
 from .head import LOGIT_LIMIT, PRIOR_LOGIT, Head, HeadOutput
 from .image_encoder import ImageEncoder
@@ -22,13 +22,16 @@ from .image_encoder import ImageEncoder
 class DyHead(nn.Module):
     """`config.text.vocab_size` is the number of classes; the rest of `config.text` means nothing here."""
 
+    #: As in a GLIP.
+    recommended = UNKNOWN
+
     def __init__(self, config: GLIPConfig):
         super().__init__()
         self.config = config = replace(config, fusion=None)
         self.image_encoder = ImageEncoder(config.backbone, config.channels)
         self.text_encoder = ClassList()
         self.tower = Tower(config)
-        self.head = ClassHead(config.channels, config.text.vocab_size)
+        self.head = ClassHead(config.channels, config.text.vocab_size, len(config.strides))
 
     def forward(self, pixels: Tensor, input_ids: Tensor, attention_mask: Tensor) -> HeadOutput:
         """As `GLIP.forward`; `input_ids [batch, tokens]` are classes, and the logits theirs."""
@@ -48,12 +51,12 @@ class ClassList(nn.Module):
 
 
 class ClassHead(Head):
-    def __init__(self, channels: int, classes: int):
+    def __init__(self, channels: int, classes: int, levels: int):
         super().__init__()
         self.cls_logits = nn.Conv2d(channels, classes, 1)
         nn.init.normal_(self.cls_logits.weight, std=0.01)
         nn.init.constant_(self.cls_logits.bias, PRIOR_LOGIT)
-        self.add_box_layers(channels)
+        self.add_box_layers(channels, levels)
 
     def align(self, anchors: Tensor, asked: Tensor) -> Tensor:
         """Scores of every anchor `[batch, anchors, channels]` for the classes `asked [batch, tokens]`.

@@ -4,7 +4,8 @@
   what is not there costs precision. Seen and held-out combinations are averaged apart.
 - False alarms: the share of prompts for one absent combination that get a detection over the threshold.
 
-The threshold is chosen on the validation scenes; the numbers are from the test scenes.
+Scenes are resized to the sides that the model is recommended for, as the bundle says or the checkpoint; where it says none, they
+are measured as they are. The threshold is chosen on the validation scenes; the numbers are from the test scenes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm import tqdm
@@ -28,8 +30,8 @@ from .data.scenes import COLOURS, HELD_OUT, SHAPES, Scene, render_scene
 from .dyhead import DyHead
 from .model import GLIP
 from .onnx_model import OnnxGLIP
-from .postprocess import Detections, detect, inclusive_iou
-from .preprocess import normalise, pad
+from .postprocess import Detections, PostprocessOptions, detect, inclusive_iou
+from .preprocess import normalise, pad, resize
 from .tokenizer import model_tokenizer, phrase_tokens
 
 #: What can be measured.
@@ -54,8 +56,10 @@ def evaluation_scene(split: str, index: int) -> Scene:
 
 
 class Evaluator:
-    def __init__(self, model: Detector, tokenizer: Tokenizer, split: str, scenes: int):
-        self.model, self.tokenizer, self.split = model.eval(), tokenizer, split
+    def __init__(
+        self, model: Detector, tokenizer: Tokenizer, split: str, scenes: int, sides: tuple[int, int] | None = None
+    ):
+        self.model, self.tokenizer, self.split, self.sides = model.eval(), tokenizer, split, sides
         self.chunks = chunks(len(CATEGORIES))
         self.truth: list[Scene] = []
         # Of all combinations; labels index CATEGORIES.
@@ -65,14 +69,13 @@ class Evaluator:
         for index in tqdm(range(scenes), desc=f"{split} scenes", mininterval=5):
             self._add(index)
 
-    @torch.no_grad()
     def _add(self, index: int) -> None:
         scene = evaluation_scene(self.split, index)
-        pyramid = self.model.image_encoder(pad(normalise(scene.image))[None])
+        picture = EncodedPicture(self.model, self.tokenizer, Image.fromarray(scene.image), self.sides)
         prompts = [[" ".join(CATEGORIES[k]) for k in chunk] for chunk in self.chunks]
         absent = absent_combinations(np.random.default_rng([SEEDS[self.split], 3, index]), scene)
         prompts += [[" ".join(pair)] for _, pair in absent]
-        found = ground(self.model, self.tokenizer, pyramid, scene.image.shape[:2], prompts)
+        found = picture.ground(prompts)
         self.truth.append(scene)
         self.found.append(merge(found[: len(self.chunks)], self.chunks))
         for (kind, _), detections in zip(absent, found[len(self.chunks) :]):
@@ -143,6 +146,30 @@ def absent_combinations(rng: np.random.Generator, scene: Scene) -> list[tuple[st
     return drawn + [("near", near[i]) for i in rng.choice(len(near), min(2, len(near)), replace=False)]
 
 
+class EncodedPicture:
+    """A picture to ask for many prompts; `sides` are the short and the long one to resize it to, None to leave it as it is."""
+
+    @torch.no_grad()
+    def __init__(
+        self, model: Detector, tokenizer: Tokenizer, picture: Image.Image, sides: tuple[int, int] | None = None
+    ):
+        self.model, self.tokenizer, self.size = model, tokenizer, picture.size
+        resized = picture if sides is None else resize(picture, *sides)
+        self.resized = resized.size
+        self.pyramid = model.image_encoder(pad(normalise(np.asarray(resized)))[None])
+
+    def ground(self, prompts: list[list[str]]) -> list[Detections]:
+        """What is found for each list of phrases, in the picture's own pixels."""
+        found = ground(self.model, self.tokenizer, self.pyramid, self.resized[::-1], prompts)
+        return found if self.resized == self.size else [self._to_original(detections) for detections in found]
+
+    def _to_original(self, found: Detections) -> Detections:
+        # Edges of pixels scale, inclusive corners do not.
+        last = torch.tensor([0.0, 0.0, 1.0, 1.0])
+        scale = torch.tensor([own / resized for own, resized in zip(self.size, self.resized)] * 2)
+        return Detections((found.boxes + last) * scale - last, found.scores, found.labels)
+
+
 @torch.no_grad()
 def ground(
     model: Detector,
@@ -160,10 +187,20 @@ def ground(
     tiled = [level.expand(len(prompts), -1, -1, -1) for level in pyramid]
     hidden, _ = model.text_encoder(input_ids, attention_mask)
     output = model.head(*model.fuse(tiled, hidden, attention_mask))
-    sizes = [tuple(level.shape[2:]) for level in pyramid]
+    sizes, config = [tuple(level.shape[2:]) for level in pyramid], model.config
+    options = model.postprocess if isinstance(model, OnnxGLIP) else PostprocessOptions()
     return [
-        detect(output, n, [phrase_tokens(e, *span) for span in spans[n]], sizes, model.config.anchor_sizes, image_size)
-        for n, e in enumerate(encodings)
+        detect(
+            output,
+            n,
+            [phrase_tokens(encoding, *span) for span in spans[n]],
+            sizes,
+            config.strides,
+            config.anchor_sizes,
+            image_size,
+            options,
+        )
+        for n, encoding in enumerate(encodings)
     ]
 
 
@@ -201,27 +238,30 @@ def model_arguments(description: str | None, scenes: int, sets: str) -> argparse
     parser.add_argument("model", type=Path, help="a checkpoint (.pth), or the folder of a bundle")
     parser.add_argument("--vocab", type=Path, help="vocab.txt of the model (default: beside the checkpoint)")
     parser.add_argument("--text-heads", type=int, default=NANO.text.heads)
+    parser.add_argument("--sides", type=int, nargs=2, metavar=("SHORT", "LONG"), help="default: the model's")
     parser.add_argument("--scenes", type=int, default=scenes, help=f"scenes of each of the {sets} sets")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     return parser
 
 
-def load_model(arguments: argparse.Namespace) -> tuple[Detector, Tokenizer]:
-    """The model that `model_arguments` name, and its tokenizer."""
+def load_model(arguments: argparse.Namespace) -> tuple[Detector, Tokenizer, tuple[int, int] | None]:
+    """The model that `model_arguments` name, its tokenizer, and the sides given or recommended, if there are any."""
     torch.set_num_threads(arguments.threads)
     if arguments.model.is_dir():
         model = OnnxGLIP(arguments.model, arguments.threads)
-        return model, model.tokenizer
-    model = load_detector(arguments.model, arguments.text_heads)
-    return model, model_tokenizer(model, arguments.vocab or arguments.model.with_name("vocab.txt"))
+        tokenizer = model.tokenizer
+    else:
+        model = load_detector(arguments.model, arguments.text_heads)
+        tokenizer = model_tokenizer(model, arguments.vocab or arguments.model.with_name("vocab.txt"))
+    return model, tokenizer, tuple(arguments.sides) if arguments.sides else model.recommended.sides
 
 
 def main() -> None:
     arguments = model_arguments(__doc__, 500, "two").parse_args()
-    model, tokenizer = load_model(arguments)
-    threshold = choose_threshold([Evaluator(model, tokenizer, "validation", arguments.scenes)])
-    test = Evaluator(model, tokenizer, "test", arguments.scenes)
+    model, tokenizer, sides = load_model(arguments)
+    threshold = choose_threshold([Evaluator(model, tokenizer, "validation", arguments.scenes, sides)])
+    test = Evaluator(model, tokenizer, "test", arguments.scenes, sides)
     precision, recall = test.precision_recall(threshold)
     numbers = {
         "scenes": arguments.scenes,
@@ -231,7 +271,7 @@ def main() -> None:
         "recall": recall,
         **{f"false_alarms_{kind}": rate for kind, rate in test.false_alarms(threshold).items()},
     }
-    numbers = {name: round(value, 4) for name, value in numbers.items()}
+    numbers = {"sides": sides} | {name: round(value, 4) for name, value in numbers.items()}
     print(json.dumps(numbers, indent=1))
     if arguments.json:
         arguments.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import torch
+from PIL import Image
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
@@ -29,19 +29,18 @@ from .data.scenes import Scene, Thing
 from .evaluate import (
     CANVASES,
     Detector,
+    EncodedPicture,
     Evaluator,
     alarm_rates,
     best_score,
     choose_threshold,
     chunks,
-    ground,
     load_model,
     merge,
     model_arguments,
     precision_recall,
 )
 from .postprocess import Detections
-from .preprocess import normalise, pad
 
 #: Seeds of the mixed sets.
 SEEDS = {"validation": 3001, "test": 3002}
@@ -61,8 +60,10 @@ def evaluation_scene(split: str, index: int) -> Scene:
 class ThingEvaluator:
     """What a model finds in the mixed scenes of a split."""
 
-    def __init__(self, model: Detector, tokenizer: Tokenizer, split: str, scenes: int):
-        self.model, self.tokenizer, self.split = model.eval(), tokenizer, split
+    def __init__(
+        self, model: Detector, tokenizer: Tokenizer, split: str, scenes: int, sides: tuple[int, int] | None = None
+    ):
+        self.model, self.tokenizer, self.split, self.sides = model.eval(), tokenizer, split, sides
         self.truth: list[Scene] = []
         # Labels index NAMES and WORDINGS.
         self.found: list[Detections] = []
@@ -72,10 +73,9 @@ class ThingEvaluator:
         for index in tqdm(range(scenes), desc=f"mixed {split} scenes", mininterval=5):
             self._add(index)
 
-    @torch.no_grad()
     def _add(self, index: int) -> None:
         scene = evaluation_scene(self.split, index)
-        pyramid = self.model.image_encoder(pad(normalise(scene.image))[None])
+        picture = EncodedPicture(self.model, self.tokenizer, Image.fromarray(scene.image), self.sides)
         trained = [noun.names[index % len(noun.names)] for noun in NOUNS.values()]
         absent = absent_things(np.random.default_rng([SEEDS[self.split], 3, index]), scene)
         by_name = chunks(len(trained))
@@ -84,7 +84,7 @@ class ThingEvaluator:
         prompts = [[trained[k] for k in chunk] for chunk in by_name]
         prompts += [[WORDINGS[k] for k in chunk] for chunk in by_wording]
         prompts += [[words] for words in absent.values()]
-        found = ground(self.model, self.tokenizer, pyramid, scene.image.shape[:2], prompts)
+        found = picture.ground(prompts)
         self.truth.append(scene)
         first = len(by_name)
         last = first + len(by_wording)
@@ -157,13 +157,13 @@ def _means(prefix: str, precision: np.ndarray) -> dict[str, float]:
     return {f"{prefix}_{name}": value for name, value in mean_precision(precision).items()}
 
 
-def measure(model: Detector, tokenizer: Tokenizer, scenes: int) -> dict:
+def measure(model: Detector, tokenizer: Tokenizer, scenes: int, sides: tuple[int, int] | None = None) -> dict:
     """All numbers of the test scenes, at the threshold of the validation scenes."""
     kinds = {"shapes": Evaluator, "things": ThingEvaluator}
-    threshold = choose_threshold([kind(model, tokenizer, "validation", scenes) for kind in kinds.values()])
-    numbers = {"scenes": scenes, "threshold": threshold}
+    threshold = choose_threshold([kind(model, tokenizer, "validation", scenes, sides) for kind in kinds.values()])
+    numbers = {"sides": sides, "scenes": scenes, "threshold": threshold}
     for name, kind in kinds.items():
-        test = kind(model, tokenizer, "test", scenes)
+        test = kind(model, tokenizer, "test", scenes, sides)
         precision, recall = test.precision_recall(threshold)
         numbers[name] = {
             **test.average_precision(),
@@ -177,8 +177,8 @@ def measure(model: Detector, tokenizer: Tokenizer, scenes: int) -> dict:
 
 def main() -> None:
     arguments = model_arguments(__doc__, SCENES, "four").parse_args()
-    model, tokenizer = load_model(arguments)
-    text = json.dumps(measure(model, tokenizer, arguments.scenes), indent=1)
+    model, tokenizer, sides = load_model(arguments)
+    text = json.dumps(measure(model, tokenizer, arguments.scenes, sides), indent=1)
     print(text)
     if arguments.json:
         arguments.json.write_text(text + "\n", encoding="utf-8")

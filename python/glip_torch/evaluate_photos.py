@@ -24,16 +24,24 @@ import numpy as np
 import torch
 from PIL import Image
 from tokenizers import Tokenizer
-from torch import Tensor
 from tqdm import tqdm
 
 from .average_precision import coco_precision, mean_precision, xywh
-from .evaluate import Detector, alarm_rates, best_score, choose_threshold, ground, load_model, merge, precision_recall
-from .onnx_model import OnnxGLIP
+from .evaluate import (
+    Detector,
+    EncodedPicture,
+    alarm_rates,
+    best_score,
+    choose_threshold,
+    load_model,
+    merge,
+    precision_recall,
+)
 from .postprocess import Detections
-from .preprocess import normalise, pad, resize
 from .words.coco_names import CLASSES, HELD_OUT, THINGS
 
+#: Short and long side for a model that recommends none.
+SIDES = (512, 512)
 #: Things that are none of COCO's, and of which something may be in a photograph or not: the detector does not know them.
 FOREIGN = (
     "piano", "castle", "lion", "penguin", "helicopter", "rocket", "crocodile", "tractor", "guitar", "snake", "sword", "lighthouse",
@@ -101,28 +109,17 @@ class PhotoEvaluator:
                 boxes[annotation["image_id"]].append((label, [x, y, x + width - 1, y + height - 1]))
         return list(boxes.values())
 
-    @torch.no_grad()
     def _add(self, image: dict, present: set[int]) -> None:
         picture = Image.open(self.images / image["file_name"]).convert("RGB")
-        small = resize(picture, *self.sides)
-        pyramid = self.model.image_encoder(pad(normalise(np.asarray(small)))[None])
+        encoded = EncodedPicture(self.model, self.tokenizer, picture, self.sides)
         for way, asking in self.ways.items():
             prompts = asking.prompts()
-            found = [
-                self._ask(pyramid, picture, small, [asking.words[index] for index in prompt]) for prompt in prompts
-            ]
+            found = [_ask(encoded, [asking.words[index] for index in prompt]) for prompt in prompts]
             self.found[way].append(merge(found, prompts))
             if asking.per_prompt == 1:
                 absent = [best_score(f) for f, prompt in zip(found, prompts) if prompt[0] not in present]
                 self.absent["class"] += absent
-        self.absent["foreign"] += [best_score(self._ask(pyramid, picture, small, [word])) for word in FOREIGN]
-
-    def _ask(self, pyramid: list[Tensor], picture: Image.Image, small: Image.Image, words: list[str]) -> Detections:
-        (found,) = ground(self.model, self.tokenizer, pyramid, (small.height, small.width), [words])
-        # Edges of pixels scale, inclusive corners do not.
-        boxes = found.boxes + torch.tensor([0.0, 0.0, 1.0, 1.0])
-        boxes = boxes * torch.tensor([picture.width / small.width, picture.height / small.height] * 2)
-        return Detections(boxes - torch.tensor([0.0, 0.0, 1.0, 1.0]), found.scores, found.labels)
+        self.absent["foreign"] += [best_score(_ask(encoded, [word])) for word in FOREIGN]
 
     def precision(self, way: str) -> np.ndarray:
         """Of the classes that were asked for, in their order."""
@@ -148,6 +145,12 @@ class PhotoEvaluator:
 
     def false_alarms(self, threshold: float) -> dict[str, float]:
         return alarm_rates({kind: scores for kind, scores in self.absent.items() if scores}, threshold)
+
+
+def _ask(picture: EncodedPicture, words: list[str]) -> Detections:
+    """One prompt at a time: eighty of them would fill the memory."""
+    (found,) = picture.ground([words])
+    return found
 
 
 def _category_ids(dataset: dict) -> list[int]:
@@ -190,22 +193,23 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="folder of the images (default: that of the annotations)")
     parser.add_argument("--vocab", type=Path, help="vocab.txt of the model (default: beside the checkpoint)")
     parser.add_argument("--text-heads", type=int, help="of a checkpoint (default: hidden size / 64)")
-    parser.add_argument("--sides", type=int, nargs=2, metavar=("SHORT", "LONG"), help="default: the bundle's; 512 512")
+    parser.add_argument(
+        "--sides", type=int, nargs=2, metavar=("SHORT", "LONG"), help="default: the model's, or 512 512"
+    )
     parser.add_argument("--most", type=int, help="photographs, at most (default: all)")
     parser.add_argument("--ways", nargs="+", choices=sorted(askings()), help="ways to ask (default: all)")
     parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="classes whose mean is taken apart")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
-    model, tokenizer = load_model(arguments)
-    sides = tuple(arguments.sides or (model.config.sides if isinstance(model, OnnxGLIP) else (512, 512)))
+    model, tokenizer, sides = load_model(arguments)
     dataset = json.loads(arguments.annotations.read_text(encoding="utf-8"))
     dataset["images"] = dataset["images"][: arguments.most]
     kept = {image["id"] for image in dataset["images"]}
     dataset["annotations"] = [annotation for annotation in dataset["annotations"] if annotation["image_id"] in kept]
     ways = {way: asking for way, asking in askings().items() if way in (arguments.ways or askings()) or way == "names"}
     images = arguments.images or arguments.annotations.parent
-    numbers = report(PhotoEvaluator(model, tokenizer, dataset, images, sides, ways), arguments.classes)
+    numbers = report(PhotoEvaluator(model, tokenizer, dataset, images, sides or SIDES, ways), arguments.classes)
     print(json.dumps(numbers, indent=1))
     if arguments.json:
         arguments.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")

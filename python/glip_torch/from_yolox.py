@@ -30,7 +30,7 @@ from tqdm import tqdm
 from transformers import BertModel, BertTokenizerFast
 
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from .config import NANO_PHOTOS
+from .config import NANO_PHOTOS, Recommended
 from .model import GLIP
 from .preprocess import normalise, pad, resize
 from .tokenizer import build_tokenizer
@@ -56,6 +56,8 @@ VOCABULARY = 7000
 NONSENSE = 2000
 #: Sides that photographs are looked at in.
 SIDES = (416, 512)
+#: Photographs are looked at whole in the larger of them, and every token of a name is taught to mean the thing by itself.
+RECOMMENDED = Recommended(max(SIDES), max(SIDES), shared_target=False)
 #: Locations of a photograph that words are compared with: the likeliest to hold anything, and any others.
 LIKELY, ANY = 100, 40
 
@@ -103,6 +105,7 @@ def make(args: argparse.Namespace) -> None:
     text = replace(NANO_PHOTOS.text, vocab_size=len(vocabulary), boundaries=boundaries(vocabulary))
     torch.manual_seed(args.seed)
     model = GLIP(replace(NANO_PHOTOS, text=text)).eval()
+    model.recommended = RECOMMENDED
     codes = load_yolox(args.yolox, model)
     seen = look_at(model, codes, args.photos, args.most_photos, args.seed)
     tokenizer = build_tokenizer(vocabulary)

@@ -61,8 +61,11 @@ class TowerLayer(nn.Module):
             levels, hidden = self.fusion(levels, hidden, attention_mask)
         if self.text_layer is not None:
             hidden = self.text_layer(hidden, attention_mask)
-        convolve = self.dyconv if self.decoupled is None else self.decoupled
-        return convolve(levels), hidden
+        return self.convolution(levels), hidden
+
+    @property
+    def convolution(self) -> DyConv | DecoupledConv:
+        return self.dyconv if self.decoupled is None else self.decoupled
 
 
 class BiAttention(nn.Module):

@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import STRIDES
-
 LOGIT_LIMIT = 50000.0
 #: Probability that an untrained head gives to every pair of anchor and word.
 PRIOR = 0.01
@@ -29,7 +27,7 @@ class HeadOutput:
 class Head(nn.Module):
     """Boxes and centerness, which do not depend on what is asked for; scores are what `align` of a subclass says."""
 
-    def add_box_layers(self, channels: int, levels: int = len(STRIDES)) -> None:
+    def add_box_layers(self, channels: int, levels: int) -> None:
         self.bbox_pred = nn.Conv2d(channels, 4, 1)
         self.centerness = nn.Conv2d(channels, 1, 1)
         self.scales = nn.ParameterList(torch.ones(1) for _ in range(levels))
@@ -56,7 +54,7 @@ class Head(nn.Module):
 class GroundingHead(Head):
     """Asked for with text states `[batch, tokens, text width]`."""
 
-    def __init__(self, channels: int, text_width: int, levels: int = len(STRIDES)):
+    def __init__(self, channels: int, text_width: int, levels: int):
         super().__init__()
         self.dot_product_projection_text = nn.Linear(text_width, channels)
         self.log_scale = nn.Parameter(torch.zeros(1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .config import GLIPConfig
+from .config import UNKNOWN, GLIPConfig
 from .csp_darknet import CSPDarknetEncoder
 from .fusion import Tower
 from .head import GroundingHead, HeadOutput
@@ -13,6 +13,9 @@ from .text_encoder import TextEncoder, mask_padding
 
 
 class GLIP(nn.Module):
+    #: As the checkpoint says, or the run that makes it.
+    recommended = UNKNOWN
+
     def __init__(self, config: GLIPConfig):
         super().__init__()
         self.config = config

@@ -11,16 +11,17 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from .config import Recommended
 from .head import HeadOutput
+from .postprocess import PostprocessOptions
 
 
 @dataclass(frozen=True)
 class BundleConfig:
     """What measuring needs of the manifest."""
 
+    strides: tuple[int, ...]
     anchor_sizes: tuple[int, ...]
-    #: Short and long side that images are resized to.
-    sides: tuple[int, int]
 
 
 class OnnxGLIP:
@@ -30,9 +31,11 @@ class OnnxGLIP:
         manifest = json.loads((folder / "glip.json").read_text(encoding="utf-8"))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        resize = manifest["image"]["resize"]
-        sizes = tuple(manifest["anchors"]["sizes"])
-        self.config = BundleConfig(sizes, (resize["short_side"], resize["long_side"]))
+        self.config = BundleConfig(tuple(manifest["anchors"]["strides"]), tuple(manifest["anchors"]["sizes"]))
+        postprocess = dict(manifest["postprocess"])
+        threshold = postprocess.pop("score_threshold")
+        self.recommended = Recommended(**manifest["image"]["resize"], score_threshold=threshold)
+        self.postprocess = PostprocessOptions(**postprocess)
         self.tokenizer = Tokenizer.from_file(str(folder / manifest["text"]["tokenizer"]))
         self._sessions = {
             name: onnxruntime.InferenceSession(folder / graph["file"], options, providers=["CPUExecutionProvider"])

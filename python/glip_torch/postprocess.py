@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from .config import STRIDES
 from .head import HeadOutput
 
 #: Of the offsets dx, dy and the log scales dw, dh.
@@ -44,6 +43,7 @@ def detect(
     index: int,
     phrases: Sequence[Sequence[int]],
     level_sizes: Sequence[tuple[int, int]],
+    strides: Sequence[int],
     anchor_sizes: Sequence[int],
     image_size: tuple[int, int],
     options: PostprocessOptions = PostprocessOptions(),
@@ -55,7 +55,7 @@ def detect(
     probabilities = output.logits[index].sigmoid()
     scores = torch.stack([probabilities[:, list(tokens)].mean(1) for tokens in phrases], dim=1)
     centerness = output.centerness[index].sigmoid()
-    boxes = decode_boxes(output.deltas[index], anchors_for(level_sizes, STRIDES[: len(anchor_sizes)], anchor_sizes))
+    boxes = decode_boxes(output.deltas[index], anchors_for(level_sizes, strides, anchor_sizes))
 
     candidates, first = [], 0
     for height, width in level_sizes:

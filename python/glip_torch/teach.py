@@ -23,6 +23,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .checkpoint import CheckpointError, fingerprint, load_checkpoint
+from .config import OFFICIAL, Recommended
 from .data.convert.screen import Screening
 from .data.files import BLOCK_RECORDS, open_files
 from .data.grounding import DataError
@@ -43,10 +44,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--vocab", type=Path, help="the teacher's vocab.txt (default: beside the checkpoint)")
     parser.add_argument("--text-heads", type=int, help="its BERT's heads (default: hidden size / 64)")
-    parser.add_argument(
-        "--short-side", type=int, default=TeacherOptions.short_side, help="of its images (default: 800)"
-    )
-    parser.add_argument("--long-side", type=int, default=TeacherOptions.long_side, help="at most (default: 1333)")
+    parser.add_argument("--short-side", type=int, help="of its images (default: the checkpoint's, or 800)")
+    parser.add_argument("--long-side", type=int, help="at most (default: the checkpoint's, or 1333)")
     parser.add_argument(
         "--min-score", type=float, default=Screening.min_score, help="keep boxes over it (default: 0.5)"
     )
@@ -93,7 +92,8 @@ def load_teacher(arguments: argparse.Namespace) -> tuple[Teacher, str]:
     if not vocabulary.exists():
         raise TeachingError(f"the vocabulary {vocabulary} does not exist: give the teacher's with --vocab")
     max_tokens = min(TeacherOptions.max_tokens, model.config.text.max_positions)
-    options = TeacherOptions(arguments.short_side, arguments.long_side, max_tokens)
+    sizes = Recommended(arguments.short_side, arguments.long_side).filled(model.recommended).filled(OFFICIAL)
+    options = TeacherOptions(sizes.short_side, sizes.long_side, max_tokens)
     return Teacher(model, build_tokenizer(vocabulary), options), fingerprint(model)
 
 

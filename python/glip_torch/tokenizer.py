@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tokenizers import Encoding, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from .config import SEPARATOR
+
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # Typography that survives BERT's normaliser and that people paste.
 EXTRA_CHARACTERS = "‘’“”–—…•€£°×©®"
@@ -43,10 +45,6 @@ def model_tokenizer(model: object, vocabulary: Path | str | Iterable[str]) -> To
     from .dyhead import DyHead
 
     return class_tokenizer(_lines(vocabulary)) if isinstance(model, DyHead) else build_tokenizer(vocabulary)
-
-
-#: Between the names of a list.
-SEPARATOR = ". "
 
 
 def class_tokenizer(names: Iterable[str], strict: bool = False) -> Tokenizer:

@@ -103,9 +103,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--short-sides",
         type=int,
         nargs="+",
-        help="short sides of images, one drawn for each step (default for scenes: growing)",
+        help="short sides of images, one drawn for each step (default: the checkpoint's; for scenes: growing)",
     )
-    data.add_argument("--long-side", type=int, help="longest side of images")
+    data.add_argument("--long-side", type=int, help="longest side of images (default: the checkpoint's)")
     data.add_argument("--flip", type=float, help="chance to mirror an image that nothing calls left or right")
     data.add_argument("--negatives", type=int, help="names of absent categories in a prompt, at most")
     data.add_argument("--full-share", type=float, help="share of prompts with as many of them as there may be")
@@ -162,7 +162,7 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
         "--shared-target",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="tokens of a phrase share a target of 1, as official, or each has it, as glip-drawn",
+        help="tokens of a phrase share a target of 1, as official, or each has it (default: the checkpoint's)",
     )
     group.add_argument(
         "--joint-score",
@@ -250,6 +250,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if trainer.rank == 0:
         (arguments.out / "vocab.txt").write_text("\n".join(setup.vocabulary) + "\n", encoding="utf-8")
     trainer.run()
+    if trainer.rank == 0:
+        print(f"wrote {arguments.out / 'model.pth'}", flush=True)
 
 
 @dataclass
@@ -269,7 +271,7 @@ def prepare(arguments: argparse.Namespace) -> Setup:
     # Every process draws the same weights.
     torch.manual_seed(seed)
     model = build_model(arguments, len(vocabulary))
-    settings = _with_options(RECIPES[arguments.recipe or natural_recipe(arguments, model)], arguments)
+    settings = _with_options(recipe(arguments, model), arguments)
     if settings.dropout is not None:
         set_dropout(model, settings.dropout)
     model.image_encoder.requires_grad_(not settings.freeze_image_encoder)
@@ -278,7 +280,14 @@ def prepare(arguments: argparse.Namespace) -> Setup:
     stages = 1 + model.config.tower_layers
     probes = AttributeProbes(model.config.channels, stages, WORLDS[arguments.world].attributes) if scenes else None
     source = scene_source(arguments, tokenizer) if scenes else file_source(arguments, tokenizer, model)
+    model.recommended = model.recommended.trained_on(source.sides, settings.shared_target)
     return Setup(vocabulary, model, probes, source, with_length(settings, arguments, source))
+
+
+def recipe(arguments: argparse.Namespace, model: GLIP | DyHead) -> Settings:
+    """With the target that the model was trained with, if it is known."""
+    settings, shared = RECIPES[arguments.recipe or natural_recipe(arguments, model)], model.recommended.shared_target
+    return settings if shared is None else replace(settings, shared_target=shared)
 
 
 def natural_recipe(arguments: argparse.Namespace, model: GLIP | DyHead) -> str:
@@ -345,8 +354,7 @@ def file_source(arguments: argparse.Namespace, tokenizer: Tokenizer, model: GLIP
         prompts = EVERY_CATEGORY
     else:
         prompts = PromptOptions(max_tokens=min(PromptOptions.max_tokens, model.config.text.max_positions))
-    images = ImageOptions() if arguments.init else NANO_IMAGES
-    images = _with_options(images, arguments)
+    images = _with_options(natural_images(arguments, model), arguments)
     return GroundingFiles(
         arguments.data,
         tokenizer,
@@ -354,6 +362,16 @@ def file_source(arguments: argparse.Namespace, tokenizer: Tokenizer, model: GLIP
         replace(images, short_sides=tuple(images.short_sides)),
         workers(arguments),
     )
+
+
+def natural_images(arguments: argparse.Namespace, model: GLIP | DyHead) -> ImageOptions:
+    """Of the size that the model is recommended for, if it is known."""
+    if not arguments.init:
+        return NANO_IMAGES
+    if model.recommended.sides is None:
+        return ImageOptions()
+    short_side, long_side = model.recommended.sides
+    return ImageOptions(short_sides=(short_side,), long_side=long_side)
 
 
 def workers(arguments: argparse.Namespace) -> int:

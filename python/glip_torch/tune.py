@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from .checkpoint import CheckpointError, load_checkpoint
+from .config import OFFICIAL, Recommended
 from .tokenizer import build_tokenizer
 from .tuning import TuningError
 from .tuning.coco import check_same_categories, read_coco
@@ -59,8 +60,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     text.add_argument("--max-tokens", type=int, default=defaults.max_tokens, help="of the prompt, %(default)s")
 
     image = parser.add_argument_group("image size")
-    image.add_argument("--short-side", type=int, default=defaults.short_side, help="of the resized image, %(default)s")
-    image.add_argument("--long-side", type=int, default=defaults.long_side, help="at most, %(default)s")
+    image.add_argument(
+        "--short-side", type=int, help=f"of the resized image (default: the checkpoint's, or {OFFICIAL.short_side})"
+    )
+    image.add_argument("--long-side", type=int, help=f"at most (default: the checkpoint's, or {OFFICIAL.long_side})")
 
     learning = parser.add_argument_group("learning", "defaults are official GLIP's")
     learning.add_argument("--learning-rate", type=float, help="default: 0.05 for prompt, else 1e-4")
@@ -81,8 +84,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     learning.add_argument(
         "--token-target",
         choices=("shared", "one"),
-        default="shared",
-        help="what a phrase's tokens are trained towards: a share of 1 as official GLIP, or 1 each as glip-drawn",
+        help="what a phrase's tokens are trained towards: a share of 1 as official GLIP, or 1 each as glip-drawn "
+        "(default: the checkpoint's, or shared)",
     )
     parser.add_argument(
         "--threads", type=int, default=1, help="CPU threads, %(default)s: small models gain more from runs side by side"
@@ -91,11 +94,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def settings_of(arguments: argparse.Namespace) -> Settings:
-    """Raises `TuningError` for settings that cannot be."""
-    own = {name: value for name, value in vars(arguments).items() if name in Settings.__dataclass_fields__}
-    own |= {"shots": parse_shots(arguments.shots), "shared_target": arguments.token_target == "shared"}
-    return Settings(**own).resolved()
+def settings_of(arguments: argparse.Namespace, recommended: Recommended) -> Settings:
+    """With the model's sizes and target where none are given; raises `TuningError` for settings that cannot be."""
+    shared = None if arguments.token_target is None else arguments.token_target == "shared"
+    given = Recommended(arguments.short_side, arguments.long_side, shared_target=shared)
+    chosen = vars(given.filled(recommended).filled(OFFICIAL))
+    own = {name: value for name, value in (vars(arguments) | chosen).items() if name in Settings.__dataclass_fields__}
+    return Settings(**own | {"shots": parse_shots(arguments.shots)}).resolved()
 
 
 def parse_shots(text: str) -> int | None:
@@ -117,11 +122,11 @@ def read_splits(arguments: argparse.Namespace, settings: Settings) -> Splits:
 
 
 def tune(arguments: argparse.Namespace) -> dict:
-    settings = settings_of(arguments)
     if (arguments.out / "result.json").exists() and not arguments.overwrite:
         raise TuningError(f"{arguments.out} has a result already: choose another folder, or give --overwrite")
-    splits = read_splits(arguments, settings)
     model = load_checkpoint(arguments.checkpoint, arguments.text_heads)
+    settings = settings_of(arguments, model.recommended)
+    splits = read_splits(arguments, settings)
     tokenizer = build_tokenizer(arguments.vocab or arguments.checkpoint.with_name("vocab.txt"))
     labels = splits.train.categories
     max_tokens = min(settings.max_tokens, model.config.text.max_positions)
@@ -155,6 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
     before, after = result["before"], result["after"]
     for split in ("val", "test"):
         print(f"{split}: AP {before[split]['AP']:.3f} -> {after[split]['AP']:.3f}, epoch {result['best_epoch']}")
+    print(f"wrote {options.out / METHODS[options.method].file}")
     return 0
 
 

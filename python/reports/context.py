@@ -66,7 +66,8 @@ def ground(model: GLIP, prompt: TuningPrompt, pyramid: list[torch.Tensor], size:
     mask = torch.ones_like(ids)
     output = model.head(*model.fuse(pyramid, model.text_encoder(ids, mask)[0], mask))
     sizes = [tuple(level.shape[2:]) for level in pyramid]
-    return detect(output, 0, [phrase.tokens for phrase in prompt.phrases], sizes, model.config.anchor_sizes, size)
+    phrases, config = [phrase.tokens for phrase in prompt.phrases], model.config
+    return detect(output, 0, phrases, sizes, config.strides, config.anchor_sizes, size)
 
 
 def measure(checkpoint: Path, scenes: list[Scene]) -> dict[str, dict[str, float]]:

@@ -11,10 +11,10 @@ from glip_torch.checkpoint import (
     fingerprint,
     infer_config,
     load_checkpoint,
-    read_state,
+    read_checkpoint,
     save_checkpoint,
 )
-from glip_torch.config import GLIP_L, GLIP_T, GLIP_T_A, FusionConfig, GLIPConfig, SwinConfig, TextConfig
+from glip_torch.config import GLIP_L, GLIP_T, GLIP_T_A, FusionConfig, GLIPConfig, Recommended, SwinConfig, TextConfig
 from glip_torch.model import GLIP
 
 GOLDEN = Path(__file__).parent / "golden" / "glip_t_small" / "model.pth"
@@ -70,6 +70,33 @@ def test_a_fingerprint_tells_apart_weights_that_differ_in_one_value():
     assert fingerprint(model) != before
 
 
+@pytest.mark.parametrize("recommended", [Recommended(), Recommended(192, 320), Recommended(192, 320, 0.4, False)])
+def test_what_is_recommended_travels_in_the_checkpoint(tmp_path, recommended):
+    model = GLIP(TINY)
+    model.recommended = recommended
+    save_checkpoint(model, tmp_path / "tiny.pth")
+    loaded = load_checkpoint(tmp_path / "tiny.pth")
+    assert loaded.recommended == recommended
+    assert fingerprint(loaded) == fingerprint(model)
+
+
+def test_an_official_checkpoint_recommends_nothing():
+    assert "recommended" not in torch.load(GOLDEN, weights_only=True)
+    assert load_checkpoint(GOLDEN, text_heads=4).recommended == Recommended()
+
+
+@pytest.mark.parametrize("entry", [None, "800", {"of somebody else": 1}])
+def test_an_entry_that_is_not_ours_recommends_nothing(tmp_path, entry):
+    torch.save(torch.load(GOLDEN, weights_only=True) | {"recommended": entry}, tmp_path / "other.pth")
+    assert load_checkpoint(tmp_path / "other.pth", text_heads=4).recommended == Recommended()
+
+
+def test_a_recommendation_of_the_wrong_kind_is_named(tmp_path):
+    torch.save(torch.load(GOLDEN, weights_only=True) | {"recommended": {"short_side": "800"}}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="recommends short_side '800', which is no int: correct or remove"):
+        load_checkpoint(tmp_path / "other.pth", text_heads=4)
+
+
 @pytest.mark.parametrize("config", [GLIP_T_A, GLIP_T, GLIP_L], ids=lambda config: config.variant)
 def test_released_architectures_are_read_off_their_tensors(config):
     from glip_torch.checkpoint import official_name
@@ -122,13 +149,13 @@ def test_head_count_that_cannot_be_is_refused():
 
 def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
-        read_state(tmp_path / "none.pth")
+        read_checkpoint(tmp_path / "none.pth")
     (tmp_path / "text.pth").write_text("not a checkpoint")
     with pytest.raises(CheckpointError, match="is the download complete"):
-        read_state(tmp_path / "text.pth")
+        read_checkpoint(tmp_path / "text.pth")
     torch.save({"weights": {}}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="no 'model' entry"):
-        read_state(tmp_path / "other.pth")
+        read_checkpoint(tmp_path / "other.pth")
     torch.save({"model": {"a": torch.zeros(1)}}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="not a GLIP checkpoint"):
         load_checkpoint(tmp_path / "other.pth")
@@ -142,7 +169,7 @@ class Evil:
 def test_pickled_code_is_not_run(tmp_path, capsys):
     torch.save({"model": {"a": Evil()}}, tmp_path / "evil.pth")
     with pytest.raises(CheckpointError, match="tensors only"):
-        read_state(tmp_path / "evil.pth")
+        read_checkpoint(tmp_path / "evil.pth")
     assert capsys.readouterr().out == ""
 
 
@@ -153,3 +180,5 @@ def test_the_checkpoints_here_are_those_of_the_bundles(name):
     model = load_checkpoint(root / "python" / "checkpoints" / name / "model.pth", heads)
     manifest = json.loads((root / "models" / name / "glip.json").read_text())
     assert manifest["source"]["fingerprint"] == fingerprint(model)
+    sizes, threshold = manifest["image"]["resize"], manifest["postprocess"]["score_threshold"]
+    assert model.recommended == Recommended(**sizes, score_threshold=threshold, shared_target=False)

@@ -14,7 +14,7 @@ from two_processes import TINY
 
 from glip_torch import train
 from glip_torch.checkpoint import CheckpointError, load_checkpoint, load_detector, save_checkpoint
-from glip_torch.config import level_sizes
+from glip_torch.config import STRIDES, level_sizes
 from glip_torch.data.__main__ import main as data_command
 from glip_torch.data.files import GroundingWriter, open_files
 from glip_torch.data.grounding import Header, Phrase, Record
@@ -67,7 +67,7 @@ def test_boxes_are_the_official_ones_and_scores_a_convolution(official, name):
         output = model(torch.from_numpy(golden["pixels"])[None], classes, torch.ones_like(classes))
     first = 0
     weight, bias = (state[f"module.rpn.head.cls_logits.{part}"] for part in ("weight", "bias"))
-    for level, (height, width) in enumerate(level_sizes(*golden["pixels"].shape[1:])):
+    for level, (height, width) in enumerate(level_sizes(*golden["pixels"].shape[1:], STRIDES)):
         part = slice(first, first + height * width)
         assert_close(f"deltas_{level}", output.deltas[0, part].T.numpy(), golden)
         assert_close(f"centerness_{level}", output.centerness[0, part].numpy(), golden)
@@ -82,7 +82,7 @@ def test_scores_are_those_of_the_classes_that_are_asked():
     with torch.no_grad():
         every = model(pixels, torch.tensor([[0, 1, 2]] * 2), torch.ones(2, 3))
         some = model(pixels, torch.tensor([[2, 0], [1, 3]]), torch.ones(2, 2))
-    assert every.logits.shape == (2, sum(h * w for h, w in level_sizes(64, 96)), 3)
+    assert every.logits.shape == (2, sum(h * w for h, w in level_sizes(64, 96, STRIDES)), 3)
     assert torch.equal(some.logits[0], every.logits[0][:, [2, 0]])
     assert torch.equal(some.logits[1, :, 0], every.logits[1, :, 1])
     # What comes after the last class is none, and never found.
@@ -97,8 +97,8 @@ def test_every_parameter_learns():
     # 64 pixels, as the anchors of P4, and 26, for finer ones.
     boxes = torch.tensor([[[0.0, 0.0, 63.0, 63.0], [36.0, 4.0, 61.0, 29.0]]])
     tokens = torch.eye(3, dtype=torch.bool)[None, :2]
-    classes, sizes = torch.arange(3)[None], level_sizes(64, 64)
-    anchors = anchors_for(sizes, (8, 16, 32, 64, 128), CLOSED.anchor_sizes)
+    classes, sizes = torch.arange(3)[None], level_sizes(64, 64, STRIDES)
+    anchors = anchors_for(sizes, STRIDES, CLOSED.anchor_sizes)
     output = model(torch.randn(1, 3, 64, 64), classes, torch.ones_like(classes))
     targets = Targets(boxes, torch.ones(1, 2, dtype=torch.bool), tokens)
     grounding_losses(output, torch.ones_like(classes), anchors, [h * w for h, w in sizes], targets).total.backward()

@@ -1,8 +1,14 @@
+import json
+import sys
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from glip_torch import evaluate
 from glip_torch.average_precision import coco_precision, mean_precision
+from glip_torch.config import UNKNOWN, Recommended
 from glip_torch.data.scenes import Scene, SceneObject
 from glip_torch.evaluate import CATEGORIES, Evaluator, absent_combinations
 from glip_torch.postprocess import Detections
@@ -56,6 +62,55 @@ def test_precision_and_recall_count_detections_over_the_threshold():
 
 def test_false_alarms_are_the_share_of_absent_prompts_over_the_threshold():
     assert evaluator((SEEN, SEEN.box, 0.9)).false_alarms(0.5) == {"random": 0.25, "near": 0.75}
+
+
+class Gazer:
+    """Notes the sizes of what it is shown."""
+
+    def __init__(self, recommended=UNKNOWN):
+        self.recommended, self.seen = recommended, []
+
+    def eval(self):
+        return self
+
+    def image_encoder(self, pixels):
+        self.seen.append(tuple(pixels.shape[2:]))
+        return [pixels]
+
+
+@pytest.mark.parametrize("sides, seen", [(None, (128, 192)), ((128, 192), (128, 192)), ((64, 64), (64, 64))])
+def test_pictures_are_resized_and_boxes_brought_back(monkeypatch, sides, seen):
+    def ground(model, tokenizer, pyramid, image_size, prompts):
+        height, width = image_size
+        # The right lower quarter, last pixels included.
+        box = torch.tensor([[width / 2, height / 2, width - 1.0, height - 1.0]])
+        return [Detections(box, torch.ones(1), torch.zeros(1))]
+
+    monkeypatch.setattr(evaluate, "ground", ground)
+    model = Gazer()
+    picture = evaluate.EncodedPicture(model, None, Image.new("RGB", (192, 128)), sides)
+    (found,) = picture.ground([["thing"]])
+    assert model.seen == [seen]
+    assert found.boxes[0].tolist() == pytest.approx([96, 64, 191, 127], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options, sides, seen",
+    [
+        ([], [128, 160], {(128, 128), (128, 160), (160, 128)}),
+        (["--sides", "64", "64"], [64, 64], {(64, 64)}),
+    ],
+)
+def test_a_model_is_measured_at_the_sizes_it_is_recommended_for(monkeypatch, capsys, options, sides, seen):
+    model = Gazer(Recommended(128, 160))
+    monkeypatch.setattr(evaluate, "load_detector", lambda path, heads: model)
+    monkeypatch.setattr(evaluate, "model_tokenizer", lambda model, vocab: None)
+    nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    monkeypatch.setattr(evaluate, "ground", lambda model, tokenizer, pyramid, size, prompts: [nothing] * len(prompts))
+    monkeypatch.setattr(sys, "argv", ["evaluate", "model.pth", "--scenes", "4", *options])
+    evaluate.main()
+    assert json.loads(capsys.readouterr().out)["sides"] == sides
+    assert set(model.seen) == seen
 
 
 def test_absent_combinations_are_absent_and_near_ones_share_an_attribute():

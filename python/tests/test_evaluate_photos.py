@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from glip_torch import evaluate_photos
+from glip_torch import evaluate, evaluate_photos
 from glip_torch.evaluate_photos import FOREIGN, PhotoEvaluator, askings, report
 from glip_torch.postprocess import Detections
 from glip_torch.words.coco_names import CLASSES, HELD_OUT
@@ -59,7 +59,7 @@ def measured(dataset, folder, monkeypatch, answer):
             )
         ]
 
-    monkeypatch.setattr(evaluate_photos, "ground", ground)
+    monkeypatch.setattr(evaluate, "ground", ground)
     evaluator = PhotoEvaluator(Blind(), None, dataset, folder, (100, 100), askings())
     return report(evaluator, ["dog"]), asked
 

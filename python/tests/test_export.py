@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -11,11 +12,16 @@ import torch
 from test_checkpoint import TINY
 
 from glip_torch.checkpoint import fingerprint, load_checkpoint, save_checkpoint
-from glip_torch.config import GLIPConfig
+from glip_torch.config import GLIPConfig, Recommended
 from glip_torch.export import __main__ as command
-from glip_torch.export import check, image_encoder
+from glip_torch.export import check, exporters, image_encoder, modules
+from glip_torch.export.bundle import BundleOptions
+from glip_torch.export.glip import build_graphs, export_glip
+from glip_torch.export.writer import GraphWriter
 from glip_torch.model import GLIP
-from glip_torch.tokenizer import SPECIAL_TOKENS
+from glip_torch.onnx_model import OnnxGLIP
+from glip_torch.postprocess import PostprocessOptions
+from glip_torch.tokenizer import SPECIAL_TOKENS, build_tokenizer
 
 
 @pytest.fixture
@@ -68,6 +74,49 @@ def test_the_vocabulary_beside_the_checkpoint_is_the_default(files):
     assert command.main([str(files / "tiny.pth"), str(files / "bundle"), "--max-tokens", "32"]) == 0
     vocabulary = json.loads((files / "bundle" / "tokenizer.json").read_text())["model"]["vocab"]
     assert sorted(vocabulary, key=vocabulary.get) == (files / "vocab.txt").read_text().split()
+
+
+def recommending(files, recommended):
+    model = load_checkpoint(files / "tiny.pth")
+    model.recommended = recommended
+    save_checkpoint(model, files / "tiny.pth")
+
+
+def recommended_by(bundle):
+    manifest = json.loads((bundle / "glip.json").read_text())
+    return *manifest["image"]["resize"].values(), manifest["postprocess"]["score_threshold"]
+
+
+def test_the_checkpoints_sizes_and_threshold_are_the_bundles(files, capsys):
+    recommending(files, Recommended(192, 320, 0.4, shared_target=False))
+    assert run(files) == 0
+    assert recommended_by(files / "bundle") == (192, 320, 0.4)
+    assert "--short-side        192  the checkpoint's" in capsys.readouterr().out
+
+
+def test_options_go_before_the_checkpoint_and_what_nobody_says_is_assumed(files, capsys):
+    recommending(files, Recommended(192, 320))
+    assert run(files, "--long-side", "256") == 0
+    assert recommended_by(files / "bundle") == (192, 256, 0.5)
+    printed = capsys.readouterr().out
+    assert "--short-side        192  the checkpoint's" in printed
+    assert "--long-side         256  as given" in printed
+    assert "--score-threshold   0.5  assumed: official's" in printed
+
+
+def test_sizes_that_nobody_says_are_officials(files, capsys):
+    assert run(files) == 0
+    assert recommended_by(files / "bundle") == (800, 1333, 0.5)
+    printed = capsys.readouterr().out
+    assert printed.count("assumed: official's, as the checkpoint does not say") == 3
+    assert f"wrote {files / 'bundle'}: GLIP-T" in printed
+
+
+def test_the_candidate_threshold_is_the_manifests(files):
+    assert run(files, "--candidate-threshold", "0.01") == 0
+    manifest = json.loads((files / "bundle" / "glip.json").read_text())
+    assert manifest["postprocess"]["candidate_threshold"] == 0.01
+    assert OnnxGLIP(files / "bundle").postprocess == PostprocessOptions(candidate_threshold=0.01)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp16-weights"])
@@ -128,7 +177,7 @@ def test_no_size_is_copied_to_a_gpu(files):
 
 @pytest.mark.parametrize("piece", [1, 5000])
 def test_many_small_pieces_give_the_same(monkeypatch, piece):
-    graph = next(graph for graph in command.build_graphs(GLIP(TINY).eval()) if graph.name == "image_encoder")
+    graph = next(graph for graph in build_graphs(GLIP(TINY).eval()) if graph.name == "image_encoder")
     whole = graph.to_onnx().SerializeToString()
     monkeypatch.setattr(image_encoder, "PIECE", piece)
     exported = graph.to_onnx()
@@ -189,7 +238,8 @@ def test_an_existing_folder_is_kept_unless_told(files, capsys):
     [
         (["--max-tokens", "99"], "--max-tokens 99 is not in 3..32"),
         (["--short-side", "900", "--long-side", "800"], "do not make a size"),
-        (["--score-threshold", "1.5"], "is not in"),
+        (["--score-threshold", "1.5"], "--score-threshold 1.5 is not in"),
+        (["--candidate-threshold", "-0.1"], "--candidate-threshold -0.1 is not in"),
         (["--text-heads", "7"], "7 text heads do not divide"),
     ],
 )
@@ -207,9 +257,33 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused(files, capsys):
 
 def test_the_self_check_sees_a_wrong_graph():
     model = GLIP(TINY).eval()
-    head = next(graph for graph in command.build_graphs(model) if graph.name == "head")
+    head = next(graph for graph in build_graphs(model) if graph.name == "head")
     exported = head.to_onnx()
     assert check.worst_error(exported, head) < check.TOLERANCE["fp32"]
     with torch.no_grad():
         model.head.bias0 += 0.1
     assert check.worst_error(exported, head) > check.TOLERANCE["fp32"]
+
+
+def test_what_no_module_exports_is_named():
+    """A family is an entry of one table, and a kind of layer of another."""
+    with pytest.raises(TypeError, match=r"no exporter for Linear \(there are those of GLIP\): add it to EXPORTERS"):
+        exporters.export_model(torch.nn.Linear(1, 1))
+    with pytest.raises(TypeError, match="no writer for Linear .*: add it to WRITERS"):
+        modules.write_module(GraphWriter("graph"), torch.nn.Linear(1, 1), [])
+
+
+def test_another_family_is_one_entry_of_the_table(monkeypatch, files):
+    class Other(GLIP):
+        pass
+
+    def export_other(model):
+        return replace(export_glip(model), variant="Other", entries={"queries": {"count": 3}})
+
+    monkeypatch.setitem(exporters.EXPORTERS, Other, export_other)
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer(files / "vocab.txt")
+    command.export_bundle(Other(TINY).eval(), tokenizer, files / "bundle", BundleOptions(max_tokens=32))
+    manifest = json.loads((files / "bundle" / "glip.json").read_text())
+    assert manifest["variant"] == "Other" and manifest["queries"] == {"count": 3}
+    assert "anchors" not in manifest

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from glip_torch.checkpoint import load_checkpoint
+from glip_torch.config import level_sizes
 from glip_torch.export.check import relative_error
-from glip_torch.export.graphs import build_graphs, level_sizes
+from glip_torch.export.glip import build_graphs
 from glip_torch.head import HeadOutput
 from glip_torch.postprocess import PostprocessOptions, detect
 from glip_torch.preprocess import normalise, pad, resize
@@ -97,7 +98,8 @@ def test_every_stage_and_the_boxes_are_the_official_ones(stages, models, variant
         assert_close(f"fused_{level}", features[0], golden)
 
     logits, deltas, centerness = run.run("head", *levels, text)
-    sizes = level_sizes(*golden["pixels"].shape[1:])
+    config = models[variant].config
+    sizes = level_sizes(*golden["pixels"].shape[1:], config.strides)
     first = 0
     for level, (height, width) in enumerate(sizes):
         part = slice(first, first + height * width)
@@ -109,7 +111,7 @@ def test_every_stage_and_the_boxes_are_the_official_ones(stages, models, variant
     output = HeadOutput(*(torch.from_numpy(array) for array in (logits, deltas, centerness)))
     resized = golden["image_size"]
     found = detect(
-        output, 0, phrases, sizes, models[variant].config.anchor_sizes, tuple(resized),
+        output, 0, phrases, sizes, config.strides, config.anchor_sizes, tuple(resized),
         PostprocessOptions(max_detections=case["detections"]),
     )  # fmt: skip
     width, height = Image.open(GOLDEN / variant / case["image"]).size

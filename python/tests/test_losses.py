@@ -31,7 +31,7 @@ def truth(boxes):
 
 
 def assign(boxes, height=64, width=64):
-    sizes = level_sizes(height, width)
+    sizes = level_sizes(height, width, STRIDES)
     anchors = anchors_for(sizes, STRIDES, [8 * stride for stride in STRIDES])
     return assign_anchors(anchors, [h * w for h, w in sizes], *truth(boxes))[0]
 
@@ -56,7 +56,7 @@ def test_losses_are_the_official_ones():
     mask = torch.ones(1, len(encoding.ids), dtype=torch.int64)
     with torch.no_grad():
         output = model(pixels, torch.tensor([encoding.ids]), mask)
-    sizes = level_sizes(*pixels.shape[2:])
+    sizes = level_sizes(*pixels.shape[2:], STRIDES)
     anchors = anchors_for(sizes, STRIDES, model.config.anchor_sizes)
     targets = Targets(boxes[None], torch.ones(1, len(boxes), dtype=torch.bool), tokens[None])
     losses = grounding_losses(output, mask, anchors, [h * w for h, w in sizes], targets)
@@ -92,7 +92,7 @@ def test_a_contested_anchor_goes_to_the_box_it_overlaps_more():
 
 
 def test_padding_and_empty_images_get_no_anchors():
-    sizes = level_sizes(64, 64)
+    sizes = level_sizes(64, 64, STRIDES)
     anchors = anchors_for(sizes, STRIDES, [8 * stride for stride in STRIDES])
     boxes, valid = truth([[10.0, 10.0, 40.0, 40.0], [20.0, 20.0, 50.0, 50.0]])
     valid[0, 1] = False

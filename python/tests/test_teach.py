@@ -1,5 +1,6 @@
 """A teacher that labels captions: phrases, boxes, parts, and what is left out."""
 
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -11,13 +12,14 @@ import torch
 from PIL import Image
 from test_golden import assert_same_detections
 
-from glip_torch.checkpoint import fingerprint, load_checkpoint
+from glip_torch.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from glip_torch.config import Recommended
 from glip_torch.data.__main__ import main as data_command
 from glip_torch.data.convert.screen import Screening
 from glip_torch.data.files import GroundingWriter, read_records
 from glip_torch.data.grounding import Phrase, Record
 from glip_torch.postprocess import Detections
-from glip_torch.teach import main, parse_arguments, teach
+from glip_torch.teach import load_teacher, main, parse_arguments, teach
 from glip_torch.teaching import TeachingError, noun_phrases
 from glip_torch.teaching.teacher import Teacher, TeacherOptions, UnusableText
 from glip_torch.tokenizer import build_tokenizer
@@ -152,6 +154,19 @@ def options_for(captions, out, *more):
         *size,
         *more,
     ]
+
+
+def test_a_teacher_sees_pictures_at_its_own_size_unless_told(tmp_path, model):
+    own = copy.copy(model)
+    own.recommended = Recommended(96, 160)
+    save_checkpoint(own, tmp_path / "teacher.pth")
+
+    def sizes(*options):
+        asked = ["labels", "--data", "captions.jsonl", "--vocab", str(VOCABULARY), "--text-heads", "4", *options]
+        return vars(load_teacher(parse_arguments([str(tmp_path / "teacher.pth"), *asked]))[0].options)
+
+    assert (sizes()["short_side"], sizes()["long_side"]) == (96, 160)
+    assert (sizes("--short-side", "64")["short_side"], sizes("--long-side", "99")["long_side"]) == (64, 99)
 
 
 def test_captions_become_training_data(tmp_path, captions, model):

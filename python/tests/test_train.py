@@ -14,7 +14,7 @@ from two_processes import TINY, build_trainer, train_in_two_processes
 from glip_torch import train
 from glip_torch.average_precision import coco_precision, mean_precision, xywh
 from glip_torch.checkpoint import load_checkpoint, save_checkpoint
-from glip_torch.config import NANO, NANO_MIXED
+from glip_torch.config import NANO, NANO_MIXED, Recommended
 from glip_torch.data.__main__ import main as data_command
 from glip_torch.data.files import GroundingWriter, read_records
 from glip_torch.data.grounding import Category, Header, Record
@@ -346,10 +346,34 @@ def test_fine_tuning_from_a_checkpoint(tmp_path, data):
     assert [record["step"] for record in log_of(tmp_path / "run")] == [1, 2, 3]
     model = load_checkpoint(tmp_path / "run" / "model.pth", text_heads=TINY.text.heads)
     assert model.config.backbone == TINY.backbone
+    assert model.recommended == Recommended(64, 128, shared_target=True)
     assert (tmp_path / "run" / "vocab.txt").read_text().split() == vocabulary
     assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
     run_command(*options, *sizes, "--epochs", 1.3)
     assert [record["step"] for record in log_of(tmp_path / "run")] == [1, 2, 3, 4]
+
+
+def test_a_run_takes_the_sizes_and_the_target_of_its_checkpoint(tmp_path, data, capsys):
+    model = GLIP(replace(TINY, text=replace(TINY.text, vocab_size=len(nano_vocabulary()))))
+    model.recommended = Recommended(64, 96, score_threshold=0.3, shared_target=False)
+    save_checkpoint(model, tmp_path / "glip.pth")
+    (tmp_path / "vocab.txt").write_text("\n".join(nano_vocabulary()))
+    options = ["--init", tmp_path / "glip.pth", "--text-heads", TINY.text.heads, "--data", data, "--steps", 1, "--cpu"]
+    run_command(tmp_path / "run", *options, "--batch", 1)
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'run' / 'model.pth'}\n"
+    trained = load_checkpoint(tmp_path / "run" / "model.pth", text_heads=TINY.text.heads)
+    assert trained.recommended == model.recommended
+
+    def prepared(*others):
+        return train.prepare(train.parse_arguments([str(option) for option in (tmp_path, *options, *others)]))
+
+    setup = prepared()
+    assert setup.settings == replace(OFFICIAL, steps=1, warm_up=0, shared_target=False)
+    assert (setup.source.images.short_sides, setup.source.images.long_side) == ((64,), 96)
+    # With the other target scores are of another scale.
+    setup = prepared("--shared-target", "--short-sides", 32, 48, "--long-side", 64)
+    assert setup.settings.shared_target
+    assert setup.model.recommended == Recommended(48, 64, shared_target=True)
 
 
 def test_rendered_scenes_from_scratch(tmp_path, monkeypatch):
@@ -360,6 +384,7 @@ def test_rendered_scenes_from_scratch(tmp_path, monkeypatch):
     assert record["probes"] > 0 and record["short_side"] == 64
     model = load_checkpoint(tmp_path / "model.pth", text_heads=NANO.text.heads)
     assert model.config == replace(NANO, text=replace(NANO.text, vocab_size=len(nano_vocabulary())))
+    assert model.recommended == Recommended(64, 96, shared_target=False)
     # The recipe `nano`: what the first step of seed 3 has always seen.
     assert record["token"] == pytest.approx(2.8861, abs=2e-3) and record["box"] == pytest.approx(1.8087, abs=2e-3)
 

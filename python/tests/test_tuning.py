@@ -14,7 +14,7 @@ from test_checkpoint import TINY
 
 from glip_torch import tune
 from glip_torch.checkpoint import fingerprint, load_checkpoint, save_checkpoint
-from glip_torch.config import GLIPConfig
+from glip_torch.config import GLIPConfig, Recommended
 from glip_torch.model import GLIP
 from glip_torch.postprocess import Detections
 from glip_torch.tokenizer import SPECIAL_TOKENS, build_tokenizer
@@ -86,6 +86,10 @@ def edited(files, edit):
     edit(content)
     (files / "data.json").write_text(json.dumps(content))
     return files
+
+
+#: What the command needs and does not read before it is asked to.
+DATA = ["--train", "t.json", "--val", "v.json", "--test", "t.json", "--images", "images"]
 
 
 def arguments(files, out, *options):
@@ -387,6 +391,33 @@ def test_the_result_says_what_was_measured(files):
     for measured in (result["before"], result["after"]):
         assert set(measured) == {"val", "test"} and 0 <= measured["test"]["AP"] <= measured["test"]["AP50"] <= 1
     assert len(result["curve"]) == result["epochs"] == 1
+
+
+def test_sizes_and_target_are_the_checkpoints_unless_given_and_go_into_the_tuned_one(files):
+    model = tiny_model()
+    model.recommended = Recommended(50, 60, score_threshold=0.3, shared_target=False)
+    save_checkpoint(model, files / "tiny.pth")
+
+    def settings(*options):
+        chosen = tune.parse_arguments(["tiny.pth", "out", "--method", "linear", *DATA, *options])
+        return tune.settings_of(chosen, load_checkpoint(files / "tiny.pth").recommended)
+
+    assert (settings().short_side, settings().long_side, settings().shared_target) == (50, 60, False)
+    given = settings("--short-side", "40", "--token-target", "shared")
+    assert (given.short_side, given.long_side, given.shared_target) == (40, 60, True)
+    unknown = tune.settings_of(tune.parse_arguments(["tiny.pth", "out", "--method", "linear", *DATA]), Recommended())
+    assert unknown == Settings(method="linear").resolved()
+    assert (unknown.short_side, unknown.long_side, unknown.shared_target) == (800, 1333, True)
+
+    run(files, "out", "--method", "linear")
+    assert load_checkpoint(files / "out" / "model.pth").recommended == Recommended(60, 64, 0.3, shared_target=False)
+
+
+@pytest.mark.parametrize("method, file", [("prompt", "prompt.safetensors"), ("linear", "model.pth")])
+def test_the_command_ends_with_what_it_wrote(files, capsys, method, file):
+    assert tune.main(arguments(files, "out", "--method", method)) == 0
+    assert capsys.readouterr().out.endswith(f"wrote {files / 'out' / file}\n")
+    assert (files / "out" / file).exists()
 
 
 def test_a_result_is_kept_unless_told(files, capsys):

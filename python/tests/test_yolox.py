@@ -12,11 +12,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from glip_torch import train
+from glip_torch import from_yolox, train
 from glip_torch.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from glip_torch.config import NANO_PHOTOS, CSPDarknetConfig, level_sizes
 from glip_torch.export.check import TOLERANCE, worst_error
-from glip_torch.export.graphs import build_graphs
+from glip_torch.export.glip import build_graphs
 from glip_torch.export.precision import PRECISIONS, write_graph
 from glip_torch.losses import Targets, grounding_losses
 from glip_torch.model import GLIP
@@ -150,6 +150,11 @@ def test_open_gates_let_words_change_the_image(model):
         levels, text = model.fuse(pyramid, hidden, torch.ones_like(ids))
     assert (levels[0][0] - levels[0][1]).abs().max() > 1e-3
     assert (text - hidden).abs().max() > 1e-3
+
+
+def test_what_is_made_of_yolox_recommends_the_sizes_of_glip_nano():
+    made = load_checkpoint(Path(__file__).parents[1] / "checkpoints" / "glip-nano" / "model.pth")
+    assert replace(made.recommended, score_threshold=None) == from_yolox.RECOMMENDED
 
 
 def test_doubtful_boxes_are_neither_right_nor_wrong(model):

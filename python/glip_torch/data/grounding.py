@@ -15,6 +15,7 @@ The first line of a file is its header, every further line a record:
 - Spans are begin and end (exclusive) in characters of the text, that is Unicode code points: as `str` counts in Python,
   and as official's `tokens_positive`. A phrase may have several.
 - `scores`, one for each box in 0..1, mark boxes that a model found; `source` says where a record is from.
+- What may be left out may be null as well.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from pathlib import Path
 FORMAT, FORMAT_VERSION = "glip-grounding", 1
 #: A box may pass the image's border by this much, in pixels, as rounding makes it; it is clipped.
 TOLERANCE = 1.0
+#: The largest width and height, as other programs hold them.
+MAX_SIDE = (1 << 32) - 1
 
 Box = tuple[float, float, float, float]
 Span = tuple[int, int]
@@ -125,13 +128,15 @@ def parse_header(line: str | bytes, place: Place) -> Header:
     expected = f'"format": "{FORMAT}", "format_version": {FORMAT_VERSION}'
     if content.get("format") != FORMAT:
         raise DataError(f"{place}: not a header of the grounding format: begin the file with {{{expected}}}")
-    if content.get("format_version") != FORMAT_VERSION:
+    version = content.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
         raise DataError(
-            f"{place}: format version {content.get('format_version')!r}, but {FORMAT_VERSION} is what this version reads: "
+            f"{place}: format version {version!r}, but {FORMAT_VERSION} is what this version reads: "
             "update glip_torch or write the file anew"
         )
     _only(content, ("format", "format_version", "categories"), "header", place)
-    names = content.get("categories", [])
+    names = content.get("categories")
+    names = [] if names is None else names
     if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
         raise DataError(f"{place}: the header's categories are no list of names")
     if len(set(names)) < len(names):
@@ -151,14 +156,14 @@ def parse_record(line: str | bytes, place: Place) -> Record:
     source = content.get("source")
     if source is not None and not isinstance(source, str):
         raise DataError(f"{place}: source is {source!r}: give a text or leave it out")
-    if ("text" in content) == ("categories" in content):
+    text, entries = content.get("text"), content.get("categories")
+    if (text is None) == (entries is None):
         raise DataError(f"{place}: a record has either a text or categories: remove one or add one")
-    if "categories" in content:
-        if "phrases" in content:
+    if text is None:
+        if content.get("phrases") is not None:
             raise DataError(f"{place}: phrases belong to a text: give the text, or name categories instead")
-        categories = _parse_categories(content["categories"], width, height, place)
+        categories = _parse_categories(entries, width, height, place)
         return Record(image, width, height, categories=categories, source=source)
-    text = content["text"]
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"{place}: text is {text!r}: give a text of at least one word")
     phrases = tuple(
@@ -170,11 +175,24 @@ def parse_record(line: str | bytes, place: Place) -> Record:
 
 def _parse_json(line: str | bytes, place: Place) -> dict:
     try:
-        content = json.loads(line)
-    except ValueError as error:
+        text = line.decode() if isinstance(line, bytes) else line
+        content = json.loads(text, object_pairs_hook=_once_each)
+        if "\\ud" in text.lower():
+            # Half of a surrogate pair is JSON to Python, and no text to anybody else.
+            json.dumps(content, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{place}: not JSON ({error}): write one object a line") from None
     if not isinstance(content, dict):
         raise DataError(f"{place}: a {type(content).__name__}, not an object: write one object a line")
+    return content
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> dict:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} occurs twice in an object")
     return content
 
 
@@ -192,12 +210,17 @@ def _list(content: dict, name: str, place: Place) -> list:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float holds
+        return False
 
 
 def _side(content: dict, name: str, place: Place) -> int:
     value = content.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_SIDE:
         raise DataError(f"{place}: {name} is {value!r}: give the image's {name} in pixels")
     return value
 
@@ -247,7 +270,7 @@ def _parse_boxes(
     entry: dict, what: str, width: int, height: int, place: Place
 ) -> tuple[tuple[Box, ...], tuple[float, ...] | None]:
     boxes = tuple(_parse_box(box, what, width, height, place) for box in _list(entry, "boxes", place))
-    if "scores" not in entry:
+    if entry.get("scores") is None:
         return boxes, None
     scores = _list(entry, "scores", place)
     if len(scores) != len(boxes):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from ..tokenizer import SEPARATOR, phrase_tokens
+from ..config import SEPARATOR
+from ..tokenizer import phrase_tokens
 from .grounding import Box, Category, DataError, Header, Phrase, Place, Record, Span
 from .prompts import category_prompt, clean_name
 
@@ -111,7 +112,7 @@ class PromptMaker:
         names = _shuffled(rng, positive + negative)
         if not names:
             raise DataError(f"{place}: no category to ask for: list absent ones without boxes, or in the header")
-        text, spans = category_prompt(names, SEPARATOR)
+        text, spans = category_prompt(names)
         return text, [((span,), category) for name, span in zip(names, spans) for category in boxes.get(name, ())]
 
     def _draw_negatives(

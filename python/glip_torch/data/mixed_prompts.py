@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..config import SEPARATOR
 from .nouns import ABSENT, ABSENT_HELD_OUT, HELD_OUT_NAMES, NOUNS, UNCOUNTED, plural
 from .prompts import (
     ENDINGS,
@@ -180,7 +181,7 @@ def _as_list(rng: np.random.Generator, scene: Scene, queries: list[Query]) -> Sc
     for query, meant in zip(queries, targets):
         determiner, words = _counted(rng, query, len(meant) if in_number else 1)
         phrases.append(determiner + words if with_articles else words)
-    text, spans = category_prompt(phrases, ". " if rng.random() < 0.85 else " . ")
+    text, spans = category_prompt(phrases, SEPARATOR if rng.random() < 0.85 else " . ")
     return ScenePrompt(text + ("." if rng.random() < 0.15 else ""), tuple(spans), targets)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..config import SEPARATOR
 from .scenes import COLOURS, HELD_OUT, PATTERNS, SHAPES, SIZES, Scene, SceneObject, Thing
 
 # The first name of each list is the canonical one, used by evaluation.
@@ -116,7 +117,7 @@ def clean_name(name: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\(.*\)", "", name).replace("_", " ")).strip()
 
 
-def category_prompt(phrases: list[str], separator: str = ". ") -> tuple[str, list[tuple[int, int]]]:
+def category_prompt(phrases: list[str], separator: str = SEPARATOR) -> tuple[str, list[tuple[int, int]]]:
     """Joins phrases as GLIP's class prompts are joined; returns the text and every phrase's span."""
     spans, begin = [], 0
     for phrase in phrases:
@@ -252,7 +253,7 @@ def _as_list(rng: np.random.Generator, scene: Scene, queries: list[Query]) -> Sc
     phrases = [phrase_words(rng, query) for query in queries]
     if with_article:
         phrases = [article(rng, phrase) + phrase for phrase in phrases]
-    text, spans = category_prompt(phrases, ". " if rng.random() < 0.85 else " . ")
+    text, spans = category_prompt(phrases, SEPARATOR if rng.random() < 0.85 else " . ")
     return ScenePrompt(
         text + ("." if rng.random() < 0.15 else ""), tuple(spans), tuple(meant_by(q, scene) for q in queries)
     )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from ..checkpoint import CheckpointError, load_checkpoint
+from ..config import OFFICIAL, Recommended
 from ..model import GLIP
 from ..tokenizer import build_tokenizer
 from .bundle import BundleOptions, atomic_folder, manifest, write_manifest
 from .check import TOLERANCE, CheckError, worst_error
-from .graphs import build_graphs
+from .exporters import export_model
 from .precision import PRECISIONS, write_graph
 
 OFFICIAL_TOKENIZER = "bert-base-uncased"
@@ -24,11 +27,14 @@ def export_bundle(
     model: GLIP, tokenizer: Tokenizer, target: Path, options: BundleOptions, overwrite: bool = False
 ) -> dict[str, float]:
     """Writes the bundle, or nothing. Returns each graph's worst error against PyTorch in float32."""
+    options = options.completed(model)
     check_options(model, tokenizer, options)
-    graphs = [graph for graph in build_graphs(model) if options.text_encoder or graph.name != "text_encoder"]
+    export = export_model(model)
+    if not options.text_encoder:
+        export = replace(export, graphs=[graph for graph in export.graphs if graph.name != "text_encoder"])
     errors = {}
-    with atomic_folder(target, overwrite) as folder, tqdm(total=2 * len(graphs), unit="step") as progress:
-        for graph in graphs:
+    with atomic_folder(target, overwrite) as folder, tqdm(total=2 * len(export.graphs), unit="step") as progress:
+        for graph in export.graphs:
             progress.set_description(f"export {graph.name}")
             exported = write_graph(graph, options.precision, options.device)
             (folder / f"{graph.name}.onnx").write_bytes(exported.SerializeToString())
@@ -38,12 +44,12 @@ def export_bundle(
             progress.update()
         _judge(errors, options.precision)
         tokenizer.save(str(folder / "tokenizer.json"))
-        write_manifest(folder, manifest(model, options, graphs, folder))
+        write_manifest(folder, manifest(model, export, options, folder))
     return errors
 
 
 def check_options(model: GLIP, tokenizer: Tokenizer, options: BundleOptions) -> None:
-    text = model.config.text
+    text, recommended = model.config.text, options.recommended
     if tokenizer.get_vocab_size() > text.vocab_size:
         raise ValueError(
             f"the tokenizer knows {tokenizer.get_vocab_size()} tokens, the model embeds {text.vocab_size}: "
@@ -51,10 +57,13 @@ def check_options(model: GLIP, tokenizer: Tokenizer, options: BundleOptions) -> 
         )
     if not 3 <= options.max_tokens <= text.max_positions:
         raise ValueError(f"--max-tokens {options.max_tokens} is not in 3..{text.max_positions}, the model's positions")
-    if not 1 <= options.short_side <= options.long_side:
-        raise ValueError(f"--short-side {options.short_side} and --long-side {options.long_side} do not make a size")
-    if not 0 <= options.score_threshold < 1:
-        raise ValueError(f"--score-threshold {options.score_threshold} is not in [0, 1)")
+    short_side, long_side = recommended.sides
+    if not 1 <= short_side <= long_side:
+        raise ValueError(f"--short-side {short_side} and --long-side {long_side} do not make a size")
+    thresholds = {"score": recommended.score_threshold, "candidate": options.candidate_threshold}
+    for name, value in thresholds.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"--{name}-threshold {value} is not in [0, 1)")
 
 
 def load_tokenizer(checkpoint: Path, vocab: Path | None, name: str | None) -> Tokenizer:
@@ -73,6 +82,19 @@ def load_tokenizer(checkpoint: Path, vocab: Path | None, name: str | None) -> To
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def recommendations(given: Recommended, checkpoints: Recommended) -> Iterator[str]:
+    """What a bundle recommends, and who says so."""
+    for name in ("short_side", "long_side", "score_threshold"):
+        value = getattr(given.filled(checkpoints).filled(OFFICIAL), name)
+        if getattr(given, name) is not None:
+            origin = "as given"
+        elif getattr(checkpoints, name) is not None:
+            origin = "the checkpoint's"
+        else:
+            origin = "assumed: official's, as the checkpoint does not say"
+        yield f"--{name.replace('_', '-'):<15} {value:>5}  {origin}"
 
 
 def _judge(errors: dict[str, float], precision: str) -> None:
@@ -100,11 +122,21 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--device", choices=("cpu", "gpu"), help="what the graphs are laid out for (default: gpu for fp16, else cpu)"
     )
     parser.add_argument("--name", help="the bundle's name (default: the folder's)")
-    parser.add_argument("--short-side", type=int, default=defaults.short_side, help="of the resized image, %(default)s")
-    parser.add_argument("--long-side", type=int, default=defaults.long_side, help="at most, %(default)s")
+    parser.add_argument(
+        "--short-side", type=int, help=f"of the resized image (default: the checkpoint's, or {OFFICIAL.short_side})"
+    )
+    parser.add_argument("--long-side", type=int, help=f"at most (default: the checkpoint's, or {OFFICIAL.long_side})")
     parser.add_argument("--max-tokens", type=int, default=defaults.max_tokens, help="of a prompt, %(default)s")
     parser.add_argument(
-        "--score-threshold", type=float, default=defaults.score_threshold, help="recommended, %(default)s"
+        "--score-threshold",
+        type=float,
+        help=f"recommended for detections (default: the checkpoint's, or {OFFICIAL.score_threshold})",
+    )
+    parser.add_argument(
+        "--candidate-threshold",
+        type=float,
+        default=defaults.candidate_threshold,
+        help="least score of the words alone, before centerness counts, %(default)s",
     )
     parser.add_argument("--source", default=None, help="where the weights came from (default: the checkpoint's name)")
     parser.add_argument("--licence", default=defaults.licence, help="the weights' licence")
@@ -121,10 +153,9 @@ def main(arguments: list[str] | None = None) -> int:
         name=args.name or args.out.name,
         precision=args.precision,
         device=args.device,
-        short_side=args.short_side,
-        long_side=args.long_side,
+        recommended=Recommended(args.short_side, args.long_side, args.score_threshold),
+        candidate_threshold=args.candidate_threshold,
         max_tokens=args.max_tokens,
-        score_threshold=args.score_threshold,
         weights=args.source or args.checkpoint.name,
         licence=args.licence,
         text_encoder=not args.without_text_encoder,
@@ -136,11 +167,14 @@ def main(arguments: list[str] | None = None) -> int:
     except (CheckpointError, CheckError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    print("what the bundle recommends:")
+    for line in recommendations(options.recommended, model.recommended):
+        print(f"  {line}")
     print(f"worst error against PyTorch, relative to the tensor's largest magnitude ({options.precision}):")
     for name, error in errors.items():
         print(f"  {name:<14} {error:.1e}")
     size = sum(path.stat().st_size for path in args.out.iterdir())
-    print(f"{args.out}: {model.config.variant}, {size / 1e6:.1f} MB")
+    print(f"wrote {args.out}: {model.config.variant}, {size / 1e6:.1f} MB")
     return 0
 
 

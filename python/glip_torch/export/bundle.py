@@ -11,14 +11,15 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..checkpoint import fingerprint
+from ..config import OFFICIAL, UNKNOWN, Recommended
 from ..model import GLIP
-from ..postprocess import CENTRE_WEIGHT, MAX_LOG_SCALE, SCALE_WEIGHT, PostprocessOptions
+from ..postprocess import PostprocessOptions
 from ..preprocess import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
-from .graphs import Graph
+from .graphs import Export, Graph
 
 FORMAT_VERSION = 1
 
@@ -31,29 +32,33 @@ class BundleOptions:
     precision: str = "fp32"
     #: What the graphs are laid out for, `cpu` or `gpu`; they run on both. Of itself, what the precision is for.
     device: str | None = None
-    #: The image is resized to this short side, unless the long side would pass its limit.
-    short_side: int = 800
-    long_side: int = 1333
+    #: Sizes and score threshold, where they are not to be the checkpoint's, or official's if it says none.
+    recommended: Recommended = UNKNOWN
+    #: Least phrase score of a candidate, before centerness.
+    candidate_threshold: float = PostprocessOptions.candidate_threshold
     max_tokens: int = 256
-    #: Recommended cut on a detection's score.
-    score_threshold: float = 0.5
     weights: str = "unknown"
     licence: str = "unknown"
     #: Without it, the bundle takes learned prompts only.
     text_encoder: bool = True
 
+    def completed(self, model: GLIP) -> BundleOptions:
+        """With all that is recommended known."""
+        return replace(self, recommended=self.recommended.filled(model.recommended).filled(OFFICIAL))
 
-def manifest(model: GLIP, options: BundleOptions, graphs: list[Graph], folder: Path) -> dict:
-    """The manifest of the files in `folder`."""
-    config = model.config
-    entries = {graph.name: _graph_entry(graph) for graph in graphs}
+
+def manifest(model: GLIP, export: Export, options: BundleOptions, folder: Path) -> dict:
+    """The manifest of the files in `folder`; the options are completed."""
+    recommended = options.recommended
+    postprocess = replace(PostprocessOptions(), candidate_threshold=options.candidate_threshold)
+    entries = {graph.name: _graph_entry(graph) for graph in export.graphs}
     return {
         "format_version": FORMAT_VERSION,
         "name": options.name,
-        "variant": config.variant,
+        "variant": export.variant,
         "precision": options.precision,
         "image": {
-            "resize": {"short_side": options.short_side, "long_side": options.long_side},
+            "resize": {"short_side": recommended.short_side, "long_side": recommended.long_side},
             "channel_order": "bgr",
             "mean": PIXEL_MEAN,
             "std": PIXEL_STD,
@@ -62,14 +67,10 @@ def manifest(model: GLIP, options: BundleOptions, graphs: list[Graph], folder: P
         "text": {
             "tokenizer": "tokenizer.json",
             "max_tokens": options.max_tokens,
-            "hidden_size": config.text.hidden_size,
+            "hidden_size": model.config.text.hidden_size,
         },
-        "anchors": {"strides": config.strides, "sizes": config.anchor_sizes},
-        "box_coder": {
-            "weights": (CENTRE_WEIGHT, CENTRE_WEIGHT, SCALE_WEIGHT, SCALE_WEIGHT),
-            "max_log_scale": MAX_LOG_SCALE,
-        },
-        "postprocess": asdict(PostprocessOptions()) | {"score_threshold": options.score_threshold},
+        **export.entries,
+        "postprocess": asdict(postprocess) | {"score_threshold": recommended.score_threshold},
         "graphs": {name: entries.get(name) for name in ("image_encoder", "text_encoder", "fusion", "head")},
         "files": {path.name: _file_entry(path) for path in sorted(folder.iterdir())},
         "source": {"weights": options.weights, "licence": options.licence, "fingerprint": fingerprint(model)},

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..fusion import SCORE_LIMIT, BiAttention, Tower
-from .decoupled import write_decoupled, write_decoupled_output
-from .dyconv import write_dyconv
+from .decoupled import write_decoupled_output
+from .modules import write_module
 from .text_encoder import write_bert_layer, write_padding_mask
 from .writer import GraphWriter
 
@@ -26,12 +26,8 @@ def write_tower(
             if layer.text_layer is not None:
                 with w.scope("text_layer"):
                     hidden = write_bert_layer(w, layer.text_layer.bert_layer, hidden, mask)
-            if layer.decoupled is not None:
-                with w.scope("decoupled"):
-                    levels = write_decoupled(w, layer.decoupled, levels)
-            else:
-                with w.scope("dyconv"):
-                    levels = write_dyconv(w, layer.dyconv, levels)
+            with w.scope("decoupled" if layer.dyconv is None else "dyconv"):
+                levels = write_module(w, layer.convolution, levels)
     if tower.output is not None:
         with w.scope("output"):
             levels = write_decoupled_output(w, tower.output, levels)

@@ -15,6 +15,7 @@ import torch
 from ..image_encoder import (
     SHIFT_MASK_VALUE,
     FeaturePyramidNetwork,
+    ImageEncoder,
     PatchEmbed,
     PatchMerging,
     Swin,
@@ -52,12 +53,12 @@ class Grid:
         return w.op("Mul", w.range(self.batch), w.placed(self.tokens))
 
 
-def write_image_encoder(w: GraphWriter, swin: Swin, fpn: FeaturePyramidNetwork, pixels: str) -> list[str]:
+def write_image_encoder(w: GraphWriter, module: ImageEncoder, pixels: str) -> list[str]:
     """`pixels [batch, 3, height, width]` to the five levels, `[batch, channels, h, w]`."""
     with w.scope("swin"):
-        stages = _swin(w, swin, pixels)
+        stages = _swin(w, module.swin, pixels)
     with w.scope("fpn"):
-        return _feature_pyramid(w, fpn, stages)
+        return _feature_pyramid(w, module.fpn, stages)
 
 
 def _swin(w: GraphWriter, swin: Swin, pixels: str) -> list[tuple[str, Grid]]:

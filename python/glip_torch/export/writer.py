@@ -21,7 +21,8 @@ OPSET = 22
 MICROSOFT = "com.microsoft"
 #: Each pixel as often as it takes, as torch's nearest.
 NEAREST = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-_TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+#: Element types that a graph's edges may have, by the names that manifests call them.
+ELEMENT_TYPES = {"float32": torch.float32, "float16": torch.float16, "int64": torch.int64, "bool": torch.bool}
 _ELEMENTS = {
     torch.float16: TensorProto.FLOAT16,
     torch.float32: TensorProto.FLOAT,
@@ -39,7 +40,7 @@ class GraphWriter:
         self.in_pieces = in_pieces
         #: Whether products with weights are computed in 8 bits.
         self.int8 = int8
-        #: What the graph computes in; its edges are float32 whatever this is.
+        #: What the graph computes in; its edges are of the types that they are declared with, whatever this is.
         self.dtype = dtype
         self._nodes: list[onnx.NodeProto] = []
         self._domains: set[str] = set()
@@ -59,16 +60,26 @@ class GraphWriter:
     # Edges
 
     def input(self, name: str, type: str, shape: Sequence[int | str]) -> str:
-        """Declares an input; a float comes back in the graph's own type."""
-        self._inputs.append(helper.make_tensor_value_info(name, _TYPES[type], shape))
-        return self.cast(name, self.dtype) if type == "float32" and self.half else name
+        """Declares an input of one of `ELEMENT_TYPES`; a float comes back in the graph's own type."""
+        self._inputs.append(self._edge(name, type, shape))
+        return self.cast(name, self.dtype) if self._differs(type) else name
 
     def output(self, name: str, value: str, type: str, shape: Sequence[int | str]) -> None:
-        self._outputs.append(helper.make_tensor_value_info(name, _TYPES[type], shape))
-        if self.half:
-            self._add("Cast", [value], [name], to=TensorProto.FLOAT)
+        """Declares an output; a float is given in the graph's own type."""
+        self._outputs.append(self._edge(name, type, shape))
+        if self._differs(type):
+            self._add("Cast", [value], [name], to=_ELEMENTS[ELEMENT_TYPES[type]])
         else:
             self._add("Identity", [value], [name])
+
+    def _edge(self, name: str, type: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
+        if type not in ELEMENT_TYPES:
+            raise ValueError(f"{name} of graph {self.name} is of type {type!r}: use one of {', '.join(ELEMENT_TYPES)}")
+        return helper.make_tensor_value_info(name, _ELEMENTS[ELEMENT_TYPES[type]], shape)
+
+    def _differs(self, type: str) -> bool:
+        """Whether an edge of this type is a float, and another one than the graph computes in."""
+        return ELEMENT_TYPES[type].is_floating_point and ELEMENT_TYPES[type] != self.dtype
 
     # Nodes
 
@@ -268,21 +279,25 @@ class GraphWriter:
         return name, self._scales[name], self._constant(np.zeros(len(weight), np.int8))
 
     def conv(self, value: str, module: torch.nn.Conv2d) -> str:
-        (top, left), strides = module.padding, list(module.stride)
+        top, left = module.padding
         return self.op(
             "Conv",
             value,
-            self.weight("weight", module.weight),
-            self.weight("bias", module.bias),
+            *self._parameters_of(module),
             kernel_shape=list(module.kernel_size),
-            strides=strides,
+            strides=list(module.stride),
+            dilations=list(module.dilation),
             pads=[top, left, top, left],
             group=module.groups,
         )
 
     def layer_norm(self, value: str, module: torch.nn.LayerNorm) -> str:
-        weight, bias = self.weight("weight", module.weight), self.weight("bias", module.bias)
-        return self.op("LayerNormalization", value, weight, bias, axis=-1, epsilon=module.eps)
+        return self.op("LayerNormalization", value, *self._parameters_of(module), axis=-1, epsilon=module.eps)
+
+    def _parameters_of(self, module: torch.nn.Module) -> list[str]:
+        """Weight and bias, if the module has one."""
+        weight = self.weight("weight", module.weight)
+        return [weight] if module.bias is None else [weight, self.weight("bias", module.bias)]
 
     def enlarged(self, value: str) -> str:
         """A map of twice the size, each pixel four times, as torch's nearest."""
@@ -303,6 +318,5 @@ class GraphWriter:
         )
         domains = [helper.make_opsetid(domain, OPSET if domain == "" else 1) for domain in sorted(self._domains)]
         model = helper.make_model(graph, opset_imports=domains, ir_version=10, producer_name="glip_torch")
-        model.doc_string = f"{self.name} of GLIP"
         onnx.checker.check_model(model)
         return model

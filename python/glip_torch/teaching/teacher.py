@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from tokenizers import Encoding, Tokenizer
 
+from ..config import OFFICIAL
 from ..data.grounding import Phrase, Span, clip_box
 from ..model import GLIP
 from ..postprocess import Detections, detect
@@ -25,8 +26,8 @@ class UnusableText(ValueError):
 class TeacherOptions:
     """How images are shown to the teacher, and the longest prompt; the defaults are official's."""
 
-    short_side: int = 800
-    long_side: int = 1333
+    short_side: int = OFFICIAL.short_side
+    long_side: int = OFFICIAL.long_side
     max_tokens: int = 256
 
 
@@ -57,8 +58,9 @@ class Teacher:
         pyramid = self.model.image_encoder(pad(normalise(np.asarray(resized)))[None])
         hidden, _ = self.model.text_encoder(input_ids, mask)
         output = self.model.head(*self.model.fuse(pyramid, hidden, mask))
-        sizes = [tuple(level.shape[2:]) for level in pyramid]
-        found = detect(output, 0, phrases, sizes, self.model.config.anchor_sizes, (resized.height, resized.width))
+        sizes, config = [tuple(level.shape[2:]) for level in pyramid], self.model.config
+        size = (resized.height, resized.width)
+        found = detect(output, 0, phrases, sizes, config.strides, config.anchor_sizes, size)
         return found.scaled(image.width / resized.width, image.height / resized.height)
 
 

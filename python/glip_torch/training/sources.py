@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from ..data.batches import Batch, SceneBatches
+from ..data.batches import MAX_ASPECT, Batch, SceneBatches
 from ..data.grounding_batches import GroundingBatches, ImageOptions
 from ..data.grounding_prompts import PromptOptions
 from ..data.worlds import WORLDS
@@ -28,6 +28,8 @@ from .settings import Settings
 class Source(Protocol):
     #: Records of an epoch; None if there are no epochs.
     records: int | None
+    #: Short and long side of the largest images.
+    sides: tuple[int, int]
 
     def describe(self) -> dict:
         """What has to be the same when a run is resumed."""
@@ -73,6 +75,11 @@ class RenderedScenes:
     short_sides: tuple[int, ...] = ()
     workers: int = 0
     records: None = None
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        short_side = max(self.short_sides, default=STAGES[-1][1])
+        return short_side, int(short_side * MAX_ASPECT)
 
     def describe(self) -> dict:
         sizes = {"short sides": list(self.short_sides)} if self.short_sides else {}
@@ -141,6 +148,10 @@ class GroundingFiles:
     prompts: PromptOptions
     images: ImageOptions
     workers: int = 0
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        return max(self.images.short_sides), self.images.long_side
 
     @property
     def records(self) -> int:

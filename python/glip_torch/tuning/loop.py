@@ -224,17 +224,19 @@ class Tuner:
         return result
 
     def _write_learned(self, after: Measured) -> None:
+        path, settings = self.out / self.method.file, self.settings
         if isinstance(self.method, PromptTuning):
             notes = {
-                "method": self.settings.method,
-                "shots": str(self.settings.shots or "all"),
+                "method": settings.method,
+                "shots": str(settings.shots or "all"),
                 "ap": f"{after['test']['AP']:.4f}",
             }
             hidden, embedded = self.method.text()
-            path = self.out / "prompt.safetensors"
             write_learned_prompt(path, self.prompt, hidden, embedded, self.model_fingerprint, notes)
         else:
-            save_checkpoint(self.method.model, self.out / "model.pth")
+            model, sides = self.method.model, (settings.short_side, settings.long_side)
+            model.recommended = model.recommended.trained_on(sides, settings.shared_target)
+            save_checkpoint(model, path)
 
     def _result(self, after: Measured) -> dict:
         splits = vars(self.splits).items()

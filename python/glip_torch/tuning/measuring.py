@@ -39,6 +39,7 @@ def _detections(
         row,
         [phrase.tokens for phrase in prompt.phrases],
         level_sizes(*example.padded, config.strides),
+        config.strides,
         config.anchor_sizes,
         example.size[::-1],
     )

@@ -25,6 +25,8 @@ Frozen = tuple[Tensor, ...]
 class Method(nn.Module, ABC):
     """A model that is asked one prompt, `input_ids [tokens]`, and of which some parameters are trained."""
 
+    #: What holds the result, in the run's folder.
+    file = "model.pth"
     #: Official's rates, which an option may change; the text encoder has one of its own.
     learning_rate = 1e-4
     language_rate = 1e-5
@@ -63,6 +65,7 @@ class Method(nn.Module, ABC):
 class PromptTuning(Method):
     """One offset for each token, added to the text encoder's two outputs; the whole model is frozen."""
 
+    file = "prompt.safetensors"
     learning_rate = 0.05
     weight_decay = 0.25
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from ..config import SEPARATOR
 from ..data.prompts import clean_name
 from ..tokenizer import phrase_tokens
 from . import TuningError
-
-SEPARATOR = ". "
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from ..config import OFFICIAL
 from . import TuningError
 from .methods import METHODS
 
@@ -34,9 +35,9 @@ class Settings:
     #: Largest norm of all gradients together.
     gradient_clip: float = 1.0
     #: Whether a phrase's tokens share a target of 1, as official GLIP is trained, or each of them has it.
-    shared_target: bool = True
-    short_side: int = 800
-    long_side: int = 1333
+    shared_target: bool = OFFICIAL.shared_target
+    short_side: int = OFFICIAL.short_side
+    long_side: int = OFFICIAL.long_side
     max_tokens: int = 256
     #: At most so many validation images; None for all.
     validation_images: int | None = None

@@ -21,10 +21,11 @@ import torch.nn.functional as F
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor, nn
 
+from ..config import SEPARATOR
 from ..data.batches import pad_encodings
 from ..head import GroundingHead
 from ..text_encoder import TextEncoder
-from ..tokenizer import SEPARATOR, SPECIAL_TOKENS, phrase_tokens
+from ..tokenizer import SPECIAL_TOKENS, phrase_tokens
 from ..training.initialise import set_dropout
 from .coco_names import CLASSES
 from .phrases import ENDINGS, FRAMES, LINKS, OF_OBJECTS, OPENINGS, QUALITIES, TaughtText, framed, sentence

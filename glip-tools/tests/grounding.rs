@@ -1,0 +1,42 @@
+//! Good and bad lines of the grounding format, which the reader of `glip_torch` is tested with too.
+
+use glip_tools::grounding::{Header, Record, Records};
+
+const GOOD: &str = include_str!("fixtures/grounding/good.jsonl");
+const UNDERSTOOD: &str = include_str!("fixtures/grounding/understood.jsonl");
+const BAD_RECORDS: &str = include_str!("fixtures/grounding/bad_records.tsv");
+const BAD_HEADERS: &str = include_str!("fixtures/grounding/bad_headers.tsv");
+
+fn value(line: &str) -> serde_json::Value {
+    serde_json::from_str(line).unwrap()
+}
+
+/// Each row is what the message may say, a tab, and a line.
+fn assert_refused(rows: &str, parse: impl Fn(&str) -> Result<(), String>) {
+    assert!(rows.lines().count() > 10);
+    for row in rows.lines() {
+        let (reasons, line) = row.split_once('\t').unwrap();
+        let message = parse(line).expect_err(line);
+        let named = reasons.split('|').any(|reason| message.contains(reason));
+        assert!(named, "{line}: {message}, not {reasons}");
+    }
+}
+
+#[test]
+fn good_lines_are_understood_as_they_are_meant() {
+    let records = Records::new(GOOD.as_bytes(), "good.jsonl").unwrap();
+    let mut found = vec![value(&records.header().to_line())];
+    found.extend(records.map(|record| value(&record.unwrap().to_line())));
+    let understood: Vec<_> = UNDERSTOOD.lines().map(value).collect();
+    assert_eq!(found, understood);
+}
+
+#[test]
+fn bad_records_are_refused_for_their_reason() {
+    assert_refused(BAD_RECORDS, |line| Record::parse(line).map(drop));
+}
+
+#[test]
+fn bad_headers_are_refused_for_their_reason() {
+    assert_refused(BAD_HEADERS, |line| Header::parse(line).map(drop));
+}
