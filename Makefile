@@ -13,7 +13,13 @@ EXPORTED = $(if $(wildcard $(firstword $(GOLDEN))),-- --include-ignored)
 DEMO_PICTURES = astronaut cat coffee
 DEMO_PROMPT = "woman . cat . coffee cup . table . bicycle . piano"
 
-.PHONY: runtime demo test check lint bench bench-glip-t golden python-test label-readers-test pictures
+# The library's features that change what it does; glip-tools has them all.
+FEATURES = glip-rs/draw,glip-rs/yaml,glip-rs/captions
+# With `cuda`, as on a machine that has none: what is asked for and missing must be an error or logged.
+TEST = cargo test --workspace --features $(FEATURES),glip-rs/cuda
+
+.PHONY: runtime demo test fast check style lint msrv package public-api public-api-update semver smoke bench bench-glip-t golden \
+	python-test label-readers-test pictures
 runtime: $(RUNTIME)
 
 # The Python wheel is the one package of ONNX Runtime that every platform's registry client fetches.
@@ -37,30 +43,72 @@ demo: runtime
 	done
 	@echo "the photographs with the boxes are $(DEMO_PICTURES:%=target/demo-%.png)"
 
-# With `cuda`, as on a machine that has none: what is asked for and missing must be an error or logged.
+# The whole workspace at once, so that what its crates share is built once.
 test: runtime
-	cargo test --features draw,yaml,captions,cuda
-	cargo test -p glip-tools
+	$(TEST)
 ifneq ($(EXPORTED),)
-	cargo test --features draw,yaml,captions,cuda --test golden $(EXPORTED)
+	$(TEST) --test golden $(EXPORTED)
 endif
 
+# What most mistakes fail, in a minute or two: formatting, clippy, unit tests.
+fast: style runtime
+	$(TEST) --lib --bins
+
+style:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --features $(FEATURES) -- -D warnings
+
 # What a change must pass: lints and tests of both sides, the golden models included.
-check: lint python-test golden
+check: lint msrv python-test golden
 	$(MAKE) test
 
+# Also each feature alone, and the documentation.
 # Not --all-features: `download-binaries` fetches another ONNX Runtime while building.
-lint:
-	cargo fmt --all --check
-	cargo clippy --all-targets --features draw,yaml,captions -- -D warnings
+lint: style
 	cargo clippy --no-default-features -- -D warnings
 	for feature in nano draw yaml captions cuda tensorrt coreml directml openvino; do \
 		cargo clippy --features $$feature -- -D warnings || exit 1; \
 	done
-	cargo clippy -p glip-tools --all-targets -- -D warnings
 	cargo clippy -p glip-tools --no-default-features -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features draw,yaml,captions
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps -p glip-tools
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace --features $(FEATURES)
+
+# The oldest compiler that Cargo.toml promises.
+msrv:
+	.ci/msrv
+
+# The crates as they would be published.
+package: runtime
+	.ci/package
+
+# Whether the library's public API is the one in tests/public-api.txt; `make public-api-update` keeps what it is now.
+public-api:
+	.ci/public-api
+
+public-api-update:
+	.ci/public-api --update
+
+# Breaking changes since a commit: make semver BASE=v0.1.0
+BASE = HEAD~1
+semver:
+	@if command -v cargo-semver-checks >/dev/null; then \
+		cargo semver-checks --workspace --baseline-rev $(BASE); \
+	else \
+		echo "cargo-semver-checks is missing: breaking changes since $(BASE) are not listed"; \
+	fi
+
+# Every example and benchmark in its smallest form: that they run, not how fast.
+SMOKE = target/smoke
+smoke: runtime $(VENV)
+	mkdir -p $(SMOKE)
+	cargo run --release --example compose -- examples/images/coffee.jpg $(DEMO_PROMPT)
+	cargo run --release --example custom_postprocess -- examples/images/coffee.jpg cup $(SMOKE)/map.png
+	cargo run --release --example video_frames -- examples/images $(DEMO_PROMPT)
+	cargo bench --bench pipeline --bench host -- --test
+	cargo bench --bench workloads -- --size 256x384 --batch 2 --runs 1 --warm-up 0 \
+		components reuse ground vocabulary names batch pipelined load
+	$(VENV)/bin/python python/tools/evaluation_speed.py --images 20 --rounds 1
+	$(MAKE) bench-glip-t ARGS="--model-size small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
+	PYTHON=$(VENV)/bin/python benches/gpu.sh --device cpu --small --runs 1 --warm-up 0 --batches 1 2
 
 bench: runtime
 	cargo bench --bench pipeline

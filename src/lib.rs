@@ -82,7 +82,7 @@
 //! # Features
 //!
 //! - `load-dynamic` (default): loads ONNX Runtime when the program runs.
-//! - `nano` (default): embeds the small model.
+//! - `nano` (default): embeds the small model, the crate `glip-nano`.
 //! - `draw`: `draw_detections`, labelled boxes on an image.
 //! - `captions`: `Prompt::extract`, the noun phrases of a caption found by `NounPhrases`, by NLTK's
 //!   `PerceptronTagger`, or by a `PhraseExtractor` of your own.

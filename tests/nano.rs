@@ -3,7 +3,7 @@
 #![cfg(feature = "nano")]
 #![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use glip::{BBox, Category, Detection, Detections, Detector, Prompt};
 use image::{DynamicImage, GenericImageView};
@@ -224,21 +224,4 @@ fn categories_and_sentences_work_on_photographs() {
     let found = detector.ground(&coffee, prompt).unwrap();
     let [cup, table] = [0, 1].map(|phrase| found.of_phrase(phrase).count());
     assert!(cup == 1 && table >= 1, "{found:?}");
-}
-
-#[test]
-fn the_bundle_is_small() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/glip-nano");
-    let bytes: u64 = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .filter(|entry| {
-            entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension != "md")
-        })
-        .map(|entry| entry.metadata().unwrap().len())
-        .sum();
-    assert!(bytes <= 8_000_000, "{bytes} bytes");
 }

@@ -233,6 +233,22 @@ def test_an_existing_folder_is_kept_unless_told(files, capsys):
     assert (files / "bundle" / "precious").read_text() == "mine"
 
 
+def test_a_bundle_is_replaced_and_what_lies_beside_it_is_kept(files, capsys):
+    bundle = files / "bundle"
+    assert run(files) == 0
+    (bundle / "README.md").write_text("its card")
+    (bundle / "src").mkdir()
+    (bundle / "src" / "lib.rs").write_text("its crate")
+    capsys.readouterr()
+    assert run(files, "--without-text-encoder", "--overwrite") == 0
+    manifest = json.loads((bundle / "glip.json").read_text())
+    expected = ["README.md", "glip.json", "src", *manifest["files"]]
+    assert sorted(path.name for path in bundle.iterdir()) == sorted(expected)
+    assert (bundle / "README.md").read_text() == "its card"
+    assert (bundle / "src" / "lib.rs").read_text() == "its crate"
+    assert sorted(path.name for path in files.iterdir()) == ["bundle", "tiny.pth", "vocab.txt"]
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

@@ -72,33 +72,13 @@ impl Bundle {
         Self::open(ModelFiles::Memory(files.collect()))
     }
 
-    /// The small model that comes with the crate (feature `nano`), which sees photographs.
+    /// The small model in the box (feature `nano`), which sees photographs: the crate `glip-nano`.
     ///
     /// # Errors
-    /// None in practice: as [`Bundle::from_dir`], if the crate was built from damaged files.
+    /// None in practice: as [`Bundle::from_dir`], if that crate was built from damaged files.
     #[cfg(feature = "nano")]
     pub fn nano() -> Result<Self> {
-        macro_rules! embedded {
-            ($($name:literal),+) => {
-                [$((
-                    $name,
-                    include_bytes!(concat!(
-                        env!("CARGO_MANIFEST_DIR"),
-                        "/models/glip-nano/",
-                        $name
-                    ))
-                    .as_slice(),
-                )),+]
-            };
-        }
-        Self::from_bytes(embedded!(
-            "glip.json",
-            "tokenizer.json",
-            "image_encoder.onnx",
-            "text_encoder.onnx",
-            "fusion.onnx",
-            "head.onnx"
-        ))
+        Self::from_bytes(glip_nano::FILES)
     }
 
     /// What the model is and what it needs.

@@ -19,7 +19,7 @@ const FORMAT_VERSION: &str = "1";
 /// bundle may lack that graph. What the words were is kept in [`text`](Self::text) and in the
 /// phrases' labels.
 ///
-/// ```
+/// ```no_run
 /// use glip::{Detector, Prompt};
 ///
 /// let image = image::open("tests/fixtures/drawn/scene.png")?;

@@ -15,7 +15,7 @@ from ..checkpoint import CheckpointError, load_checkpoint
 from ..config import OFFICIAL, Recommended
 from ..model import GLIP
 from ..tokenizer import build_tokenizer
-from .bundle import BundleOptions, atomic_folder, manifest, write_manifest
+from .bundle import BundleOptions, atomic_folder, bundle_files, manifest, write_manifest
 from .check import TOLERANCE, CheckError, worst_error
 from .exporters import export_model
 from .precision import PRECISIONS, write_graph
@@ -143,7 +143,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--without-text-encoder", action="store_true", help="leave it out: the bundle then takes learned prompts only"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    parser.add_argument("--overwrite", action="store_true", help="replace the bundle in OUT; other files there stay")
     return parser.parse_args(arguments)
 
 
@@ -173,7 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"worst error against PyTorch, relative to the tensor's largest magnitude ({options.precision}):")
     for name, error in errors.items():
         print(f"  {name:<14} {error:.1e}")
-    size = sum(path.stat().st_size for path in args.out.iterdir())
+    size = sum((args.out / name).stat().st_size for name in bundle_files(args.out))
     print(f"wrote {args.out}: {model.config.variant}, {size / 1e6:.1f} MB")
     return 0
 

@@ -95,9 +95,21 @@ def write_manifest(folder: Path, content: dict) -> None:
     (folder / "glip.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def bundle_files(folder: Path) -> set[str]:
+    """The names of the bundle's own files: the manifest, and those that it lists if it can be read."""
+    try:
+        content = json.loads((folder / "glip.json").read_text(encoding="utf-8"))
+        return {"glip.json", *content["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"glip.json"}
+
+
 @contextlib.contextmanager
 def atomic_folder(target: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder to write in that becomes `target` when the block ends well, and is removed otherwise."""
+    """A folder to write in that becomes `target` when the block ends well, and is removed otherwise.
+
+    Of a folder that it replaces, what is not the bundle's stays: a card, a licence, the crate that holds the bundle.
+    """
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists: choose another folder, or give --overwrite")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +123,16 @@ def atomic_folder(target: Path, overwrite: bool) -> Iterator[Path]:
             target.rename(old)
         partial.rename(target)
         if old is not None:
+            if old.is_dir() and not old.is_symlink():
+                _move_others(old, target)
             shutil.rmtree(old.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _move_others(old: Path, new: Path) -> None:
+    """Moves what is not the old bundle's, unless the new one has a file of that name."""
+    own = bundle_files(old)
+    for path in old.iterdir():
+        if path.name not in own and not (new / path.name).exists():
+            path.rename(new / path.name)
