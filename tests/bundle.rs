@@ -4,28 +4,42 @@ mod common;
 
 use std::{error::Error as _, fs};
 
-use common::{copy_of, edit_manifest, fixture};
-use glip::{Bundle, Error};
+use common::{copy_in_format_2, copy_of, edit_manifest, fixture};
+use glip::{
+    Bundle, Error, ErrorKind, Runtime,
+    manifest::Precision,
+    parts::{Fusion, SessionOptions},
+    postprocess::{AnchorOptions, HeadSpec},
+};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 #[test]
 fn a_model_folder_opens() {
     let bundle = Bundle::from_dir(fixture("colour")).unwrap();
 
     let manifest = bundle.manifest();
-    assert_eq!(manifest.name, "colour");
-    assert_eq!(manifest.text.max_tokens, 12);
-    assert_eq!(manifest.anchors.strides, [8, 16, 32, 64, 128]);
-    let fusion = manifest.graphs.fusion.as_ref().unwrap();
-    assert_eq!(fusion.file, "fusion.onnx");
-    assert_eq!(fusion.inputs[5].name, "hidden");
+    assert_eq!(manifest.format_version(), 1);
+    assert_eq!((manifest.name(), manifest.variant()), ("colour", "GLIP-T"));
+    assert_eq!(manifest.family(), "glip");
+    assert_eq!(manifest.precision(), Precision::Fp32);
+    assert_eq!((manifest.max_tokens(), manifest.hidden_size()), (12, 4));
+    assert_eq!(manifest.levels(), 5);
+    let HeadSpec::Anchors { anchors, .. } = manifest.head() else {
+        panic!("{:?}", manifest.head());
+    };
+    assert_eq!(*anchors, AnchorOptions::default());
+    assert_eq!(manifest.source().weights, "made by hand for tests");
 }
 
 #[test]
 fn a_model_without_fusion_says_so() {
     let bundle = Bundle::from_dir(fixture("colour_without_fusion")).unwrap();
 
-    assert_eq!(bundle.manifest().graphs.fusion, None);
+    assert_eq!(bundle.manifest().variant(), "GLIP-T (A)");
+    let runtime = Runtime::load().unwrap();
+    let fusion = Fusion::load(&runtime, &bundle, &SessionOptions::default()).unwrap();
+    assert_eq!(fusion.device(), None);
 }
 
 #[test]
@@ -38,13 +52,19 @@ fn a_model_in_memory_is_the_same_as_its_folder() {
         "head.onnx",
     ];
     let folder = fixture("colour_without_fusion");
-    let bytes = files.map(|name| (name, &*fs::read(folder.join(name)).unwrap().leak()));
+    let owned = files.map(|name| (name.to_owned(), fs::read(folder.join(name)).unwrap()));
+    let embedded = files.map(|name| (name, &*fs::read(folder.join(name)).unwrap().leak()));
 
-    let bundle = Bundle::from_bytes(bytes).unwrap();
+    let of_owned = Bundle::from_bytes(owned).unwrap();
+    let of_embedded = Bundle::from_bytes(embedded).unwrap();
 
     let from_dir = Bundle::from_dir(&folder).unwrap();
-    assert_eq!(bundle.manifest(), from_dir.manifest());
-    let error = Bundle::from_bytes(bytes.into_iter().take(4)).unwrap_err();
+    for bundle in [of_owned, of_embedded] {
+        let (found, expected) = (bundle.manifest(), from_dir.manifest());
+        assert_eq!(found.identity(), expected.identity());
+        assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+    }
+    let error = Bundle::from_bytes(embedded.into_iter().take(4)).unwrap_err();
     assert!(matches!(&error, Error::BundleFile { path, .. } if path.ends_with("head.onnx")));
 }
 
@@ -55,6 +75,7 @@ fn a_missing_folder_names_the_manifest() {
     assert!(matches!(error, Error::BundleFile { .. }), "{error}");
     assert!(error.to_string().contains("glip.json"), "{error}");
     assert!(error.source().is_some());
+    assert_eq!(error.kind(), ErrorKind::Model);
 }
 
 #[test]
@@ -71,7 +92,14 @@ fn a_missing_file_is_named() {
 #[test]
 fn a_garbled_manifest_is_an_error() {
     let folder = copy_of("colour");
-    for garbage in ["", "{", "[]", "{\"format_version\": 1}", "\u{0}"] {
+    for garbage in [
+        "",
+        "{",
+        "[]",
+        "{\"format_version\": 1}",
+        "{\"format_version\": 2}",
+        "\u{0}",
+    ] {
         fs::write(folder.path().join("glip.json"), garbage).unwrap();
 
         let error = Bundle::from_dir(folder.path()).unwrap_err();
@@ -89,7 +117,7 @@ fn an_unknown_version_is_an_error_whatever_else_the_manifest_holds() {
     let folder = copy_of("colour");
     fs::write(
         folder.path().join("glip.json"),
-        r#"{"format_version": 2, "new": []}"#,
+        r#"{"format_version": 3, "new": []}"#,
     )
     .unwrap();
 
@@ -98,8 +126,8 @@ fn an_unknown_version_is_an_error_whatever_else_the_manifest_holds() {
     let expected = matches!(
         error,
         Error::ManifestVersion {
-            found: 2,
-            supported: 1,
+            found: 3,
+            supported: 2,
             ..
         }
     );
@@ -139,6 +167,7 @@ fn a_changed_file_is_an_error() {
 fn values_that_make_no_sense_are_named() {
     let hash = "0".repeat(64);
     for (pointer, value, field) in [
+        ("/precision", json!("fp8"), "precision"),
         ("/image/std/1", json!(0.0), "image.std"),
         ("/image/size_divisor", json!(16), "image.size_divisor"),
         ("/image/size_divisor", json!(0), "image.size_divisor"),
@@ -154,19 +183,19 @@ fn values_that_make_no_sense_are_named() {
         (
             "/anchors/strides",
             json!([8, 16, 32, 64]),
-            "postprocess.anchors",
+            "anchors",
         ),
         (
             "/anchors/strides",
             json!([8, 16, 16, 64, 128]),
             "anchors.strides",
         ),
-        ("/anchors/sizes/0", json!(0), "postprocess.anchors"),
-        ("/box_coder/weights/3", json!(-5), "postprocess.box_coder"),
+        ("/anchors/sizes/0", json!(0), "anchors"),
+        ("/box_coder/weights/3", json!(-5), "box_coder"),
         (
             "/box_coder/max_log_scale",
             json!(0),
-            "postprocess.box_coder",
+            "box_coder",
         ),
         (
             "/postprocess/candidate_threshold",
@@ -193,6 +222,8 @@ fn values_that_make_no_sense_are_named() {
             json!(0),
             "postprocess.max_detections",
         ),
+        ("/graphs/image_encoder", json!(null), "graphs.image_encoder"),
+        ("/graphs/head", json!(null), "graphs.head"),
         ("/graphs/head/file", json!("other.onnx"), "graphs.head.file"),
         (
             "/files/head.onnx/sha256",
@@ -202,18 +233,101 @@ fn values_that_make_no_sense_are_named() {
         (
             "/files",
             json!({"../x": {"bytes": 1, "sha256": hash}}),
-            "text.tokenizer",
+            "graphs.fusion.file",
         ),
     ] {
-        let folder = copy_of("colour");
+        check_is_named(&copy_of("colour"), pointer, &value, field);
+    }
+}
+
+/// That a manifest with this value there is an error that names the field.
+fn check_is_named(folder: &TempDir, pointer: &str, value: &Value, field: &str) {
+    edit_manifest(folder.path(), |manifest| {
+        *manifest.pointer_mut(pointer).unwrap() = value.clone();
+    });
+
+    let error = Bundle::from_dir(folder.path()).unwrap_err();
+
+    let named = matches!(&error, Error::ManifestValue { field: found, .. } if found == field);
+    assert!(named, "{pointer} = {value}: {error}");
+    assert!(error.to_string().contains(field), "{error}");
+}
+
+#[test]
+fn the_newest_format_opens_as_the_same_model() {
+    let folder = copy_in_format_2("colour");
+
+    let new = Bundle::from_dir(folder.path()).unwrap();
+
+    let old = Bundle::from_dir(fixture("colour")).unwrap();
+    let (new, old) = (new.manifest(), old.manifest());
+    assert_eq!((new.format_version(), new.family()), (2, "glip"));
+    assert_eq!((new.name(), new.variant()), (old.name(), old.variant()));
+    assert_eq!(new.precision(), old.precision());
+    assert_eq!(new.image(), old.image());
+    assert_eq!(new.prompt(), old.prompt());
+    assert_eq!(new.max_tokens(), old.max_tokens());
+    assert_eq!(new.hidden_size(), old.hidden_size());
+    assert_eq!(new.levels(), old.levels());
+    assert_eq!(new.head(), old.head());
+    assert_eq!(new.postprocess(), old.postprocess());
+    assert_eq!(new.source(), old.source());
+    // The files are the same.
+    assert_eq!(new.identity(), old.identity());
+}
+
+#[test]
+fn values_that_make_no_sense_are_named_in_the_newest_format() {
+    for (pointer, value, field) in [
+        ("/family", json!("another"), "family"),
+        ("/precision", json!("fp8"), "precision"),
+        (
+            "/image/resize",
+            json!({"kind": "square", "side": 0}),
+            "image.resize.side",
+        ),
+        ("/image/padding", json!({"multiple_of": 16}), "image.padding"),
+        ("/image/padding", json!({"square": 0}), "image.padding"),
+        ("/image/padding", json!({"square": 100}), "image.padding"),
+        ("/features/levels", json!(0), "features.levels"),
+        ("/features/levels", json!(4), "head.strides"),
+        ("/features/levels", json!(6), "head.strides"),
+        ("/features/type", json!("int64"), "features.type"),
+        ("/features/type", json!("bfloat16"), "features.type"),
+        ("/head/strides", json!([8, 16, 32, 64]), "head.strides"),
+        ("/head/strides", json!([8, 16, 16, 64, 128]), "head.strides"),
+        ("/head/sizes/0", json!(0), "head"),
+        ("/head/box_coder/weights/3", json!(-5), "head.box_coder"),
+        (
+            "/postprocess/score_threshold",
+            json!(1.5),
+            "postprocess.score_threshold",
+        ),
+        ("/graphs/head", json!(null), "graphs.head"),
+    ] {
+        check_is_named(&copy_in_format_2("colour"), pointer, &value, field);
+    }
+}
+
+#[test]
+fn kinds_that_are_unknown_are_an_error() {
+    for (pointer, value) in [
+        ("/head/kind", json!("masks")),
+        ("/image/resize/kind", json!("crop")),
+        ("/image/padding", json!("reflect")),
+        ("/prompt", json!({"language": "en"})),
+    ] {
+        let folder = copy_in_format_2("colour");
         edit_manifest(folder.path(), |manifest| {
             *manifest.pointer_mut(pointer).unwrap() = value.clone();
         });
 
         let error = Bundle::from_dir(folder.path()).unwrap_err();
 
-        let named = matches!(&error, Error::ManifestValue { field: found, .. } if found == field);
-        assert!(named, "{pointer} = {value}: {error}");
+        assert!(
+            matches!(error, Error::ManifestSyntax { .. }),
+            "{pointer} = {value}: {error}"
+        );
     }
 }
 
@@ -237,7 +351,13 @@ fn files_outside_the_folder_are_refused() {
 
 #[test]
 fn wrong_types_are_an_error() {
-    for pointer in ["/graphs/head", "/image", "/files", "/text/max_tokens"] {
+    for pointer in [
+        "/graphs",
+        "/graphs/head/file",
+        "/image",
+        "/files",
+        "/text/max_tokens",
+    ] {
         let folder = copy_of("colour");
         edit_manifest(folder.path(), |manifest| {
             *manifest.pointer_mut(pointer).unwrap() = Value::Null;

@@ -31,10 +31,12 @@ class OnnxGLIP:
         manifest = json.loads((folder / "glip.json").read_text(encoding="utf-8"))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.config = BundleConfig(tuple(manifest["anchors"]["strides"]), tuple(manifest["anchors"]["sizes"]))
+        anchors = manifest["anchors"] if manifest["format_version"] == 1 else manifest["head"]
+        self.config = BundleConfig(tuple(anchors["strides"]), tuple(anchors["sizes"]))
         postprocess = dict(manifest["postprocess"])
         threshold = postprocess.pop("score_threshold")
-        self.recommended = Recommended(**manifest["image"]["resize"], score_threshold=threshold)
+        resize = manifest["image"]["resize"]
+        self.recommended = Recommended(resize["short_side"], resize["long_side"], threshold)
         self.postprocess = PostprocessOptions(**postprocess)
         self.tokenizer = Tokenizer.from_file(str(folder / manifest["text"]["tokenizer"]))
         self._sessions = {

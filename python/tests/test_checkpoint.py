@@ -181,4 +181,5 @@ def test_the_checkpoints_here_are_those_of_the_bundles(name):
     manifest = json.loads((root / "models" / name / "glip.json").read_text())
     assert manifest["source"]["fingerprint"] == fingerprint(model)
     sizes, threshold = manifest["image"]["resize"], manifest["postprocess"]["score_threshold"]
-    assert model.recommended == Recommended(**sizes, score_threshold=threshold, shared_target=False)
+    sizes = sizes["short_side"], sizes["long_side"]
+    assert model.recommended == Recommended(*sizes, score_threshold=threshold, shared_target=False)

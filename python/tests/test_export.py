@@ -54,9 +54,10 @@ def test_a_bundle_is_complete_and_says_what_it_is(files):
     for name, entry in manifest["files"].items():
         content = (bundle / name).read_bytes()
         assert entry == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    assert manifest["image"]["resize"] == {"short_side": 64, "long_side": 96}
+    rule = {"kind": "short_side", "short_side": 64, "long_side": 96, "rounding": "rounded"}
+    assert (manifest["family"], manifest["image"]["resize"]) == ("glip", rule)
     assert manifest["postprocess"]["score_threshold"] == 0.4
-    assert manifest["anchors"]["sizes"] == list(TINY.anchor_sizes)
+    assert manifest["head"]["sizes"] == list(TINY.anchor_sizes)
     weights = fingerprint(load_checkpoint(files / "tiny.pth"))
     assert manifest["source"] == {"weights": "tiny.pth", "licence": "MIT", "fingerprint": weights}
     for entry in manifest["graphs"].values():
@@ -84,7 +85,8 @@ def recommending(files, recommended):
 
 def recommended_by(bundle):
     manifest = json.loads((bundle / "glip.json").read_text())
-    return *manifest["image"]["resize"].values(), manifest["postprocess"]["score_threshold"]
+    resize = manifest["image"]["resize"]
+    return resize["short_side"], resize["long_side"], manifest["postprocess"]["score_threshold"]
 
 
 def test_the_checkpoints_sizes_and_threshold_are_the_bundles(files, capsys):

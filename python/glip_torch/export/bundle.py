@@ -1,6 +1,6 @@
 """The bundle: a folder with the graphs, the tokenizer and the manifest that says what they need.
 
-The manifest's fields are documented where they are read, in the crate's `src/bundle.rs`.
+The manifest's fields are documented where they are read, in the crate's `src/bundle/format.rs`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..postprocess import PostprocessOptions
 from ..preprocess import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
 from .graphs import Export, Graph
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,22 @@ def manifest(model: GLIP, export: Export, options: BundleOptions, folder: Path) 
     entries = {graph.name: _graph_entry(graph) for graph in export.graphs}
     return {
         "format_version": FORMAT_VERSION,
+        "family": export.family,
         "name": options.name,
         "variant": export.variant,
         "precision": options.precision,
         "image": {
-            "resize": {"short_side": recommended.short_side, "long_side": recommended.long_side},
+            "resize": {
+                "kind": "short_side",
+                "short_side": recommended.short_side,
+                "long_side": recommended.long_side,
+                "rounding": "rounded",
+            },
             "channel_order": "bgr",
             "mean": PIXEL_MEAN,
             "std": PIXEL_STD,
-            "size_divisor": SIZE_DIVISOR,
+            "padding": {"multiple_of": SIZE_DIVISOR},
+            "masks_padding": False,
         },
         "text": {
             "tokenizer": "tokenizer.json",

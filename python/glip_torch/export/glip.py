@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..config import TextConfig, level_sizes
+from ..config import SEPARATOR, TextConfig, level_sizes
 from ..model import GLIP
 from ..postprocess import CENTRE_WEIGHT, MAX_LOG_SCALE, SCALE_WEIGHT
 from ..text_encoder import mask_padding
@@ -21,10 +21,17 @@ def export_glip(model: GLIP) -> Export:
     config = model.config
     weights = (CENTRE_WEIGHT, CENTRE_WEIGHT, SCALE_WEIGHT, SCALE_WEIGHT)
     entries = {
-        "anchors": {"strides": config.strides, "sizes": config.anchor_sizes},
-        "box_coder": {"weights": weights, "max_log_scale": MAX_LOG_SCALE},
+        # The crate's rule has more of them, for other families: src/prompt/rule.rs.
+        "prompt": {"separator": SEPARATOR},
+        "features": {"levels": len(config.strides), "type": "float32"},
+        "head": {
+            "kind": "anchors",
+            "strides": config.strides,
+            "sizes": config.anchor_sizes,
+            "box_coder": {"weights": weights, "max_log_scale": MAX_LOG_SCALE},
+        },
     }
-    return Export(build_graphs(model), config.variant, entries)
+    return Export(build_graphs(model), "glip", config.variant, entries)
 
 
 def build_graphs(model: GLIP) -> list[Graph]:

@@ -75,6 +75,7 @@ class Export:
 
     #: In the order of the data flow; a bundle holds one file for each.
     graphs: list[Graph]
+    family: str
     variant: str
     #: The manifest's entries that models of other families have otherwise, by name.
     entries: dict[str, dict]
