@@ -1,5 +1,7 @@
 //! Model folders: a good one opens, and every way to spoil one is an error that says what is wrong.
 
+#![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
+
 mod common;
 
 use std::{error::Error as _, fs};
@@ -180,11 +182,7 @@ fn values_that_make_no_sense_are_named() {
         ("/text/hidden_size", json!(0), "text.hidden_size"),
         ("/text/tokenizer", json!("other.json"), "text.tokenizer"),
         ("/anchors/strides", json!([]), "anchors.strides"),
-        (
-            "/anchors/strides",
-            json!([8, 16, 32, 64]),
-            "anchors",
-        ),
+        ("/anchors/strides", json!([8, 16, 32, 64]), "anchors"),
         (
             "/anchors/strides",
             json!([8, 16, 16, 64, 128]),
@@ -192,11 +190,7 @@ fn values_that_make_no_sense_are_named() {
         ),
         ("/anchors/sizes/0", json!(0), "anchors"),
         ("/box_coder/weights/3", json!(-5), "box_coder"),
-        (
-            "/box_coder/max_log_scale",
-            json!(0),
-            "box_coder",
-        ),
+        ("/box_coder/max_log_scale", json!(0), "box_coder"),
         (
             "/postprocess/candidate_threshold",
             json!(1.5),
@@ -286,7 +280,11 @@ fn values_that_make_no_sense_are_named_in_the_newest_format() {
             json!({"kind": "square", "side": 0}),
             "image.resize.side",
         ),
-        ("/image/padding", json!({"multiple_of": 16}), "image.padding"),
+        (
+            "/image/padding",
+            json!({"multiple_of": 16}),
+            "image.padding",
+        ),
         ("/image/padding", json!({"square": 0}), "image.padding"),
         ("/image/padding", json!({"square": 100}), "image.padding"),
         ("/features/levels", json!(0), "features.levels"),

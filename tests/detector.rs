@@ -32,7 +32,7 @@ fn picture(width: u32, height: u32, dots: &[(Rgb<u8>, i64, i64)]) -> RgbImage {
 
 /// Checks that a detection is the box of 64 pixels around the dot at this corner.
 fn assert_around(detection: &Detection, x: i64, y: i64, scale: f32) {
-    // Of the first and the last pixel, which stand for a place each; the edge is one beyond the last.
+    // The last pixel is 63 pixels of the resized picture after the first, and the edge one pixel beyond it.
     let [left, top] = [x, y].map(|corner| (corner as f32 + 3.5 - 31.5) * scale);
     let side = 63.0 * scale + 1.0;
     let square = BBox::new(left, top, left + side, top + side).unwrap();
@@ -118,7 +118,10 @@ fn a_prompt_is_encoded_once_for_many_images() {
 #[test]
 fn one_detector_serves_many_threads() {
     let builder = Detector::builder().dir(fixture("colour"));
-    for builder in [builder.clone().sessions(2).threads(1), builder.for_callers(3)] {
+    for builder in [
+        builder.clone().sessions(2).threads(1),
+        builder.for_callers(3),
+    ] {
         check_many_threads(&builder.build().unwrap());
     }
 }
@@ -339,7 +342,12 @@ fn what_another_model_encoded_is_refused() {
     for (what, result) in [
         ("image", other.ground(&encoded, "red")),
         ("prompt", other.ground(&picture, &prompt)),
-        ("image", other.ground_batch([&encoded], "red").map(|mut all| all.remove(0))),
+        (
+            "image",
+            other
+                .ground_batch([&encoded], "red")
+                .map(|mut all| all.remove(0)),
+        ),
     ] {
         let error = result.unwrap_err();
         let named = matches!(&error, Error::OtherModel { what: found, .. } if *found == what);

@@ -10,8 +10,8 @@ use common::{copy_of, edit_manifest, fixture, of_anchors};
 use glip::{
     Bundle, Control, Device, Error, GridSize, Prompt, Result, Runtime,
     parts::{
-        FeaturePyramid, Fusion, GroundingHead, ImageEncoder, PixelBatch, Preprocessor, SessionOptions,
-        TextEncoder, TextFeatures, Tokenizer,
+        FeaturePyramid, Fusion, GroundingHead, ImageEncoder, PixelBatch, Preprocessor,
+        SessionOptions, TextEncoder, TextFeatures, Tokenizer,
     },
 };
 use image::{Rgb, RgbImage};
@@ -108,7 +108,10 @@ fn the_head_aligns_each_image_with_each_word() {
         let anchors = level_sizes.iter().map(|level| level.cells()).sum::<usize>();
         assert_eq!(anchors, 320 + 80 + 20 + 6 + 2);
         assert_eq!(output.logits().dim(), (2, anchors, 3), "{name}");
-        assert_eq!((output.batch(), output.rows(), output.tokens()), (2, anchors, 3));
+        assert_eq!(
+            (output.batch(), output.rows(), output.tokens()),
+            (2, anchors, 3)
+        );
         assert_eq!(deltas.dim(), (2, anchors, 4));
         assert_eq!(centerness.dim(), (2, anchors));
         // Token 1 is "blue", between the two special ones.
@@ -154,7 +157,10 @@ fn text_is_used_for_every_image_or_given_for_each() {
     assert!(tiled.text().is_some());
     assert_eq!(tiled.text(), given.text());
     let of_three = matches!(&error, Error::Shape { found, .. } if found[0] == 3);
-    assert!(of_three && error.to_string().contains("[2 or 1, tokens"), "{error}");
+    assert!(
+        of_three && error.to_string().contains("[2 or 1, tokens"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -180,9 +186,21 @@ fn a_control_stops_each_graph() {
     control.stop();
 
     let errors = [
-        model.image_encoder.controlled(&control).run(&model.pixels(&[RED])).unwrap_err(),
-        model.text_encoder.controlled(&control).run(&tokens).unwrap_err(),
-        model.fusion.controlled(&control).run(&pyramid, &text).unwrap_err(),
+        model
+            .image_encoder
+            .controlled(&control)
+            .run(&model.pixels(&[RED]))
+            .unwrap_err(),
+        model
+            .text_encoder
+            .controlled(&control)
+            .run(&tokens)
+            .unwrap_err(),
+        model
+            .fusion
+            .controlled(&control)
+            .run(&pyramid, &text)
+            .unwrap_err(),
         model.head.controlled(&control).run(&fused).unwrap_err(),
     ];
 

@@ -118,7 +118,9 @@ fn a_long_list_finds_what_a_short_one_does() {
                 names.push(name);
             }
         }
-        let found = detector.ground(&encoded, Prompt::categories(&names)).unwrap();
+        let found = detector
+            .ground(&encoded, Prompt::categories(&names))
+            .unwrap();
         for (said, corners) in photograph.shown {
             assert!(
                 shows(&found, said[0], *corners),

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use common::{drawn, drawn_picture};
 use glip::{
-    BBox, Category, Detections, Detector, EncodedImage, Error, GroundOptions, LearnedPrompt, Prompt,
-    PromptRule, Vocabulary, parts::TokenizedPhrase,
+    BBox, Category, Detections, Detector, EncodedImage, Error, GroundOptions, LearnedPrompt,
+    Prompt, PromptRule, Vocabulary, parts::TokenizedPhrase,
 };
 use image::RgbImage;
 use ndarray::ArrayView3;
@@ -147,7 +147,9 @@ fn long_lists_are_an_error_or_a_vocabulary_that_loses_nothing() {
     let vocabulary = Vocabulary::new(&names).with_names_per_prompt(40);
     let prompts = vocabulary.prompts(DRAWN.tokenizer()).unwrap();
     let rule = DRAWN.tokenizer().rule();
-    let packed = prompts.iter().map(|p| rule.render(p).unwrap().phrases().len());
+    let packed = prompts
+        .iter()
+        .map(|p| rule.render(p).unwrap().phrases().len());
     assert_eq!(packed.sum::<usize>(), names.len());
     // Among so many words a thing that is there scores a little less.
     let options = GroundOptions::default().with_score_threshold(0.5);
