@@ -274,6 +274,7 @@ fn the_newest_format_opens_as_the_same_model() {
 fn values_that_make_no_sense_are_named_in_the_newest_format() {
     for (pointer, value, field) in [
         ("/family", json!("another"), "family"),
+        ("/head", json!({"kind": "queries"}), "head.kind"),
         ("/precision", json!("fp8"), "precision"),
         (
             "/image/resize",

@@ -249,6 +249,7 @@ impl Check<'_> {
             files,
             source: form.source,
         };
+        self.kind_of_head(&manifest)?;
         self.image(&manifest)?;
         self.text(&manifest)?;
         let postprocessor = manifest.postprocessor();
@@ -283,6 +284,18 @@ impl Check<'_> {
         self.require(valid, self.fields.strides, &strides, expected)?;
         let anchors = AnchorOptions { strides, sizes };
         Ok(HeadSpec::Anchors { anchors, box_coder })
+    }
+
+    /// A family's heads are all of one kind, which the head's outputs tell.
+    fn kind_of_head(&self, manifest: &Manifest) -> Result<()> {
+        let outputs = manifest.signatures().head.outputs;
+        let gives_boxes = outputs.iter().any(|output| output.name == "boxes");
+        let (found, valid) = match manifest.head {
+            HeadSpec::Queries => ("queries", gives_boxes),
+            HeadSpec::Anchors { .. } => ("anchors", !gives_boxes),
+        };
+        let expected = format!("the kind of head that {} has", manifest.family.name);
+        self.require(valid, "head.kind", found, &expected)
     }
 
     /// What the preprocessor refuses, and padding that the family's image encoder cannot take.

@@ -114,12 +114,12 @@ impl TextFeatures {
         }
         let (batch, tokens, _) = hidden.dim();
         let mut features = NamedTensors::default();
+        features.insert("hidden", hidden.into());
+        features.insert("embedded", embedded.into());
         features.insert(
             "attention_mask",
             Array2::<i64>::ones((batch, tokens)).into(),
         );
-        features.insert("hidden", hidden.into());
-        features.insert("embedded", embedded.into());
         Ok(Self(features))
     }
 
