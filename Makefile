@@ -103,6 +103,7 @@ smoke: runtime $(VENV)
 	cargo run --release --example compose -- examples/images/coffee.jpg $(DEMO_PROMPT)
 	cargo run --release --example custom_postprocess -- examples/images/coffee.jpg cup $(SMOKE)/map.png
 	cargo run --release --example video_frames -- examples/images $(DEMO_PROMPT)
+	cargo run --release --example server -- --smoke
 	cargo bench --bench pipeline --bench host -- --test
 	cargo bench --bench workloads -- --size 256x384 --batch 2 --runs 1 --warm-up 0 \
 		components reuse ground vocabulary names batch pipelined load

@@ -64,13 +64,19 @@
 //! Boxes are structs with a `run` (or `tokenize`) method, arrows are what it returns, with shapes in
 //! their docs; both are in [`parts`]. To score or select in a way of your own, stop at
 //! [`HeadOutput`](parts::HeadOutput), which [`Detector::head_outputs`] gives; the module [`postprocess`]
-//! has the steps from there on plain `ndarray`.
+//! has the steps from there on plain `ndarray`. [`design`] draws the frames that coordinates are in, and what calls
+//! share.
 //!
 //! # Callers, deadlines
 //!
 //! A detector can be shared and cloned; [`DetectorBuilder::for_callers`] readies one for a server's threads.
 //! A [`Control`] stops a call from elsewhere, gives it a deadline, and reports how far it is.
 //! [`Error::kind`] tells a caller's fault from the server's.
+//!
+//! # Recipes
+//!
+//! [`cookbook`] has short programs: a photograph that lies on its side, video, threads, a server, shipping, crops and
+//! JSON.
 //!
 //! # Devices
 //!
@@ -103,6 +109,12 @@ struct Readme;
 
 mod bundle;
 mod control;
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/cookbook.md")]
+pub mod cookbook {}
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/design.md")]
+pub mod design {}
 mod detection;
 mod detector;
 #[cfg(feature = "draw")]
