@@ -39,6 +39,7 @@ pub struct Control(Option<Arc<State>>);
 /// How far a call is. One prompt is one step; a [`Vocabulary`](crate::Vocabulary) may have several, and
 /// so has a call with several batches of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
     /// The prompts that are done.
     pub done: usize,

@@ -7,7 +7,17 @@ use serde::{Deserialize, Serialize};
 use crate::geometry::BBox;
 
 /// A phrase found in an image.
+///
+/// ```
+/// use glip::{BBox, Detection};
+///
+/// let bbox = BBox::new(1.0, 2.0, 3.0, 4.0)?;
+/// let cat = Detection::new("a cat", 0, 0.75, bbox).with_phrase_score(0.875);
+/// assert_eq!((cat.score, cat.phrase_score), (0.75, 0.875));
+/// # Ok::<(), glip::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Detection {
     /// What it is called: the category's label as it was given, or the phrase as it stands in a
     /// caption.
@@ -23,6 +33,28 @@ pub struct Detection {
     pub bbox: BBox,
 }
 
+impl Detection {
+    /// A detection whose phrase score is its score.
+    pub fn new(phrase: impl Into<String>, phrase_index: usize, score: f32, bbox: BBox) -> Self {
+        Self {
+            phrase: phrase.into(),
+            phrase_index,
+            score,
+            phrase_score: score,
+            bbox,
+        }
+    }
+
+    /// Sets [`phrase_score`](Self::phrase_score).
+    #[must_use]
+    pub fn with_phrase_score(self, phrase_score: f32) -> Self {
+        Self {
+            phrase_score,
+            ..self
+        }
+    }
+}
+
 /// Everything found in one image, best first; possibly nothing. It is a slice of [`Detection`]s that
 /// stays in order. As JSON it is a list of them.
 ///
@@ -30,14 +62,8 @@ pub struct Detection {
 /// use glip::{BBox, Detection, Detections};
 ///
 /// let bbox = BBox::new(1.0, 2.0, 3.0, 4.0)?;
-/// let cat = Detection {
-///     phrase: "a cat".into(),
-///     phrase_index: 0,
-///     score: 0.75,
-///     phrase_score: 0.875,
-///     bbox,
-/// };
-/// let dog = Detection { phrase: "a dog".into(), phrase_index: 1, score: 0.5, ..cat.clone() };
+/// let cat = Detection::new("a cat", 0, 0.75, bbox).with_phrase_score(0.875);
+/// let dog = Detection::new("a dog", 1, 0.5, bbox);
 /// let found = Detections::from_iter([dog, cat]);
 ///
 /// for detection in &found {
@@ -142,13 +168,7 @@ mod tests {
 
     fn detection(phrase_index: usize, score: f32) -> Detection {
         let bbox = BBox::new(0.0, 0.0, 1.0, 1.0).unwrap();
-        Detection {
-            phrase: format!("phrase {phrase_index}"),
-            phrase_index,
-            score,
-            phrase_score: score,
-            bbox,
-        }
+        Detection::new(format!("phrase {phrase_index}"), phrase_index, score, bbox)
     }
 
     fn found() -> Detections {

@@ -1,6 +1,6 @@
 //! The crate's one error type.
 
-use std::{error::Error as StdError, fmt, ops::Range, path::PathBuf};
+use std::{error::Error as StdError, fmt, iter, ops::Range, path::PathBuf};
 
 /// What the crate's fallible functions return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -671,13 +671,13 @@ impl Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            write!(f, "\n  because: {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        causes(self).try_for_each(|cause| write!(f, "\n  because: {cause}"))
     }
+}
+
+/// What caused an error, and what caused that, and so on.
+pub(crate) fn causes(error: &Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    iter::successors(error.source(), |&cause| cause.source())
 }
 
 /// The three ways to get an ONNX Runtime that works.

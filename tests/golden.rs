@@ -35,7 +35,7 @@ fn detections_are_those_of_official() {
     for case in Case::all() {
         let detector = detector_for(&case).unwrap();
 
-        let found = detector.ground(&case.image(""), case.prompt()).unwrap();
+        let found = detector.ground(case.image(""), case.prompt()).unwrap();
 
         case.assert_same(found, 2e-4);
     }

@@ -282,7 +282,7 @@ fn a_learned_prompt_of_the_python_side_is_read() {
     assert!(found.iter().all(|d| labels[d.phrase_index] == d.phrase));
 
     let other = Detector::from_dir("tests/fixtures/colour").unwrap();
-    let error = other.ground(&RgbImage::new(64, 64), &learned).unwrap_err();
+    let error = other.ground(RgbImage::new(64, 64), &learned).unwrap_err();
     assert!(matches!(error, Error::LearnedPromptModel { .. }), "{error}");
 }
 

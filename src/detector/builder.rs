@@ -1,7 +1,7 @@
 //! How a detector is put together.
 
 use std::{
-    error::Error as StdError,
+    iter,
     num::NonZero,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     bundle::Bundle,
     control::Control,
-    error::{Error, Result},
+    error::{Error, Result, causes},
     graph::{Fusion, GroundingHead, ImageEncoder, TextEncoder},
     postprocess::Postprocessor,
     preprocess::{Preprocessor, ResizeRule},
@@ -284,16 +284,16 @@ impl Graphs {
 
 /// The graph that failed and the reason with its causes, if another device may do better.
 fn device_failure(error: &Error) -> Option<(&str, String)> {
-    let (graph, mut reason) = match error {
+    let (graph, reason) = match error {
         Error::DeviceUnavailable { graph, reason, .. } => (graph, reason.clone()),
         // For example for lack of memory.
         Error::GraphLoad { graph, .. } => (graph, "it cannot be loaded".into()),
         _ => return None,
     };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        reason = format!("{reason}: {error}");
-        cause = error.source();
-    }
+    let causes = causes(error).map(ToString::to_string);
+    let reason = iter::once(reason)
+        .chain(causes)
+        .collect::<Vec<_>>()
+        .join(": ");
     Some((graph, reason))
 }

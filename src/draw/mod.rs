@@ -34,13 +34,7 @@ const PALETTE: [Rgb<u8>; 8] = [
 ///
 /// let mut image = RgbImage::new(320, 240);
 /// let bbox = BBox::new(100.0, 80.0, 200.0, 180.0)?;
-/// let cat = Detection {
-///     phrase: "a cat".into(),
-///     phrase_index: 0,
-///     score: 0.87,
-///     phrase_score: 0.9,
-///     bbox,
-/// };
+/// let cat = Detection::new("a cat", 0, 0.87, bbox);
 /// draw_detections(&mut image, &Detections::from_iter([cat]));
 /// assert_ne!(image.get_pixel(100, 130), image.get_pixel(150, 130));
 /// # Ok::<(), glip::Error>(())

@@ -302,13 +302,24 @@ DATASETS:
         }
     }
 
+    /// At least one category, or an error that says what it is about.
+    fn check(read: Result<Vec<Category>>, source: &str) {
+        match read {
+            Ok(categories) => assert!(!categories.is_empty()),
+            Err(Error::PromptFile { path, reason }) => {
+                assert!(path == Path::new(source) && !reason.is_empty());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn any_text_gives_categories_or_an_error(text: String, entry in r#"[\[\]{}",:a-e \n-]{0,40}"#) {
             for text in [text, entry] {
-                let _ = Category::from_json(&text);
+                check(Category::from_json(&text), "(JSON text)");
                 #[cfg(feature = "yaml")]
-                let _ = Category::from_yaml(&text);
+                check(Category::from_yaml(&text), "(YAML text)");
             }
         }
     }

@@ -303,6 +303,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::error::ErrorKind;
 
     /// The words that the tests need, with the ids of bert-base-uncased.
     const TOKENIZER_JSON: &[u8] = include_bytes!("../../tests/fixtures/tokenizer.json");
@@ -513,8 +514,9 @@ pub(super) mod tests {
                 .collect();
             let caption = Prompt::caption(&text);
             for prompt in [caption.clone().spans(spans.clone()), caption.char_spans(spans)] {
-                if let Ok(tokens) = tokenize(&prompt) {
-                    check_tokens(&tokens);
+                match tokenize(&prompt) {
+                    Ok(tokens) => check_tokens(&tokens),
+                    Err(error) => prop_assert_eq!(error.kind(), ErrorKind::Prompt),
                 }
             }
         }
@@ -544,8 +546,9 @@ pub(super) mod tests {
             });
             let in_context = Prompt::categories(in_context);
             for prompt in [Prompt::from(&list), Prompt::categories(&names), in_context] {
-                if let Ok(tokens) = tokenize(&prompt) {
-                    check_tokens(&tokens);
+                match tokenize(&prompt) {
+                    Ok(tokens) => check_tokens(&tokens),
+                    Err(error) => prop_assert_eq!(error.kind(), ErrorKind::Prompt),
                 }
             }
         }

@@ -448,13 +448,7 @@ mod tests {
                 let found = phrases
                     .iter()
                     .enumerate()
-                    .map(|(phrase_index, phrase)| Detection {
-                        phrase: phrase.clone(),
-                        phrase_index,
-                        score: self.score,
-                        phrase_score: self.score,
-                        bbox,
-                    });
+                    .map(|(index, phrase)| Detection::new(phrase, index, self.score, bbox));
                 Ok(found.collect())
             })
             .collect()

@@ -167,13 +167,11 @@ pub(super) fn merge(
 }
 
 /// A detection in a tile, in the image's pixels.
-fn moved(detection: Detection, tile: Tile) -> Result<Detection> {
+fn moved(mut detection: Detection, tile: Tile) -> Result<Detection> {
     let (x, y) = (tile.x as f32, tile.y as f32);
     let [x1, y1, x2, y2] = detection.bbox.into();
-    Ok(Detection {
-        bbox: BBox::new(x1 + x, y1 + y, x2 + x, y2 + y)?,
-        ..detection
-    })
+    detection.bbox = BBox::new(x1 + x, y1 + y, x2 + x, y2 + y)?;
+    Ok(detection)
 }
 
 /// Those that do not overlap a better one, however many they are: the limit is for what the model looks at
@@ -205,13 +203,8 @@ mod tests {
     use super::*;
 
     fn found(index: usize, score: f32, corners: [f32; 4]) -> Detection {
-        Detection {
-            phrase: format!("phrase {index}"),
-            phrase_index: index,
-            score,
-            phrase_score: score,
-            bbox: BBox::try_from(corners).unwrap(),
-        }
+        let bbox = BBox::try_from(corners).unwrap();
+        Detection::new(format!("phrase {index}"), index, score, bbox)
     }
 
     const IMAGE: ImageSize = ImageSize {

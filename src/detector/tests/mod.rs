@@ -434,18 +434,18 @@ fn a_learned_prompt_needs_no_text_encoder() {
         LearnedPrompt::from_bytes(&file).unwrap()
     };
 
-    let found = detector.ground(&image, &learned("abc", 1)).unwrap();
+    let found = detector.ground(&image, learned("abc", 1)).unwrap();
     assert_eq!(cell(&found), Some((9, 5)));
     assert_eq!((found[0].phrase_index, &*found[0].phrase), (7, "red cell"));
 
     let words = detector.ground(&image, "red").unwrap_err();
     assert!(matches!(words, Error::NoTextEncoder), "{words}");
-    let other = detector.ground(&image, &learned("abd", 1)).unwrap_err();
+    let other = detector.ground(&image, learned("abd", 1)).unwrap_err();
     assert!(matches!(other, Error::LearnedPromptModel { .. }), "{other}");
-    let wide = detector.ground(&image, &learned("abc", 3)).unwrap_err();
+    let wide = detector.ground(&image, learned("abc", 3)).unwrap_err();
     assert!(matches!(wide, Error::Shape { .. }), "{wide}");
     manifest(&mut detector).source.fingerprint = None;
-    let none = detector.ground(&image, &learned("abc", 1)).unwrap_err();
+    let none = detector.ground(&image, learned("abc", 1)).unwrap_err();
     assert!(
         none.to_string().contains("export the bundle again"),
         "{none}"
@@ -457,7 +457,7 @@ fn nothing_found_is_an_empty_result() {
     let (detector, _) = detector(4);
 
     let found = detector
-        .ground(&RgbImage::new(160, 96), "red . green")
+        .ground(RgbImage::new(160, 96), "red . green")
         .unwrap();
 
     assert!(found.is_empty());
@@ -540,7 +540,7 @@ fn the_callers_phrase_index_is_kept() {
     let (detector, _) = detector(4);
 
     let found = detector
-        .ground(&picture(160, 96, (9, 5)), "green . red")
+        .ground(picture(160, 96, (9, 5)), "green . red")
         .unwrap();
 
     // The fake aligns every word with red.
@@ -573,7 +573,7 @@ fn nan_in_the_heads_output_is_an_error() {
     parts.preprocessor = Preprocessor::new(options).unwrap();
 
     let error = detector
-        .ground(&picture(160, 96, (9, 5)), "red")
+        .ground(picture(160, 96, (9, 5)), "red")
         .unwrap_err();
 
     let named = matches!(&error, Error::NonFinite { graph, tensor, value }
@@ -594,7 +594,7 @@ fn bad_inputs_are_errors_of_their_own() {
         matches!(long, Error::PromptTooLong { limit: 12, .. }),
         "{long}"
     );
-    let nothing = detector.ground(&RgbImage::new(0, 5), "red").unwrap_err();
+    let nothing = detector.ground(RgbImage::new(0, 5), "red").unwrap_err();
     assert!(matches!(nothing, Error::EmptyImage { .. }), "{nothing}");
     let nothing = detector
         .ground_batch([&image, &RgbImage::new(5, 0)], "red")
