@@ -1,5 +1,7 @@
 //! Good and bad lines of the grounding format, which the reader of `glip_torch` is tested with too.
 
+#![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
+
 use glip_tools::grounding::{Header, Record, Records};
 
 const GOOD: &str = include_str!("fixtures/grounding/good.jsonl");
