@@ -15,14 +15,19 @@
 
 use std::{
     collections::HashSet,
+    fmt,
     fs::File,
     io::{BufRead, BufReader},
+    marker::PhantomData,
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use glip::{BBox, ImageSize};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::error::{Error, Result};
 
@@ -109,7 +114,7 @@ impl Header {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn parse(line: &str) -> Result<Self, String> {
-        let entry: HeaderEntry = serde_json::from_str(line)
+        let Object(entry): Object<HeaderEntry> = serde_json::from_str(line)
             .map_err(|error| format!("not a header of the grounding format ({error})"))?;
         if entry.format != FORMAT {
             return Err(format!(
@@ -163,7 +168,7 @@ impl Record {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn parse(line: &str) -> Result<Self, String> {
-        let entry: RecordEntry = serde_json::from_str(line)
+        let Object(entry): Object<RecordEntry> = serde_json::from_str(line)
             .map_err(|error| format!("not a record of the grounding format: {error}"))?;
         entry.record()
     }
@@ -262,6 +267,31 @@ impl<R: BufRead> Iterator for Records<R> {
 
 // ---- As it stands in files ----
 
+/// What has to be an object: serde would take an array of the fields' values too.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HeaderEntry {
@@ -277,11 +307,11 @@ struct RecordEntry {
     width: u32,
     height: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    categories: Option<Vec<CategoryEntry>>,
+    categories: Option<Vec<Object<CategoryEntry>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    phrases: Option<Vec<PhraseEntry>>,
+    phrases: Option<Vec<Object<PhraseEntry>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
 }
@@ -308,13 +338,15 @@ impl From<&Record> for RecordEntry {
     fn from(record: &Record) -> Self {
         let (mut categories, mut text, mut phrases) = (None, None, None);
         match &record.content {
-            Content::Categories(list) => categories = Some(list.iter().map(Into::into).collect()),
+            Content::Categories(list) => {
+                categories = Some(list.iter().map(|entry| Object(entry.into())).collect());
+            }
             Content::Caption {
                 text: words,
                 phrases: list,
             } => {
                 text = Some(words.clone());
-                phrases = Some(list.iter().map(Into::into).collect());
+                phrases = Some(list.iter().map(|entry| Object(entry.into())).collect());
             }
         }
         Self {
@@ -396,14 +428,17 @@ impl RecordEntry {
     }
 }
 
-fn categories_of(entries: Vec<CategoryEntry>, size: ImageSize) -> Result<Content, String> {
-    let names: Vec<_> = entries.iter().map(|entry| entry.name.clone()).collect();
+fn categories_of(entries: Vec<Object<CategoryEntry>>, size: ImageSize) -> Result<Content, String> {
+    let names: Vec<_> = entries
+        .iter()
+        .map(|Object(entry)| entry.name.clone())
+        .collect();
     if let Some(twice) = repeated(&names) {
         return Err(format!(
             "category {twice:?} occurs twice: give all its boxes in one entry"
         ));
     }
-    let category = |entry: CategoryEntry| {
+    let category = |Object(entry): Object<CategoryEntry>| {
         if entry.name.trim().is_empty() {
             return Err("a category has no name".to_owned());
         }
@@ -417,12 +452,16 @@ fn categories_of(entries: Vec<CategoryEntry>, size: ImageSize) -> Result<Content
     Ok(Content::Categories(categories?))
 }
 
-fn caption(text: String, entries: Vec<PhraseEntry>, size: ImageSize) -> Result<Content, String> {
+fn caption(
+    text: String,
+    entries: Vec<Object<PhraseEntry>>,
+    size: ImageSize,
+) -> Result<Content, String> {
     if text.trim().is_empty() {
         return Err("text is empty: give at least one word".into());
     }
     let characters: Vec<char> = text.chars().collect();
-    let phrase = |(number, entry): (usize, PhraseEntry)| {
+    let phrase = |(number, Object(entry)): (usize, Object<PhraseEntry>)| {
         if entry.spans.is_empty() {
             return Err(format!(
                 "phrase {number} has no spans: say which characters it is"
