@@ -106,7 +106,7 @@ smoke: runtime $(VENV)
 	cargo run --release --example server -- --smoke
 	cargo bench --bench pipeline --bench host -- --test
 	cargo bench --bench workloads -- --size 256x384 --batch 2 --runs 1 --warm-up 0 \
-		components reuse ground vocabulary names batch pipelined load
+		components reuse ground vocabulary names batch pipelined callers load
 	$(VENV)/bin/python python/tools/evaluation_speed.py --images 20 --rounds 1
 	$(MAKE) bench-glip-t ARGS="--model-size small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
 	PYTHON=$(VENV)/bin/python benches/gpu.sh --device cpu --small --runs 1 --warm-up 0 --batches 1 2

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use glip::{CudaOptions, Detector, Device, ImageSize, ResizeRule, TensorRtOptions};
+use glip::{
+    CudaOptions, Detector, DetectorBuilder, Device, ImageSize, ResizeRule, TensorRtOptions,
+};
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::common::{self, Result};
@@ -19,6 +21,7 @@ workloads [OPTIONS] -
   ground       the whole alone
   vocabulary   1203 names on one encoded image, and as 31 separate calls of 40
   names        one of each that `vocabulary` repeats: a call, an encoding, a prompt that is full
+  callers      16 pictures from one caller and from four, with detectors ready for one, two and four
   batch        a batch of frames together, and one by one
   pipelined    a batch of frames on one thread, and on two that share the detector
   load         loading the model once more
@@ -125,8 +128,12 @@ impl Arguments {
 
     /// Opens and loads the model: what a program does once.
     pub(crate) fn detector(&self) -> Result<Detector> {
+        Ok(self.builder()?.build()?)
+    }
+
+    pub(crate) fn builder(&self) -> Result<DetectorBuilder> {
         let ImageSize { width, height } = self.size;
-        let detector = Detector::builder()
+        Ok(Detector::builder()
             .bundle(common::model(self.model.as_deref())?)
             .device(self.device)
             .cuda(self.cuda.clone())
@@ -134,8 +141,7 @@ impl Arguments {
             .threads(self.threads)
             .sessions(self.sessions)
             .max_batch(self.batch)
-            .resize(ResizeRule::short_side(width.min(height), width.max(height)));
-        Ok(detector.build()?)
+            .resize(ResizeRule::short_side(width.min(height), width.max(height))))
     }
 }
 

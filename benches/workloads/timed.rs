@@ -34,7 +34,7 @@ pub(crate) struct Workload {
     pub(crate) run: fn(&Subject, &mut Times) -> Result<()>,
 }
 
-const WORKLOADS: [Workload; 8] = [
+const WORKLOADS: [Workload; 9] = [
     Workload {
         name: "components",
         run: components,
@@ -62,6 +62,10 @@ const WORKLOADS: [Workload; 8] = [
     Workload {
         name: "pipelined",
         run: pipelined,
+    },
+    Workload {
+        name: "callers",
+        run: callers,
     },
     Workload {
         name: "load",
@@ -208,6 +212,40 @@ fn pipelined(subject: &Subject, times: &mut Times) -> Result<()> {
             Ok(other.join().map_err(|_| "a thread panicked")??)
         })
     })
+}
+
+/// One caller and four, of detectors that are ready for one, two and four: 16 pictures each.
+fn callers(subject: &Subject, times: &mut Times) -> Result<()> {
+    const PICTURES: usize = 16;
+    let (picture, prompt) = (&subject.pictures[0], &subject.prompt);
+    for (ready_for, [one, four]) in [
+        (None, ["defaults_one", "defaults_four"]),
+        (Some(2), ["ready_for_2_one", "ready_for_2_four"]),
+        (Some(4), ["ready_for_4_one", "ready_for_4_four"]),
+    ] {
+        let builder = subject.arguments.builder()?;
+        let detector = match ready_for {
+            Some(callers) => builder.for_callers(callers).build()?,
+            None => builder.build()?,
+        };
+        let ask = |callers: usize| -> Result<()> {
+            thread::scope(|scope| {
+                let one = || {
+                    (0..PICTURES / callers)
+                        .try_for_each(|_| detector.ground(picture, prompt).map(drop))
+                };
+                let threads: Vec<_> = (0..callers).map(|_| scope.spawn(one)).collect();
+                for thread in threads {
+                    thread.join().map_err(|_| "a thread panicked")??;
+                }
+                Ok(())
+            })
+        };
+        ask(4)?; // every session once, which is slower
+        times.time(one, || ask(1))?;
+        times.time(four, || ask(4))?;
+    }
+    Ok(())
 }
 
 fn load(subject: &Subject, times: &mut Times) -> Result<()> {
