@@ -50,7 +50,7 @@ fn crates() -> [(PathBuf, &'static Allowed); 2] {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     [
         (source.clone(), LIBRARY),
-        (source.join("bin/glip"), COMMAND),
+        (source.join("bin/command"), COMMAND),
     ]
 }
 
