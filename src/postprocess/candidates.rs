@@ -2,6 +2,8 @@
 
 use std::{cmp::Ordering, mem, ops::Range};
 
+use ndarray::ArrayView1;
+
 use super::{head_view::HeadView, options::PostprocessOptions, phrase_scores::sigmoid};
 use crate::{geometry::Corners, prompt::TokenizedPhrase};
 
@@ -118,13 +120,13 @@ impl Tokens {
     }
 }
 
-/// The pairs of row and phrase that are candidates, in no order and still without boxes. `centerness`
-/// gives that of a row before the sigmoid, if the head has it.
+/// The pairs of row and phrase that are candidates, in no order and still without boxes. `centerness` is
+/// that of all rows before the sigmoid, `[rows]`, if the head has it.
 pub(super) fn candidates(
     head: &HeadView<'_>,
     phrases: &PhraseLookup,
     rows: Range<usize>,
-    centerness: impl Fn(usize) -> Option<f32>,
+    centerness: Option<ArrayView1<'_, f32>>,
     selection: Selection,
     options: &PostprocessOptions,
 ) -> Vec<Candidate> {
@@ -135,7 +137,7 @@ pub(super) fn candidates(
     let logits = head.logits_of(rows.clone());
     let all_logits = logits.chunks_exact(head.tokens().max(1));
     for (row, logits) in rows.zip(all_logits) {
-        let confidence = Confidence(centerness(row).map(sigmoid));
+        let confidence = Confidence(centerness.map(|of_rows| sigmoid(of_rows[row])));
         let floor = match selection {
             Selection::All => floor_of(options.candidate_threshold),
             Selection::Best(_) => {
@@ -301,12 +303,12 @@ mod tests {
         HeadOutput::new(logits.insert_axis(Axis(0)), boxes).unwrap()
     }
 
-    /// The centerness of a row, if the head shall have one.
-    fn centerness_of(output: &HeadOutput, row: usize, has_centerness: bool) -> Option<f32> {
+    /// The centerness of the rows, if the head shall have one.
+    fn centerness_of(output: &HeadOutput, has_centerness: bool) -> Option<ArrayView1<'_, f32>> {
         let HeadBoxes::Anchors { centerness, .. } = output.boxes() else {
             panic!("{output:?}");
         };
-        has_centerness.then(|| centerness[[0, row]])
+        has_centerness.then(|| centerness.row(0))
     }
 
     /// Row, phrase and score of pairs, best first.
@@ -318,7 +320,7 @@ mod tests {
     ) -> Vec<(usize, usize, f32)> {
         let head = HeadView::new(output, 0).unwrap();
         let phrases = PhraseLookup::new(&phrases(), TOKENS, options);
-        let centerness = |row| centerness_of(output, row, has_centerness);
+        let centerness = centerness_of(output, has_centerness);
         let rows = 0..GRID.cells();
         let mut found = candidates(&head, &phrases, rows, centerness, selection, options);
         found.sort_by(Candidate::best_first);
@@ -337,8 +339,8 @@ mod tests {
         let scores = phrase_scores(logits, &tokens, options.aggregation).unwrap();
         let mut found = Vec::new();
         for ((row, phrase), &phrase_score) in scores.indexed_iter() {
-            let score = match centerness_of(output, row, has_centerness) {
-                Some(centerness) => (phrase_score * sigmoid(centerness)).sqrt(),
+            let score = match centerness_of(output, has_centerness) {
+                Some(centerness) => (phrase_score * sigmoid(centerness[row])).sqrt(),
                 None => phrase_score,
             };
             let is_sure = selection == Selection::All || score > options.score_threshold_of(phrase);

@@ -167,6 +167,9 @@ impl Postprocessor {
             .iter()
             .try_for_each(|phrase| phrase_scores::check_tokens(&phrase.tokens, head.tokens()))?;
         let phrases = PhraseLookup::new(phrases, head.tokens(), &self.options);
+        let scan = |rows, centerness| {
+            candidates(&head, &phrases, rows, centerness, selection, &self.options)
+        };
         match (&self.head, head.boxes()) {
             (
                 HeadSpec::Anchors { anchors, box_coder },
@@ -176,36 +179,23 @@ impl Postprocessor {
                     level_sizes,
                 },
             ) => {
-                let centerness = |row| Some(centerness[row]);
                 let mut found = Vec::new();
                 for level in Anchors::new(anchors, level_sizes)?.levels() {
-                    let rows = level.range();
-                    let options = &self.options;
-                    let best = candidates(&head, &phrases, rows, centerness, selection, options);
-                    for candidate in best {
-                        let deltas = finite("deltas", deltas.row(candidate.row))?;
-                        let decoded = box_coder.decode(level.anchor(candidate.row), deltas);
-                        let corners = clip_pixels(decoded, resized);
-                        found.push(Candidate {
-                            corners,
-                            ..candidate
-                        });
-                    }
+                    let best = scan(level.range(), Some(centerness));
+                    let place = |row| {
+                        let deltas = finite("deltas", deltas.row(row))?;
+                        Ok(clip_pixels(
+                            box_coder.decode(level.anchor(row), deltas),
+                            resized,
+                        ))
+                    };
+                    found.extend(placed(best, place)?);
                 }
                 Ok(found)
             }
             (HeadSpec::Queries, BoxesView::Queries { boxes }) => {
-                let rows = 0..head.rows();
-                let found = candidates(&head, &phrases, rows, |_| None, selection, &self.options);
-                let placed = found.into_iter().map(|candidate| {
-                    let relative = finite("boxes", boxes.row(candidate.row))?;
-                    let corners = corners_of(relative, resized);
-                    Ok(Candidate {
-                        corners,
-                        ..candidate
-                    })
-                });
-                placed.collect()
+                let place = |row| Ok(corners_of(finite("boxes", boxes.row(row))?, resized));
+                placed(scan(0..head.rows(), None), place)
             }
             (HeadSpec::Anchors { .. }, _) => Err(other_kind("anchors: deltas and centerness")),
             (HeadSpec::Queries, _) => Err(other_kind("queries: boxes")),
@@ -244,6 +234,21 @@ impl Postprocessor {
         };
         candidates.iter().map(detection).collect()
     }
+}
+
+/// Candidates with their boxes, which `place` tells for a row.
+fn placed(
+    candidates: Vec<Candidate>,
+    place: impl Fn(usize) -> Result<Corners>,
+) -> Result<Vec<Candidate>> {
+    let placed = candidates.into_iter().map(|candidate| {
+        let corners = place(candidate.row)?;
+        Ok(Candidate {
+            corners,
+            ..candidate
+        })
+    });
+    placed.collect()
 }
 
 /// The four numbers of a candidate's box. Infinite ones would pass for a box at the image's edge once
