@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numba
 import torch
-from tuning_runs import COMMON, Task, named_paths
+from tuning_runs import COMMON, SIDES, Task, named_paths
 
 from glip_torch.tuning.settings import Settings
 
@@ -28,9 +28,10 @@ LANGUAGE_SHARE = 0.1
 
 def measure(task: Task, method: str, rate: float) -> float:
     """The best epoch's AP on the validation images."""
-    settings = Settings(
-        method, SHOTS, SEED, learning_rate=rate, language_rate=rate * LANGUAGE_SHARE, epochs=EPOCHS, **COMMON
-    )
+    short_side, long_side = SIDES
+    sides = {"short_side": short_side, "long_side": long_side}
+    rates = {"learning_rate": rate, "language_rate": rate * LANGUAGE_SHARE}
+    settings = Settings(method, SHOTS, SEED, epochs=EPOCHS, **rates, **sides, **COMMON)
     with tempfile.TemporaryDirectory() as out:
         return task.tune(settings.resolved(), Path(out))["after"]["val"]["AP"]
 

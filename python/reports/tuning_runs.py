@@ -8,6 +8,7 @@ seeds: what is complete is always complete for all methods and tasks.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,19 +29,16 @@ from glip_torch.tuning.shots import draw_shots, first_images
 SHOTS = (1, 3, 5, 10, None)
 SEEDS = (0, 1, 2)
 METHODS = ("linear", "prompt", "full")
+#: Of the models, and the sides of images, where no option says otherwise: those of the drawn worlds.
 TEXT_HEADS = 4
+SIDES = (192, 320)
 #: Chosen on validation images with shots of another seed; see tuning.md.
 RATES = {
     "linear": {"learning_rate": 0.03},
     "prompt": {"learning_rate": 0.2},
     "full": {"learning_rate": 1e-3, "language_rate": 1e-4},
 }
-COMMON = {
-    "shared_target": False,
-    "short_side": 192,
-    "long_side": 320,
-    "validation_images": 30,
-}
+COMMON = {"shared_target": False, "validation_images": 30}
 #: Lengths of the runs: shorter than official's 200 epochs with patience 3 and 8, for want of time. An epoch goes through few
 #: shots twice as often as official's, as measuring it costs as much as learning.
 FEW = {"epochs": 8, "step_patience": 2, "stop_patience": 3}
@@ -57,6 +55,8 @@ class Run:
     method: str
     shots: int | None
     seed: int
+    rates: dict[str, float]
+    sides: tuple[int, int]
     patient: bool = False
 
     def folder(self, runs: Path) -> Path:
@@ -66,24 +66,23 @@ class Run:
     def settings(self) -> Settings:
         length = PATIENT if self.patient else ALL if self.shots is None else FEW
         own = {"method": self.method, "shots": self.shots, "seed": self.seed, "copies": COPIES[self.shots]}
-        return Settings(**own, **RATES[self.method], **COMMON, **length).resolved()
+        own |= {"short_side": self.sides[0], "long_side": self.sides[1]}
+        return Settings(**own, **self.rates, **COMMON, **length).resolved()
 
 
 class Task:
     """A data set and a model: what runs on them share."""
 
-    def __init__(self, checkpoint: Path, folder: Path):
-        self.checkpoint = checkpoint
-        self.data: dict[str, CocoData] = {
-            split: read_coco(folder / f"{split}.json", folder / "images") for split in ("train", "val", "test")
-        }
+    def __init__(self, checkpoint: Path, folder: Path, text_heads: int = TEXT_HEADS):
+        self.checkpoint, self.text_heads = checkpoint, text_heads
+        self.data: dict[str, CocoData] = {split: read_split(folder, split) for split in ("train", "val", "test")}
         self.stores: dict[str, FrozenStore] = {}
         #: AP untuned, which is the same in every run.
         self.before: Measured | None = None
 
     def tune(self, settings: Settings, out: Path) -> dict:
         """One run; returns its result."""
-        model = load_checkpoint(self.checkpoint, TEXT_HEADS)
+        model = load_checkpoint(self.checkpoint, self.text_heads)
         labels = self.data["train"].categories
         tokenizer = build_tokenizer(self.checkpoint.with_name("vocab.txt"))
         prompt = build_prompt(labels, read_categories(None, labels), tokenizer, settings.max_tokens)
@@ -98,13 +97,33 @@ class Task:
         return result
 
 
-def all_runs(models: list[str], tasks: list[str], chosen: list[int | None], patient: bool) -> Iterator[Run]:
+def read_split(folder: Path, split: str) -> CocoData:
+    """A split of a data set whose files and images are laid out in one of two ways."""
+    path = next(path for name in (split, "valid") if (path := folder / f"{name}.json").exists())
+    images = folder / "images"
+    in_images = (images / json.loads(path.read_text())["images"][0]["file_name"]).exists()
+    return read_coco(path, images if in_images else folder)
+
+
+def all_runs(
+    models: list[str],
+    tasks: list[str],
+    chosen: list[int | None],
+    rates: dict[str, dict[str, float]],
+    sides: tuple[int, int],
+    patient: bool,
+) -> Iterator[Run]:
     for shots in chosen:
         for seed in SEEDS:
             for task in tasks:
                 for model in models:
                     for method in METHODS:
-                        yield Run(model, task, method, shots, seed, patient)
+                        yield Run(model, task, method, shots, seed, rates[method], sides, patient)
+
+
+def own_rates(rate: float) -> dict[str, float]:
+    """The rates of a method; only `full` has words to learn, at a tenth as official's."""
+    return {"learning_rate": rate, "language_rate": rate / 10}
 
 
 def named_paths(entries: list[str]) -> dict[str, Path]:
@@ -118,6 +137,9 @@ def main() -> None:
     parser.add_argument(
         "--task", action="append", required=True, metavar="NAME=FOLDER", help="of a COCO-format data set"
     )
+    parser.add_argument("--text-heads", type=int, default=TEXT_HEADS, help="of the models")
+    parser.add_argument("--sides", nargs=2, type=int, default=SIDES, metavar=("SHORT", "LONG"))
+    parser.add_argument("--rates", nargs="+", default=[], metavar="METHOD=RATE", help="others than those of tuning.md")
     parser.add_argument("--shots", nargs="+", type=parse_shots, default=SHOTS, help="to share the work among processes")
     parser.add_argument(
         "--patient", action="store_true", help="stop as late as official does; give another RUNS for it"
@@ -128,8 +150,12 @@ def main() -> None:
     torch.set_flush_denormal(True)
 
     models, folders = named_paths(arguments.model), named_paths(arguments.task)
-    tasks = {(model, task): Task(models[model], folders[task]) for model in models for task in folders}
-    for run in all_runs(list(models), list(folders), arguments.shots, arguments.patient):
+    tasks = {
+        (model, task): Task(models[model], folders[task], arguments.text_heads) for model in models for task in folders
+    }
+    given = {method: own_rates(float(rate)) for method, rate in (entry.split("=") for entry in arguments.rates)}
+    rates, sides = RATES | given, tuple(arguments.sides)
+    for run in all_runs(list(models), list(folders), arguments.shots, rates, sides, arguments.patient):
         out = run.folder(arguments.runs)
         if not (out / "result.json").exists():
             print(run, flush=True)
