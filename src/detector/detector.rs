@@ -135,7 +135,7 @@ impl Detector {
     /// Finds the prompt's phrases in several images: one result per image, in their order.
     ///
     /// Pictures are run together if they have the same size after padding, or if the model masks padding,
-    /// at most [`DetectorBuilder::max_batch`] at a time. An image's result does not depend on the others.
+    /// at most [`DetectorBuilder::max_batch`](crate::DetectorBuilder::max_batch) at a time. An image's result does not depend on the others.
     ///
     /// # Errors
     /// As [`ground`](Self::ground), for the first image that fails.

@@ -36,9 +36,9 @@ impl Fusion {
     /// Loads the graph `fusion` of a bundle, if it has one.
     ///
     /// # Errors
-    /// - [`Error::GraphLoad`]: ONNX Runtime cannot load the file.
-    /// - [`Error::GraphSignature`]: it is another graph.
-    /// - [`Error::DeviceUnavailable`]: the device cannot be used.
+    /// - [`Error::GraphLoad`](crate::Error::GraphLoad): ONNX Runtime cannot load the file.
+    /// - [`Error::GraphSignature`](crate::Error::GraphSignature): it is another graph.
+    /// - [`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable): the device cannot be used.
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
         let signature = bundle.manifest().signatures().fusion;
         let Some(file) = bundle.optional_graph(signature.graph)? else {
@@ -74,12 +74,12 @@ impl Fusion {
     /// Text features of batch 1 are used for every image of the pyramid.
     ///
     /// # Errors
-    /// - [`Error::Shape`]: the text features have neither batch 1 nor that of the pyramid, or the
+    /// - [`Error::Shape`](crate::Error::Shape): the text features have neither batch 1 nor that of the pyramid, or the
     ///   pyramid has another number of levels than the model.
     /// - [`Error::GraphRun`](crate::Error::GraphRun): ONNX Runtime fails, for example for lack of memory.
-    /// - [`Error::GraphSignature`]: the text features are not of this kind of model.
-    /// - [`Error::NonFinite`]: a feature is NaN or infinite.
-    /// - [`Error::Stopped`], [`Error::DeadlinePassed`]: a [control](Self::controlled) said so.
+    /// - [`Error::GraphSignature`](crate::Error::GraphSignature): the text features are not of this kind of model.
+    /// - [`Error::NonFinite`](crate::Error::NonFinite): a feature is NaN or infinite.
+    /// - [`Error::Stopped`](crate::Error::Stopped), [`Error::DeadlinePassed`](crate::Error::DeadlinePassed): a [control](Self::controlled) said so.
     pub fn run(&self, pyramid: &FeaturePyramid, text: &TextFeatures) -> Result<FusedFeatures> {
         let mut named = text.0.tiled(pyramid.batch())?;
         let Some(graph) = &self.0 else {
@@ -142,8 +142,8 @@ impl FusedFeatures {
     /// converted where the model keeps them as float16.
     ///
     /// # Errors
-    /// - [`Error::DeviceMemory`]: they are in the memory of a GPU.
-    /// - [`Error::LevelIndex`]: there is no such level.
+    /// - [`Error::DeviceMemory`](crate::Error::DeviceMemory): they are in the memory of a GPU.
+    /// - [`Error::LevelIndex`](crate::Error::LevelIndex): there is no such level.
     pub fn level(&self, level: usize) -> Result<CowArray<'_, f32, Ix4>> {
         self.maps.level(level)
     }

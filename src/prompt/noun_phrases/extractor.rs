@@ -4,8 +4,9 @@ use std::ops::Range;
 
 /// Finds the phrases of a caption that shall be looked for in the image.
 ///
-/// [`NounPhrases`] needs nothing else, [`PerceptronTagger`] a file of weights; a closure from `&str`
-/// to spans is an extractor too. [`Prompt::extract`](crate::Prompt::extract) takes any of them.
+/// [`NounPhrases`](crate::NounPhrases) needs nothing else,
+/// [`PerceptronTagger`](crate::PerceptronTagger) a file of weights; a closure from `&str` to spans is an
+/// extractor too. [`Prompt::extract`](crate::Prompt::extract) takes any of them.
 ///
 /// ```
 /// use glip::{Prompt, PromptRule};
