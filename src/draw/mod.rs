@@ -64,8 +64,12 @@ fn color_of(phrase_index: usize) -> Rgb<u8> {
 fn pixels_of(bbox: BBox, image: &RgbImage) -> Rect {
     let on_image = |place: f32, size: u32| place.round().clamp(0.0, (size - 1) as f32) as i32;
     let (width, height) = image.dimensions();
-    let (x1, x2) = (on_image(bbox.x1(), width), on_image(bbox.x2(), width));
-    let (y1, y2) = (on_image(bbox.y1(), height), on_image(bbox.y2(), height));
+    // A box ends where its last pixel does.
+    let (x1, x2) = (on_image(bbox.x1(), width), on_image(bbox.x2() - 1.0, width));
+    let (y1, y2) = (
+        on_image(bbox.y1(), height),
+        on_image(bbox.y2() - 1.0, height),
+    );
     Rect::at(x1, y1).of_size(x1.abs_diff(x2) + 1, y1.abs_diff(y2) + 1)
 }
 
@@ -110,11 +114,11 @@ mod tests {
             detection(9, [150.0, 60.0, 250.0, 90.0]),
         ];
         draw_detections(&mut image, &Detections::from_iter(found));
-        for (x, y) in [(20, 100), (90, 100), (50, 60), (50, 150)] {
+        for (x, y) in [(20, 100), (89, 100), (50, 60), (50, 149)] {
             assert_eq!(*image.get_pixel(x, y), PALETTE[0], "({x}, {y})");
         }
         assert_eq!(*image.get_pixel(150, 75), PALETTE[1]);
-        for (x, y) in [(50, 100), (18, 100), (50, 152)] {
+        for (x, y) in [(50, 100), (19, 100), (90, 100), (50, 150)] {
             assert_eq!(*image.get_pixel(x, y), Rgb([0; 3]), "({x}, {y})");
         }
     }
