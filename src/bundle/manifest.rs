@@ -17,7 +17,7 @@ use crate::{
 /// ```
 /// use glip::{Bundle, manifest::Precision};
 ///
-/// let bundle = Bundle::from_dir("models/glip-nano")?;
+/// let bundle = Bundle::nano()?;
 /// let manifest = bundle.manifest();
 /// assert_eq!((manifest.name(), manifest.family()), ("glip-nano", "glip"));
 /// assert_eq!(manifest.precision(), Precision::Fp16Weights);
