@@ -36,14 +36,10 @@ their bytes in it.
 ";
 
 fn main() -> ExitCode {
-    common::report(Arguments::parse(Parser::from_env()).and_then(run))
+    common::run(USAGE, Arguments::parse, run)
 }
 
-fn run(arguments: Option<Arguments>) -> Result<()> {
-    let Some(arguments) = arguments else {
-        print!("{USAGE}");
-        return Ok(());
-    };
+fn run(arguments: Arguments) -> Result<()> {
     let mut stages = Stages::default();
     let detector = stages.time("load_model", || arguments.detector())?;
     let picture = stages.time("read_image", || common::read_picture(&arguments.image))?;

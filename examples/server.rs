@@ -57,14 +57,10 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const MAX_BYTES: usize = 32 << 20;
 
 fn main() -> ExitCode {
-    common::report(Arguments::parse(Parser::from_env()).and_then(run))
+    common::run(USAGE, Arguments::parse, run)
 }
 
-fn run(arguments: Option<Arguments>) -> Result<()> {
-    let Some(arguments) = arguments else {
-        print!("{USAGE}");
-        return Ok(());
-    };
+fn run(arguments: Arguments) -> Result<()> {
     let detector = Detector::builder()
         .bundle(common::model(arguments.model.as_deref())?)
         .for_callers(arguments.callers)
@@ -144,12 +140,9 @@ impl Drop for Abandoned {
 /// The picture, upright, if it is not too large to decode.
 fn decode(bytes: &[u8]) -> ImageResult<DynamicImage> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    let mut decoder = reader.into_decoder()?;
+    let decoder = reader.into_decoder()?;
     Limits::default().reserve(decoder.total_bytes())?;
-    let orientation = decoder.orientation()?;
-    let mut picture = DynamicImage::from_decoder(decoder)?;
-    picture.apply_orientation(orientation);
-    Ok(picture)
+    common::upright(decoder)
 }
 
 /// What a caller gets instead of detections: a status and why.

@@ -245,13 +245,27 @@ impl BBox {
     /// # Ok::<(), glip::Error>(())
     /// ```
     pub fn iou(&self, other: &Self) -> f32 {
-        let intersection = self.intersection(other).map_or(0.0, |shared| shared.area());
-        let union = self.area() + other.area() - intersection;
-        if union > 0.0 {
-            (intersection / union).min(1.0)
-        } else {
-            0.0
-        }
+        iou((*self).into(), (*other).into(), 0.0)
+    }
+}
+
+/// Intersection over union of boxes whose sides go so far beyond their second corners: not at all where
+/// corners are edges, a pixel where they are the first and the last pixel. 0 if both are without area.
+pub(crate) fn iou(a: Corners, b: Corners, beyond: f32) -> f32 {
+    let side = |from: f32, to: f32| (to - from + beyond).max(0.0);
+    let area = |[x1, y1, x2, y2]: Corners| side(x1, x2) * side(y1, y2);
+    let overlap = [
+        a[0].max(b[0]),
+        a[1].max(b[1]),
+        a[2].min(b[2]),
+        a[3].min(b[3]),
+    ];
+    let intersection = area(overlap);
+    let union = area(a) + area(b) - intersection;
+    if union > 0.0 {
+        (intersection / union).min(1.0)
+    } else {
+        0.0
     }
 }
 

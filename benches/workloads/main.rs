@@ -23,20 +23,15 @@ use std::{
 use arguments::{Arguments, USAGE};
 use common::Result;
 use glip::Runtime;
-use lexopt::Parser;
 use serde_json::json;
 use subject::Subject;
 use timed::{NAMES_PER_CALL, Times, Workload};
 
 fn main() -> ExitCode {
-    common::report(Arguments::parse(Parser::from_env()).and_then(run))
+    common::run(USAGE, Arguments::parse, run)
 }
 
-fn run(arguments: Option<Arguments>) -> Result<()> {
-    let Some(arguments) = arguments else {
-        print!("{USAGE}");
-        return Ok(());
-    };
+fn run(arguments: Arguments) -> Result<()> {
     let start = Instant::now();
     let detector = arguments.detector()?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;

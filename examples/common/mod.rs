@@ -5,7 +5,8 @@
 use std::{error::Error, path::Path, process::ExitCode};
 
 use glip::Bundle;
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageReader, ImageResult};
+use lexopt::Parser;
 
 /// What an example's `run` returns: any error, to be printed with its causes.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -22,6 +23,22 @@ pub(crate) fn report(result: Result<()>) -> ExitCode {
         cause = error.source();
     }
     ExitCode::FAILURE
+}
+
+/// Runs an example on its arguments, of which `parse` makes none if help was asked for.
+pub(crate) fn run<A>(
+    usage: &str,
+    parse: impl FnOnce(Parser) -> Result<Option<A>>,
+    run: impl FnOnce(A) -> Result<()>,
+) -> ExitCode {
+    report(match parse(Parser::from_env()) {
+        Ok(Some(arguments)) => run(arguments),
+        Ok(None) => {
+            print!("{usage}");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    })
 }
 
 /// The model in a folder, or the one in the box.
@@ -46,13 +63,18 @@ fn model_in_the_box() -> Result<Bundle> {
 pub(crate) fn read_picture(path: &Path) -> Result<DynamicImage> {
     let named = |error: &dyn Error| format!("cannot read {}: {error}", path.display());
     let reader = ImageReader::open(path).map_err(|error| named(&error))?;
-    let mut decoder = reader
+    let decoder = reader
         .with_guessed_format()
         .map_err(|error| named(&error))?
         .into_decoder()
         .map_err(|error| named(&error))?;
-    let orientation = decoder.orientation().map_err(|error| named(&error))?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| named(&error))?;
+    Ok(upright(decoder).map_err(|error| named(&error))?)
+}
+
+/// The picture of a decoder, turned upright.
+pub(crate) fn upright(mut decoder: impl ImageDecoder) -> ImageResult<DynamicImage> {
+    let orientation = decoder.orientation()?;
+    let mut picture = DynamicImage::from_decoder(decoder)?;
     picture.apply_orientation(orientation);
     Ok(picture)
 }

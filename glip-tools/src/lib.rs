@@ -11,7 +11,6 @@
 
 mod causes;
 pub mod coco;
-mod edges;
 mod error;
 pub mod eval;
 #[cfg(any(doc, doctest))]

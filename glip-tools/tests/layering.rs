@@ -17,7 +17,6 @@ use layers::{Allowed, assert_layers, assert_no_circle};
 
 const LIBRARY: &Allowed = &[
     ("causes", ""),
-    ("edges", ""),
     ("ordered", ""),
     ("problem", ""),
     ("progress", ""),
@@ -34,7 +33,7 @@ const LIBRARY: &Allowed = &[
     ),
     (
         "label",
-        "edges error failure files grounding ordered pictures run_file",
+        "error failure files grounding ordered pictures run_file",
     ),
 ];
 

@@ -9,7 +9,7 @@ use crate::{
     geometry::ImageGeometry,
     graph::{FeaturePyramid, TextFeatures},
     preprocess::SourceImage,
-    prompt::{Category, LearnedPrompt, Prompt, TokenizedPhrase, Vocabulary},
+    prompt::{Category, LearnedPrompt, Prompt, TokenizedPhrase, Vocabulary, with_lists_of_names},
 };
 
 /// An encoded image: what [`Detector::encode_image`](crate::Detector::encode_image) makes, to be
@@ -172,20 +172,5 @@ macro_rules! from_prompts {
     )+};
 }
 
-from_prompts!(
-    ['b] &'b str,
-    ['b] &'b String,
-    [] String,
-    ['b, const N: usize] [&'b str; N],
-    [const N: usize] [String; N],
-    [const N: usize] [Category; N],
-    ['b] &'b [&'b str],
-    ['b] &'b [String],
-    ['b] &'b [Category],
-    ['b] &'b Vec<&'b str>,
-    ['b] &'b Vec<String>,
-    ['b] &'b Vec<Category>,
-    ['b] Vec<&'b str>,
-    [] Vec<String>,
-    [] Vec<Category>,
-);
+from_prompts!(['b] &'b str, ['b] &'b String, [] String);
+with_lists_of_names!(from_prompts);

@@ -83,9 +83,7 @@ impl Fusion {
     pub fn run(&self, pyramid: &FeaturePyramid, text: &TextFeatures) -> Result<FusedFeatures> {
         let mut named = text.0.tiled(pyramid.batch())?;
         let Some(graph) = &self.0 else {
-            if let Some(embedded) = named.get("embedded").cloned() {
-                named.insert("text", embedded);
-            }
+            named.alias("text", "embedded");
             return Ok(FusedFeatures {
                 maps: Arc::clone(&pyramid.0),
                 named,

@@ -1,6 +1,6 @@
 //! From pixels to a feature pyramid.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use ndarray::{CowArray, Ix4};
 
@@ -60,10 +60,14 @@ impl ImageEncoder {
     /// - [`Error::Stopped`](crate::Error::Stopped), [`Error::DeadlinePassed`](crate::Error::DeadlinePassed):
     ///   a [control](Self::controlled) said so.
     pub fn run(&self, images: &PixelBatch) -> Result<FeaturePyramid> {
-        let mask = HostTensor::from(images.pixel_mask());
+        // As large as a channel of the input, and few models take it.
+        let mask = OnceCell::new();
         let outputs = self.0.run([], |input| match input {
             "pixels" => Some(Input::F32(images.pixels().into_dyn())),
-            "pixel_mask" => Some(mask.as_input()),
+            "pixel_mask" => {
+                let mask: &HostTensor = mask.get_or_init(|| images.pixel_mask().into());
+                Some(mask.as_input())
+            }
             _ => None,
         })?;
         let maps = FeatureMaps::new(self.0.name(), outputs.maps)?;

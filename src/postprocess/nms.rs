@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{candidates::Candidate, options::PostprocessOptions};
 use crate::{
     error::{Error, Result},
-    geometry::{BBox, Corners},
+    geometry::{BBox, Corners, iou},
 };
 
 /// Intersection over union of boxes whose corners are their first and last pixels, so that a side is
@@ -26,25 +26,6 @@ pub fn inclusive_iou(a: Corners, b: Corners) -> f32 {
 /// Intersection over union of boxes between edges.
 pub(super) fn continuous_iou(a: Corners, b: Corners) -> f32 {
     iou(a, b, 0.0)
-}
-
-/// `last` is how far a side goes beyond its second corner.
-fn iou(a: Corners, b: Corners, last: f32) -> f32 {
-    let side = |from: f32, to: f32| (to - from + last).max(0.0);
-    let area = |[x1, y1, x2, y2]: Corners| side(x1, x2) * side(y1, y2);
-    let overlap = [
-        a[0].max(b[0]),
-        a[1].max(b[1]),
-        a[2].min(b[2]),
-        a[3].min(b[3]),
-    ];
-    let intersection = area(overlap);
-    let union = area(a) + area(b) - intersection;
-    if union > 0.0 {
-        (intersection / union).min(1.0)
-    } else {
-        0.0
-    }
 }
 
 /// Non-maximum suppression of boxes of your own: the places of those that are kept, best first. A box

@@ -19,6 +19,7 @@ mod vocabulary;
 pub(crate) use self::learned::tests::learned_file;
 #[cfg(feature = "captions")]
 pub use self::noun_phrases::{NounPhrases, PerceptronTagger, PhraseExtractor};
+pub(crate) use self::prompt::with_lists_of_names;
 pub use self::{
     category::{Category, Wording},
     learned::LearnedPrompt,

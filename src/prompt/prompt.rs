@@ -242,6 +242,27 @@ impl From<String> for Prompt {
     }
 }
 
+/// Calls a macro with the lists of names that prompts are made from, each with its generics before it.
+macro_rules! with_lists_of_names {
+    ($then:ident) => {
+        $then!(
+            [const N: usize] [&str; N],
+            [const N: usize] [String; N],
+            [const N: usize] [Category; N],
+            ['b] &'b [&'b str],
+            ['b] &'b [String],
+            ['b] &'b [Category],
+            ['b] &'b Vec<&'b str>,
+            ['b] &'b Vec<String>,
+            ['b] &'b Vec<Category>,
+            ['b] Vec<&'b str>,
+            [] Vec<String>,
+            [] Vec<Category>,
+        );
+    };
+}
+pub(crate) use with_lists_of_names;
+
 macro_rules! from_names {
     ($([$($generics:tt)*] $list:ty),+ $(,)?) => {$(
         /// As [`Prompt::categories`].
@@ -253,20 +274,7 @@ macro_rules! from_names {
     )+};
 }
 
-from_names!(
-    [const N: usize] [&str; N],
-    [const N: usize] [String; N],
-    [const N: usize] [Category; N],
-    ['a] &'a [&'a str],
-    ['a] &'a [String],
-    ['a] &'a [Category],
-    ['a] &'a Vec<&'a str>,
-    ['a] &'a Vec<String>,
-    ['a] &'a Vec<Category>,
-    ['a] Vec<&'a str>,
-    [] Vec<String>,
-    [] Vec<Category>,
-);
+with_lists_of_names!(from_names);
 
 /// As [`Prompt::categories`].
 impl<C: Into<Category>> FromIterator<C> for Prompt {

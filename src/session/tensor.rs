@@ -1,6 +1,6 @@
 //! What goes into a graph and what comes out of it.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use half::f16;
 use ndarray::{
@@ -91,11 +91,11 @@ impl HostTensor {
         }
     }
 
-    /// One prompt's tensor, once for every image of a batch.
-    pub(crate) fn tiled(&self, name: &str, batch: usize) -> Result<Cow<'_, Self>> {
+    /// One prompt's tensor, once for every image of a batch; `None` if it is so already.
+    fn tiled(&self, name: &str, batch: usize) -> Result<Option<Self>> {
         match self.shape().first() {
-            Some(&size) if size == batch => Ok(Cow::Borrowed(self)),
-            Some(1) => Ok(Cow::Owned(match self {
+            Some(&size) if size == batch => Ok(None),
+            Some(1) => Ok(Some(match self {
                 Self::F32(array) => Self::F32(repeated(array, batch)),
                 Self::F16(array) => Self::F16(repeated(array, batch)),
                 Self::I64(array) => Self::I64(repeated(array, batch)),
@@ -266,13 +266,14 @@ impl Input<'_> {
 }
 
 /// Host tensors by the names that graphs have for them: what the text side gives to the graphs after it.
+/// Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct NamedTensors(Vec<(String, HostTensor)>);
+pub(crate) struct NamedTensors(Vec<(String, Arc<HostTensor>)>);
 
 impl NamedTensors {
     pub(crate) fn get(&self, name: &str) -> Option<&HostTensor> {
         let found = self.0.iter().find(|(candidate, _)| candidate == name);
-        found.map(|(_, tensor)| tensor)
+        found.map(|(_, tensor)| &**tensor)
     }
 
     /// Floating point numbers of rank `D`, if there are such by this name.
@@ -288,7 +289,17 @@ impl NamedTensors {
 
     /// Puts a tensor there, in place of one of the same name.
     pub(crate) fn insert(&mut self, name: impl Into<String>, tensor: HostTensor) {
-        let name = name.into();
+        self.put(name.into(), Arc::new(tensor));
+    }
+
+    /// Gives the tensor of one name another name too.
+    pub(crate) fn alias(&mut self, name: &str, of: &str) {
+        if let Some((_, tensor)) = self.0.iter().find(|(other, _)| other == of) {
+            self.put(name.to_owned(), Arc::clone(tensor));
+        }
+    }
+
+    fn put(&mut self, name: String, tensor: Arc<HostTensor>) {
         self.0.retain(|(other, _)| *other != name);
         self.0.push((name, tensor));
     }
@@ -296,7 +307,10 @@ impl NamedTensors {
     /// All of them, each once for every image of a batch.
     pub(crate) fn tiled(&self, batch: usize) -> Result<Self> {
         let tiled = self.0.iter().map(|(name, tensor)| {
-            let tensor = tensor.tiled(name, batch)?.into_owned();
+            let tensor = match tensor.tiled(name, batch)? {
+                Some(tiled) => Arc::new(tiled),
+                None => Arc::clone(tensor),
+            };
             Ok((name.clone(), tensor))
         });
         tiled.collect::<Result<_>>().map(Self)

@@ -6,11 +6,11 @@ use std::{
     sync::Arc,
 };
 
+use glip::BBox;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    edges::edges,
     error::{Error, Result},
     failure::Failure,
     files::unwritable,
@@ -255,8 +255,11 @@ struct RecordLine {
 
 /// A label whose box was given by its first and last column and row.
 fn with_edges(label: Label) -> Label {
+    let [x1, y1, x2, y2] = label.bbox.into();
+    // As finite as it was.
+    let edges = BBox::new(x1, y1, x2 + 1.0, y2 + 1.0);
     Label {
-        bbox: edges(label.bbox),
+        bbox: edges.unwrap_or(label.bbox),
         ..label
     }
 }

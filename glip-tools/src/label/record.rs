@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use glip::BBox;
+use glip::{BBox, ImageSize};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -102,9 +102,8 @@ impl LabelRecord {
 
     /// A label's left, top, right and bottom edge in pixels, within the image.
     pub fn edges(&self, label: &Label) -> [f32; 4] {
-        let [x1, y1, x2, y2] = label.bbox.into();
-        let (right, bottom) = (self.width as f32, self.height as f32);
-        [x1.max(0.0), y1.max(0.0), x2.min(right), y2.min(bottom)]
+        let image = ImageSize::new(self.width, self.height);
+        label.bbox.clamp(image).into()
     }
 }
 

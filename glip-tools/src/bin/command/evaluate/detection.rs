@@ -7,7 +7,7 @@ use std::{
 
 use glip::{Detector, GroundOptions, ImageSize};
 use glip_tools::{
-    Error, Problem, ProgressBar, Result,
+    Error, Problem, Result,
     coco::{Dataset, Image},
     eval::{
         Detection, DetectionScores, Prediction, Protocol, Task, average_precision, category_words,
@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::{
     options::{CommonOptions, digest_file, run_key},
-    results::{Pictures, ResultFolder},
+    results::{Pictures, ResultFolder, progress},
 };
 use crate::output::{self, Outcome};
 
@@ -267,12 +267,7 @@ impl Run<'_> {
         });
         let key = run_key(self.detector, digest_file(&self.set.annotations)?, options);
         let mut file = self.folder.predictions(&key, self.common.overwrite)?;
-        let done = tasks
-            .iter()
-            .filter(|task| file.get(&task.key).is_some())
-            .count();
-        let progress = ProgressBar::new(Some(tasks.len() as u64), "images");
-        let progress = progress.starting_at(done as u64);
+        let progress = progress(tasks, &file);
         let asked = GroundOptions::default()
             .with_score_threshold(0.0)
             .with_max_detections(limit);

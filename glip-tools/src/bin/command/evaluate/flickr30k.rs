@@ -8,7 +8,7 @@ use std::{
 
 use glip::{Detector, EncodedImage, EncodedPrompt, GroundOptions, Prompt};
 use glip_tools::{
-    Error, Problem, ProgressBar, Result,
+    Error, Problem, Result,
     eval::{
         PhraseProtocol, PhraseRecall, PhraseResult, Prediction, PredictionFile, Sentence, Task,
         phrase_recall, read_sentences, report::phrase_table, run_model,
@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::{
     options::{CommonOptions, digest, run_key},
-    results::ResultFolder,
+    results::{ResultFolder, progress},
 };
 use crate::output::{self, Outcome};
 
@@ -120,12 +120,7 @@ impl Flickr30k {
         let options = json!({"max_detections": MAX_DETECTIONS});
         let key = run_key(&detector, digest(lines), options);
         let mut file = folder.predictions(&key, self.common.overwrite)?;
-        let done = tasks
-            .iter()
-            .filter(|task| file.get(&task.key).is_some())
-            .count();
-        let progress = ProgressBar::new(Some(tasks.len() as u64), "images");
-        let progress = progress.starting_at(done as u64);
+        let progress = progress(tasks, &file);
         let ask = |task: usize, image: &EncodedImage| ask(&detector, image, &images[task].1);
         let options = self.common.run_options();
         let problems = run_model(&detector, tasks, ask, &mut file, options, &progress)?;

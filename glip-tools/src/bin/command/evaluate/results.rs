@@ -6,7 +6,7 @@ use std::{
 };
 
 use glip_tools::{
-    Error, PictureLimits, Result,
+    Error, PictureLimits, ProgressBar, Result,
     coco::Dataset,
     eval::{
         ClassScores, Detection, DetectionScores, PredictionFile, RunKey, Task, mistakes,
@@ -15,6 +15,13 @@ use glip_tools::{
     },
 };
 use serde::Serialize;
+
+/// The progress of a run over these images, of which the file has some already.
+pub(super) fn progress(tasks: &[Task], file: &PredictionFile) -> ProgressBar {
+    let done = tasks.iter().filter(|task| file.get(&task.key).is_some());
+    let progress = ProgressBar::new(Some(tasks.len() as u64), "images");
+    progress.starting_at(done.count() as u64)
+}
 
 /// The folder of a run's results.
 pub(super) struct ResultFolder(PathBuf);
