@@ -8,7 +8,7 @@
 //! {"image": "images/2.jpg", "width": 640, "height": 427, "text": "A dog", "phrases": [{"spans": [[0, 5]], "boxes": []}]}
 //! ```
 //!
-//! Boxes are `x1 y1 x2 y2` in pixels, whose last column and row belong to them, as with
+//! Boxes are `x1 y1 x2 y2` in pixels, whose last column and row belong to them, unlike those of the
 //! [`BBox`]es that the model finds; spans are in characters, end exclusive. What has no boxes is
 //! known to be absent. `python/README.md` of the repository describes the format, and `glip_torch` reads
 //! and writes it too.
@@ -29,7 +29,10 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files::unreadable,
+};
 
 const FORMAT: &str = "glip-grounding";
 const FORMAT_VERSION: u64 = 1;
@@ -200,10 +203,7 @@ impl Records {
     /// - [`Error::Record`]: its first line is no header.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(|source| Error::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let file = File::open(path).map_err(unreadable(path))?;
         Self::new(BufReader::new(file), path)
     }
 }
@@ -217,10 +217,7 @@ impl<R: BufRead> Records<R> {
         let path = name.as_ref().to_owned();
         let mut lines = reader.lines();
         let first = lines.next().unwrap_or_else(|| Ok(String::new()));
-        let first = first.map_err(|source| Error::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let first = first.map_err(unreadable(&path))?;
         let header = Header::parse(&first).map_err(|reason| Error::Record {
             path: path.clone(),
             line: 1,
@@ -249,10 +246,7 @@ impl<R: BufRead> Iterator for Records<R> {
             self.line += 1;
             let line = match self.lines.next()? {
                 Ok(line) => line,
-                Err(source) => {
-                    let path = self.path.clone();
-                    return Some(Err(Error::Read { path, source }));
-                }
+                Err(source) => return Some(Err(unreadable(&self.path)(source))),
             };
             if !line.trim().is_empty() {
                 return Some(Record::parse(&line).map_err(|reason| Error::Record {

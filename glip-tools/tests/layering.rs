@@ -26,7 +26,7 @@ const LIBRARY: &Allowed = &[
     ("pictures", "error files"),
     ("run_file", "error files"),
     ("coco", "error files problem"),
-    ("grounding", "error"),
+    ("grounding", "error files"),
     (
         "eval",
         "causes coco error files ordered pictures problem progress run_file",

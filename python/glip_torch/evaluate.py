@@ -4,8 +4,8 @@
   what is not there costs precision. Seen and held-out combinations are averaged apart.
 - False alarms: the share of prompts for one absent combination that get a detection over the threshold.
 
-Scenes are resized to the sides that the model is recommended for, as the bundle says or the checkpoint; where it says none, they
-are measured as they are. The threshold is chosen on the validation scenes; the numbers are from the test scenes.
+Scenes are resized to the sides that the model is recommended for, as the bundle says or the checkpoint; where it says
+none, they are measured as they are. The threshold is chosen on the validation scenes; the numbers are from the test scenes.
 """
 
 from __future__ import annotations
@@ -83,8 +83,7 @@ class Evaluator:
 
     def average_precision(self) -> dict[str, float]:
         """AP and AP50 over the seen and over the held-out combinations."""
-        objects = [[(CATEGORIES.index((o.colour, o.shape)), o.box) for o in scene.objects] for scene in self.truth]
-        truth = coco_truth(objects, [" ".join(pair) for pair in CATEGORIES])
+        truth = coco_truth(self._objects(), [" ".join(pair) for pair in CATEGORIES])
         precision = coco_precision(truth, coco_detections(self.found))
         held_out = np.array([pair in HELD_OUT for pair in CATEGORIES])
         results = {}
@@ -99,8 +98,11 @@ class Evaluator:
 
     def precision_recall(self, threshold: float) -> tuple[float, float]:
         """Precision and recall of all detections over the threshold, at IoU 0.5."""
-        truth = [[(CATEGORIES.index((o.colour, o.shape)), o.box) for o in scene.objects] for scene in self.truth]
-        return precision_recall(truth, self.found, threshold)
+        return precision_recall(self._objects(), self.found, threshold)
+
+    def _objects(self) -> list[list[tuple[int, tuple[int, int, int, int]]]]:
+        """The labels and boxes of all scenes' objects."""
+        return [[(CATEGORIES.index((o.colour, o.shape)), o.box) for o in scene.objects] for scene in self.truth]
 
 
 def precision_recall(

@@ -31,8 +31,8 @@ use crate::{
 /// Cloning is cheap, and calls may come from any number of threads: those that need the same graph
 /// queue for it, those that need different ones run side by side.
 ///
-/// Every box of the picture is at hand ([`image_encoder`](Self::image_encoder),
-/// [`head`](Self::head), ...), to be put together in another way.
+/// Every step is at hand ([`image_encoder`](Self::image_encoder), [`head`](Self::head), ...), to be put
+/// together in another way.
 ///
 /// # Example
 ///
@@ -56,7 +56,7 @@ pub struct Detector {
     pub(super) control: Control,
 }
 
-/// The boxes of the picture.
+/// What all clones share.
 pub(super) struct Parts {
     pub(super) manifest: Arc<Manifest>,
     pub(super) preprocessor: Preprocessor,

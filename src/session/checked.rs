@@ -143,14 +143,16 @@ impl CheckedGraph {
                 found: shape,
             });
         }
-        match spec.element {
-            wanted if element == Some(wanted) => Ok(Fitting::As(input)),
-            Element::F16 => match input.to_halves() {
-                Some(halves) => Ok(Fitting::Halves(halves)),
-                None => Err(self.unfit(&spec.name, expected(), name_of(element))),
-            },
-            _ => Err(self.unfit(&spec.name, expected(), name_of(element))),
+        if element == Some(spec.element) {
+            return Ok(Fitting::As(input));
         }
+        let halves = match spec.element {
+            Element::F16 => input.to_halves(),
+            _ => None,
+        };
+        halves
+            .map(Fitting::Halves)
+            .ok_or_else(|| self.unfit(&spec.name, expected(), name_of(element)))
     }
 
     fn unfit(&self, tensor: &str, expected: String, found: &str) -> Error {

@@ -9,8 +9,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(doc)]
+use crate::error::Error;
 use crate::{
-    error::{Error, Result},
+    error::Result,
+    files::unreadable,
     problem::{Problem, ProblemKind},
 };
 
@@ -62,13 +65,10 @@ pub fn read_sentences(
 }
 
 fn all_ids(folder: &Path) -> Result<Vec<String>> {
-    let unreadable = |source| Error::Read {
-        path: folder.to_owned(),
-        source,
-    };
+    let unreadable = unreadable(folder);
     let mut ids = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
+    for entry in fs::read_dir(folder).map_err(&unreadable)? {
+        let path = entry.map_err(&unreadable)?.path();
         if path.extension().is_some_and(|ending| ending == "txt") {
             ids.extend(path.file_stem().map(|id| id.to_string_lossy().into_owned()));
         }

@@ -10,8 +10,11 @@ use std::{
 
 use image::DynamicImage;
 
+#[cfg(doc)]
+use crate::error::Error;
 use crate::{
-    error::{Error, Result},
+    error::Result,
+    files::unreadable,
     label::subject::Subject,
     pictures::{Picture, PictureLimits},
 };
@@ -59,10 +62,7 @@ impl ImageBytes {
                 bytes,
             } => (file, read_section(file, *offset, *bytes)),
         };
-        content.map(Cow::Owned).map_err(|source| Error::Read {
-            path: path.clone(),
-            source,
-        })
+        content.map(Cow::Owned).map_err(unreadable(path))
     }
 }
 

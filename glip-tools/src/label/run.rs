@@ -9,8 +9,11 @@ use std::{
 use glip::{Prompt, PromptRule};
 use serde_json::json;
 
+#[cfg(doc)]
+use crate::error::Error;
 use crate::{
-    error::{Error, Result},
+    error::Result,
+    files::unreadable,
     label::{
         inputs::{Inputs, Requests},
         journal::{Journal, JournalHeader},
@@ -158,10 +161,7 @@ fn header(
     Ok(JournalHeader {
         journal_version: JournalHeader::VERSION,
         model: labeller.model().to_owned(),
-        base: fs::canonicalize(base).map_err(|source| Error::Read {
-            path: base.to_owned(),
-            source,
-        })?,
+        base: fs::canonicalize(base).map_err(unreadable(base))?,
         categories: subject.map(|subject| subject.phrases()).transpose()?,
         prompt: categories
             .map(|categories| PromptRule::default().render(&Prompt::categories(categories)))

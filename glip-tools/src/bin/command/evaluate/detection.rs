@@ -1,9 +1,6 @@
 //! Boxes in COCO's and LVIS' data sets.
 
-use std::{
-    collections::HashSet,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use glip::{Detector, GroundOptions, ImageSize};
 use glip_tools::{
@@ -11,7 +8,7 @@ use glip_tools::{
     coco::{Dataset, Image},
     eval::{
         Detection, DetectionScores, Prediction, Protocol, Task, average_precision, category_words,
-        encode_words, read_detections, report::detection_table, run_model,
+        encode_words, read_detections, report::detection_table,
     },
 };
 use serde::Serialize;
@@ -19,7 +16,7 @@ use serde_json::json;
 
 use super::{
     options::{CommonOptions, digest_file, run_key},
-    results::{Pictures, ResultFolder, progress},
+    results::{Pictures, ResultFolder},
 };
 use crate::output::{self, Outcome};
 
@@ -266,8 +263,6 @@ impl Run<'_> {
             "max_detections": limit,
         });
         let key = run_key(self.detector, digest_file(&self.set.annotations)?, options);
-        let mut file = self.folder.predictions(&key, self.common.overwrite)?;
-        let progress = progress(tasks, &file);
         let asked = GroundOptions::default()
             .with_score_threshold(0.0)
             .with_max_detections(limit);
@@ -279,11 +274,10 @@ impl Run<'_> {
                 .map(|found| Prediction::new(label(found).unwrap_or_default(), found));
             Ok(predictions.collect())
         };
-        let options = self.common.run_options();
-        let problems = run_model(self.detector, tasks, ask, &mut file, options, &progress)?;
-        progress.finish();
-        let done: HashSet<&str> = keys_done(tasks, &file);
-        truth.retain_images(|image| done.contains(image.id.to_string().as_str()));
+        let (file, problems) =
+            self.folder
+                .predictions(self.detector, tasks, ask, &key, self.common)?;
+        truth.retain_images(|image| file.get(&image.id.to_string()).is_some());
         let of_image = |image: &Image| {
             let found = file.get(&image.id.to_string()).unwrap_or_default();
             found
@@ -306,9 +300,4 @@ impl Run<'_> {
                 Protocol::LvisFixed { .. } => 1_000_000,
             })
     }
-}
-
-fn keys_done<'a>(tasks: &'a [Task], file: &glip_tools::eval::PredictionFile) -> HashSet<&'a str> {
-    let done = tasks.iter().filter(|task| file.get(&task.key).is_some());
-    done.map(|task| task.key.as_str()).collect()
 }

@@ -11,7 +11,7 @@ use glip_tools::{
     Error, Problem, Result,
     eval::{
         PhraseProtocol, PhraseRecall, PhraseResult, Prediction, PredictionFile, Sentence, Task,
-        phrase_recall, read_sentences, report::phrase_table, run_model,
+        phrase_recall, read_sentences, report::phrase_table,
     },
 };
 use serde::Serialize;
@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::{
     options::{CommonOptions, digest, run_key},
-    results::{ResultFolder, progress},
+    results::ResultFolder,
 };
 use crate::output::{self, Outcome};
 
@@ -119,13 +119,8 @@ impl Flickr30k {
         let lines = about.map(|sentence| serde_json::to_string(sentence).unwrap_or_default());
         let options = json!({"max_detections": MAX_DETECTIONS});
         let key = run_key(&detector, digest(lines), options);
-        let mut file = folder.predictions(&key, self.common.overwrite)?;
-        let progress = progress(tasks, &file);
         let ask = |task: usize, image: &EncodedImage| ask(&detector, image, &images[task].1);
-        let options = self.common.run_options();
-        let problems = run_model(&detector, tasks, ask, &mut file, options, &progress)?;
-        progress.finish();
-        Ok((file, problems))
+        folder.predictions(&detector, tasks, ask, &key, &self.common)
     }
 }
 

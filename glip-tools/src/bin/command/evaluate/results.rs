@@ -5,23 +5,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use glip::{Detector, EncodedImage};
 use glip_tools::{
-    Error, PictureLimits, ProgressBar, Result,
+    Error, PictureLimits, Problem, ProgressBar, Result,
     coco::Dataset,
     eval::{
-        ClassScores, Detection, DetectionScores, PredictionFile, RunKey, Task, mistakes,
-        open_picture,
+        ClassScores, Detection, DetectionScores, Prediction, PredictionFile, RunKey, Task,
+        mistakes, open_picture,
         report::{MistakePage, PageOptions, plot_precision_recall},
+        run_model,
     },
 };
 use serde::Serialize;
 
-/// The progress of a run over these images, of which the file has some already.
-pub(super) fn progress(tasks: &[Task], file: &PredictionFile) -> ProgressBar {
-    let done = tasks.iter().filter(|task| file.get(&task.key).is_some());
-    let progress = ProgressBar::new(Some(tasks.len() as u64), "images");
-    progress.starting_at(done.count() as u64)
-}
+use super::options::CommonOptions;
 
 /// The folder of a run's results.
 pub(super) struct ResultFolder(PathBuf);
@@ -38,13 +35,28 @@ impl ResultFolder {
         Self::create(&self.0.join(file_name(name)))
     }
 
-    /// The file of predictions, gone on with unless it is to be overwritten.
-    pub(super) fn predictions(&self, key: &RunKey, overwrite: bool) -> Result<PredictionFile> {
+    /// What the model finds in the images: in those that the file of predictions does not have yet, what
+    /// `ask` says, and in all of them if it is to be overwritten.
+    pub(super) fn predictions(
+        &self,
+        detector: &Detector,
+        tasks: &[Task],
+        ask: impl Fn(usize, &EncodedImage) -> glip::Result<Vec<Prediction>> + Sync,
+        key: &RunKey,
+        common: &CommonOptions,
+    ) -> Result<(PredictionFile, Vec<Problem>)> {
         let path = self.0.join("predictions.jsonl");
-        if overwrite {
+        if common.overwrite {
             PredictionFile::remove(&path)?;
         }
-        PredictionFile::open(&path, key)
+        let mut file = PredictionFile::open(&path, key)?;
+        let done = tasks.iter().filter(|task| file.get(&task.key).is_some());
+        let done = done.count() as u64;
+        let progress = ProgressBar::new(Some(tasks.len() as u64), "images").starting_at(done);
+        let options = common.run_options();
+        let problems = run_model(detector, tasks, ask, &mut file, options, &progress)?;
+        progress.finish();
+        Ok((file, problems))
     }
 
     /// Writes a file of JSON.
