@@ -29,7 +29,7 @@ pub(crate) struct Signatures {
 }
 
 /// Every family that manifests may name.
-static FAMILIES: [&Family; 1] = [&GLIP];
+static FAMILIES: [&Family; 2] = [&GLIP, &GROUNDING_DINO];
 
 impl Family {
     /// The family of that name.
@@ -81,6 +81,58 @@ fn glip(levels: usize, features: Element) -> Signatures {
                 floats("deltas", 3),
                 floats("centerness", 2),
             ],
+        },
+    }
+}
+
+/// Grounding DINO (https://arxiv.org/abs/2303.05499), MM-Grounding-DINO and LLMDet, which are one
+/// architecture.
+static GROUNDING_DINO: Family = Family {
+    name: "grounding-dino",
+    // Sides that are no multiples of a stride are rounded up in the graphs: padding a picture would change
+    // what is found near its border.
+    divisor: 1,
+    signatures: grounding_dino,
+};
+
+fn grounding_dino(levels: usize, features: Element) -> Signatures {
+    let maps = |name| TensorSpec::feature_maps(name, features, levels);
+    let floats = |name, rank| TensorSpec::new(name, Element::F32, rank);
+    let integers = |name, rank| TensorSpec::new(name, Element::I64, rank);
+    let block_mask = || TensorSpec::new("block_mask", Element::Bool, 3);
+    Signatures {
+        image_encoder: Signature {
+            graph: "image_encoder",
+            inputs: vec![floats("pixels", 4)],
+            outputs: maps("pyramid").collect(),
+        },
+        text_encoder: Signature {
+            graph: "text_encoder",
+            inputs: vec![
+                integers("input_ids", 2),
+                integers("position_ids", 2),
+                block_mask(),
+            ],
+            outputs: vec![floats("hidden", 3)],
+        },
+        fusion: Signature {
+            graph: "fusion",
+            inputs: maps("pyramid")
+                .chain([
+                    floats("hidden", 3),
+                    integers("attention_mask", 2),
+                    integers("position_ids", 2),
+                    block_mask(),
+                ])
+                .collect(),
+            outputs: maps("fused").chain([floats("fused_hidden", 3)]).collect(),
+        },
+        head: Signature {
+            graph: "head",
+            inputs: maps("fused")
+                .chain([floats("hidden", 3), integers("attention_mask", 2)])
+                .collect(),
+            outputs: vec![floats("logits", 3), floats("boxes", 3)],
         },
     }
 }

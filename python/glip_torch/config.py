@@ -23,6 +23,8 @@ class SwinConfig:
     depths: tuple[int, ...]
     heads: tuple[int, ...]
     window: int
+    #: The stages whose features come out, counted from 0.
+    outputs: tuple[int, ...] = (1, 2, 3)
 
     @property
     def widths(self) -> tuple[int, ...]:

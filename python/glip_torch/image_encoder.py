@@ -1,8 +1,8 @@
 """Image encoder: a Swin Transformer and a feature pyramid on its last three stages.
 
-Swin is the detection flavour, which takes any input size: every block pads its feature map to a
-multiple of the window, and attention masks are computed from the size at hand, so that an
-exported graph holds no trace of the size it was exported with.
+Swin is the detection flavour, which takes any input size: the image is padded to whole patches, a merging pads
+odd sides, every block pads its feature map to a multiple of the window, and attention masks are computed from the
+size at hand, so that an exported graph holds no trace of the size it was exported with.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SHIFT_MASK_VALUE = -100.0
 
 
 class ImageEncoder(nn.Module):
-    """`pixels [batch, 3, height, width]` (multiples of 32) to five levels `[batch, channels, h, w]`."""
+    """`pixels [batch, 3, height, width]` (multiples of 32, which the pyramid needs) to five levels `[batch, channels, h, w]`."""
 
     def __init__(self, swin: SwinConfig, channels: int):
         super().__init__()
@@ -39,11 +39,14 @@ class ImageEncoder(nn.Module):
 
     def top(self, x: Tensor) -> list[Tensor]:
         """The levels, from what `bottom` gives."""
-        return self.fpn(self.swin.later_stages(x))
+        return self.fpn(self.swin.outputs_of(self.swin.stages[1:], x))
 
 
 class Swin(nn.Module):
-    """Outputs of stages 2..4, each through its own LayerNorm, as `[batch, channels, h, w]`."""
+    """What the stages in `SwinConfig.outputs` give, each through its own LayerNorm, as `[batch, channels, h, w]`.
+
+    Sides need not be multiples of anything: a stage's are half of its predecessor's, rounded up.
+    """
 
     def __init__(self, config: SwinConfig):
         super().__init__()
@@ -53,19 +56,21 @@ class Swin(nn.Module):
             SwinStage(width, depth, heads, config.window, downsample=index < last)
             for index, (width, depth, heads) in enumerate(zip(config.widths, config.depths, config.heads))
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in config.widths[1:])
+        self.outputs = config.outputs
+        self.norms = nn.ModuleList(nn.LayerNorm(config.widths[stage]) for stage in config.outputs)
         self.apply(_init_transformer)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        _, x = self.stages[0](self.patch_embed(pixels))
-        return self.later_stages(x)
+        return self.outputs_of(self.stages, self.patch_embed(pixels))
 
-    def later_stages(self, x: Tensor) -> list[Tensor]:
-        """The outputs, from what stage 1 hands on."""
+    def outputs_of(self, stages: nn.ModuleList, x: Tensor) -> list[Tensor]:
+        """The outputs of the last stages, from what is handed to the first of them."""
         outputs = []
-        for stage, norm in zip(self.stages[1:], self.norms):
+        for index, stage in enumerate(stages, len(self.stages) - len(stages)):
             features, x = stage(x)
-            outputs.append(norm(features).permute(0, 3, 1, 2))
+            if index in self.outputs:
+                norm = self.norms[self.outputs.index(index)]
+                outputs.append(norm(features).permute(0, 3, 1, 2))
         return outputs
 
 
@@ -76,7 +81,8 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.norm(self.proj(pixels).permute(0, 2, 3, 1))
+        height, width = pixels.shape[2:]
+        return self.norm(self.proj(F.pad(pixels, (0, -width % 4, 0, -height % 4))).permute(0, 2, 3, 1))
 
 
 class SwinStage(nn.Module):
@@ -211,9 +217,9 @@ class PatchMerging(nn.Module):
         self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
         batch, height, width, channels = x.shape
-        # Inputs are multiples of 32, so every stage that is merged has even sides. The checkpoints'
-        # channel order inside a block is column by column.
+        # The checkpoints' channel order inside a block is column by column.
         blocks = x.view(batch, height // 2, 2, width // 2, 2, channels).permute(0, 1, 3, 4, 2, 5)
         return self.reduction(self.norm(blocks.reshape(batch, height // 2, width // 2, 4 * channels)))
 

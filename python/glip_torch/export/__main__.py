@@ -9,27 +9,28 @@ from dataclasses import replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
+from torch import nn
 from tqdm import tqdm
 
 from ..checkpoint import CheckpointError, load_checkpoint
 from ..config import OFFICIAL, Recommended
-from ..model import GLIP
 from ..tokenizer import build_tokenizer
 from .bundle import BundleOptions, atomic_folder, bundle_files, manifest, write_manifest
 from .check import TOLERANCE, CheckError, worst_error
 from .exporters import export_model
+from .graphs import Export
 from .precision import PRECISIONS, write_graph
 
 OFFICIAL_TOKENIZER = "bert-base-uncased"
 
 
 def export_bundle(
-    model: GLIP, tokenizer: Tokenizer, target: Path, options: BundleOptions, overwrite: bool = False
+    model: nn.Module, tokenizer: Tokenizer, target: Path, options: BundleOptions, overwrite: bool = False
 ) -> dict[str, float]:
     """Writes the bundle, or nothing. Returns each graph's worst error against PyTorch in float32."""
-    options = options.completed(model)
-    check_options(model, tokenizer, options)
     export = export_model(model)
+    options = options.completed(export)
+    check_options(export, tokenizer, options)
     if not options.text_encoder:
         export = replace(export, graphs=[graph for graph in export.graphs if graph.name != "text_encoder"])
     errors = {}
@@ -48,15 +49,15 @@ def export_bundle(
     return errors
 
 
-def check_options(model: GLIP, tokenizer: Tokenizer, options: BundleOptions) -> None:
-    text, recommended = model.config.text, options.recommended
-    if tokenizer.get_vocab_size() > text.vocab_size:
+def check_options(export: Export, tokenizer: Tokenizer, options: BundleOptions) -> None:
+    recommended = options.recommended
+    if tokenizer.get_vocab_size() > export.vocabulary:
         raise ValueError(
-            f"the tokenizer knows {tokenizer.get_vocab_size()} tokens, the model embeds {text.vocab_size}: "
+            f"the tokenizer knows {tokenizer.get_vocab_size()} tokens, the model embeds {export.vocabulary}: "
             "give the vocabulary that the model was trained with"
         )
-    if not 3 <= options.max_tokens <= text.max_positions:
-        raise ValueError(f"--max-tokens {options.max_tokens} is not in 3..{text.max_positions}, the model's positions")
+    if not 3 <= options.max_tokens <= export.positions:
+        raise ValueError(f"--max-tokens {options.max_tokens} is not in 3..{export.positions}, the model's positions")
     short_side, long_side = recommended.sides
     if not 1 <= short_side <= long_side:
         raise ValueError(f"--short-side {short_side} and --long-side {long_side} do not make a size")
@@ -135,8 +136,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--candidate-threshold",
         type=float,
-        default=defaults.candidate_threshold,
-        help="least score of the words alone, before centerness counts, %(default)s",
+        help="least score of the words alone, before centerness counts (default: the family's)",
     )
     parser.add_argument("--source", default=None, help="where the weights came from (default: the checkpoint's name)")
     parser.add_argument("--licence", default=defaults.licence, help="the weights' licence")

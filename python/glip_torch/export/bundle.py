@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from torch import nn
+
 from ..checkpoint import fingerprint
-from ..config import OFFICIAL, UNKNOWN, Recommended
-from ..model import GLIP
-from ..postprocess import PostprocessOptions
-from ..preprocess import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
+from ..config import UNKNOWN, Recommended
 from .graphs import Export, Graph
 
 FORMAT_VERSION = 2
@@ -32,25 +31,29 @@ class BundleOptions:
     precision: str = "fp32"
     #: What the graphs are laid out for, `cpu` or `gpu`; they run on both. Of itself, what the precision is for.
     device: str | None = None
-    #: Sizes and score threshold, where they are not to be the checkpoint's, or official's if it says none.
+    #: Sizes and score threshold, where they are not to be the checkpoint's, or the family's if it says none.
     recommended: Recommended = UNKNOWN
-    #: Least phrase score of a candidate, before centerness.
-    candidate_threshold: float = PostprocessOptions.candidate_threshold
+    #: Least phrase score of a candidate, before centerness, if it is not to be the family's.
+    candidate_threshold: float | None = None
     max_tokens: int = 256
     weights: str = "unknown"
     licence: str = "unknown"
     #: Without it, the bundle takes learned prompts only.
     text_encoder: bool = True
 
-    def completed(self, model: GLIP) -> BundleOptions:
-        """With all that is recommended known."""
-        return replace(self, recommended=self.recommended.filled(model.recommended).filled(OFFICIAL))
+    def completed(self, export: Export) -> BundleOptions:
+        """With everything known."""
+        threshold = self.candidate_threshold
+        if threshold is None:
+            threshold = export.postprocess.candidate_threshold
+        return replace(self, recommended=self.recommended.filled(export.recommended), candidate_threshold=threshold)
 
 
-def manifest(model: GLIP, export: Export, options: BundleOptions, folder: Path) -> dict:
+def manifest(model: nn.Module, export: Export, options: BundleOptions, folder: Path) -> dict:
     """The manifest of the files in `folder`; the options are completed."""
     recommended = options.recommended
-    postprocess = replace(PostprocessOptions(), candidate_threshold=options.candidate_threshold)
+    postprocess = replace(export.postprocess, candidate_threshold=options.candidate_threshold)
+    image = dict(export.image)
     entries = {graph.name: _graph_entry(graph) for graph in export.graphs}
     return {
         "format_version": FORMAT_VERSION,
@@ -63,18 +66,14 @@ def manifest(model: GLIP, export: Export, options: BundleOptions, folder: Path) 
                 "kind": "short_side",
                 "short_side": recommended.short_side,
                 "long_side": recommended.long_side,
-                "rounding": "rounded",
+                "rounding": image.pop("rounding"),
             },
-            "channel_order": "bgr",
-            "mean": PIXEL_MEAN,
-            "std": PIXEL_STD,
-            "padding": {"multiple_of": SIZE_DIVISOR},
-            "masks_padding": False,
+            **image,
         },
         "text": {
             "tokenizer": "tokenizer.json",
             "max_tokens": options.max_tokens,
-            "hidden_size": model.config.text.hidden_size,
+            "hidden_size": export.hidden_size,
         },
         **export.entries,
         "postprocess": asdict(postprocess) | {"score_threshold": recommended.score_threshold},

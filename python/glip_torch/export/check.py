@@ -12,10 +12,6 @@ import torch
 
 from .graphs import Graph, InputSize
 
-CHECKED = (
-    InputSize(batch=1, height=64, width=96, tokens=3),
-    InputSize(batch=2, height=320, width=128, tokens=21),
-)
 #: Largest error allowed, relative to the tensor's largest magnitude. In 8 bits a tiny model of random weights comes to 0.21
 #: where the processor's products of bytes saturate, as those without VNNI do.
 TOLERANCE = {"fp32": 1e-4, "fp16": 5e-2, "fp16-weights": 2e-2, "int8": 2.5e-1}
@@ -29,7 +25,7 @@ def worst_error(exported: onnx.ModelProto, reference: Graph) -> float:
     """The largest error over all outputs and checked sizes, relative to each output's largest magnitude."""
     session = onnxruntime.InferenceSession(exported.SerializeToString(), providers=["CPUExecutionProvider"])
     torch.manual_seed(0)
-    return max(_error_at(size, session, reference) for size in CHECKED)
+    return max(_error_at(size, session, reference) for size in reference.checked)
 
 
 def _error_at(size: InputSize, session: onnxruntime.InferenceSession, reference: Graph) -> float:

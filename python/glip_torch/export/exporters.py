@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import nn
+from transformers import GroundingDinoForObjectDetection, MMGroundingDinoForObjectDetection
 
 from ..model import GLIP
 from .glip import export_glip
 from .graphs import Export
+from .grounding_dino import export_grounding_dino
 
-EXPORTERS: dict[type[nn.Module], Callable[..., Export]] = {GLIP: export_glip}
+EXPORTERS: dict[type[nn.Module], Callable[..., Export]] = {
+    GLIP: export_glip,
+    GroundingDinoForObjectDetection: export_grounding_dino,
+    MMGroundingDinoForObjectDetection: export_grounding_dino,
+}
 
 
 def export_model(model: nn.Module) -> Export:

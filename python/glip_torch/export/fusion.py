@@ -22,7 +22,9 @@ def write_tower(
         with w.scope(f"layer_{index + 1}"):
             if layer.fusion is not None:
                 with w.scope("bi_attention"):
-                    levels, hidden = _bi_attention(w, layer.fusion, levels, hidden, mask)
+                    image, sizes = w.positions(levels)
+                    image, hidden = write_bi_attention(w, layer.fusion, image, hidden, mask)
+                    levels = w.levels(image, sizes, levels)
             if layer.text_layer is not None:
                 with w.scope("text_layer"):
                     hidden = write_bert_layer(w, layer.text_layer.bert_layer, hidden, mask)
@@ -87,12 +89,10 @@ class _FoldedWeights:
         )
 
 
-def _bi_attention(
-    w: GraphWriter, module: BiAttention, levels: list[str], hidden: str, mask: str
-) -> tuple[list[str], str]:
+def write_bi_attention(w: GraphWriter, module: BiAttention, image: str, hidden: str, mask: str) -> tuple[str, str]:
+    """`image [batch, positions, width]` and `hidden [batch, tokens, width]`, each told of the other."""
     weights, heads = _FoldedWeights.of(module), module.heads
     image_width = module.v_proj.in_features
-    image, sizes = w.positions(levels)
     states = image
     image, text = w.layer_norm(image, module.layer_norm_v), w.layer_norm(hidden, module.layer_norm_l)
     # Both residuals start from the normalised states, unless they are gated.
@@ -116,13 +116,10 @@ def _bi_attention(
         values = w.reshape(w.linear(text, weights.value, weights.value_bias), 0, 0, heads, image_width)
         values = w.reshape(w.transpose(values, 0, 2, 1, 3), 0, -1, image_width)
         update = w.op("MatMul", w.reshape(attention, 0, 0, -1), values)
-        image_out = w.transpose(w.op("Add", residuals[0], update), 0, 2, 1)
+        image_out = w.op("Add", residuals[0], update)
     with w.scope("to_text"):
         attention = w.op("Softmax", w.transpose(scores, 0, 2, 1), axis=-1)
         seen = w.reshape(w.op("MatMul", attention, image), 0, heads, -1, image_width)
         seen = w.reshape(w.transpose(seen, 0, 2, 1, 3), 0, 0, heads * image_width)
         text_out = w.op("Add", residuals[1], w.linear(seen, weights.to_text, weights.to_text_bias))
-
-    pieces = w.split(image_out, sizes, axis=2)
-    shapes = [w.op("Shape", level) for level in levels]
-    return [w.op("Reshape", piece, shape) for piece, shape in zip(pieces, shapes)], text_out
+    return image_out, text_out

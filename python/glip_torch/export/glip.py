@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..config import SEPARATOR, TextConfig, level_sizes
+from ..config import OFFICIAL, SEPARATOR, TextConfig, level_sizes
 from ..model import GLIP
-from ..postprocess import CENTRE_WEIGHT, MAX_LOG_SCALE, SCALE_WEIGHT
+from ..postprocess import CENTRE_WEIGHT, MAX_LOG_SCALE, SCALE_WEIGHT, PostprocessOptions
+from ..preprocess import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
 from ..text_encoder import mask_padding
 from .fusion import write_tower
 from .graphs import Export, Graph, InputSize, PartModule, Port
@@ -31,7 +32,25 @@ def export_glip(model: GLIP) -> Export:
             "box_coder": {"weights": weights, "max_log_scale": MAX_LOG_SCALE},
         },
     }
-    return Export(build_graphs(model), "glip", config.variant, entries)
+    return Export(
+        graphs=build_graphs(model),
+        family="glip",
+        variant=config.variant,
+        image={
+            "rounding": "rounded",
+            "channel_order": "bgr",
+            "mean": PIXEL_MEAN,
+            "std": PIXEL_STD,
+            "padding": {"multiple_of": SIZE_DIVISOR},
+            "masks_padding": False,
+        },
+        entries=entries,
+        recommended=model.recommended.filled(OFFICIAL),
+        postprocess=PostprocessOptions(),
+        vocabulary=config.text.vocab_size,
+        positions=config.text.max_positions,
+        hidden_size=config.text.hidden_size,
+    )
 
 
 def build_graphs(model: GLIP) -> list[Graph]:

@@ -13,6 +13,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from ..config import Recommended
+from ..postprocess import PostprocessOptions
 from .writer import GraphWriter
 
 
@@ -35,6 +37,13 @@ class InputSize:
     tokens: int
 
 
+#: Sizes that no part of a graph is made for.
+CHECKED = (
+    InputSize(batch=1, height=64, width=96, tokens=3),
+    InputSize(batch=2, height=320, width=128, tokens=21),
+)
+
+
 class PartModule(nn.Module):
     """A part in PyTorch, and how it is written to ONNX: `write` takes and gives what `forward` does, as values."""
 
@@ -52,6 +61,8 @@ class Graph:
     outputs: list[Port]
     #: Inputs of the given size.
     example: Callable[[InputSize], tuple[Tensor, ...]]
+    #: The sizes that the self-check is made at.
+    checked: tuple[InputSize, ...] = CHECKED
 
     def to_onnx(
         self, dtype: torch.dtype = torch.float32, int8: bool = False, in_pieces: bool = True
@@ -77,5 +88,15 @@ class Export:
     graphs: list[Graph]
     family: str
     variant: str
+    #: The manifest's entry `image`, but for the sides.
+    image: dict
     #: The manifest's entries that models of other families have otherwise, by name.
     entries: dict[str, dict]
+    #: What the family's models are run with, where neither the caller nor the checkpoint says.
+    recommended: Recommended
+    postprocess: PostprocessOptions
+    #: How many tokens it embeds, and how many of them at a time.
+    vocabulary: int
+    positions: int
+    #: Width of its text states.
+    hidden_size: int

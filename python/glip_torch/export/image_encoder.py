@@ -46,7 +46,7 @@ class Grid:
 
     def halved(self, w: GraphWriter) -> Grid:
         two = w.ints(2)
-        return Grid.of(w, self.batch, w.op("Div", self.height, two), w.op("Div", self.width, two))
+        return Grid.of(w, self.batch, w.ratio(self.height, two), w.ratio(self.width, two))
 
     def first_tokens(self, w: GraphWriter) -> str:
         """Where each image of the batch begins in the list of tokens, `[batch]`."""
@@ -56,29 +56,33 @@ class Grid:
 def write_image_encoder(w: GraphWriter, module: ImageEncoder, pixels: str) -> list[str]:
     """`pixels [batch, 3, height, width]` to the five levels, `[batch, channels, h, w]`."""
     with w.scope("swin"):
-        stages = _swin(w, module.swin, pixels)
+        stages = write_swin(w, module.swin, pixels, even=True)
     with w.scope("fpn"):
         return _feature_pyramid(w, module.fpn, stages)
 
 
-def _swin(w: GraphWriter, swin: Swin, pixels: str) -> list[tuple[str, Grid]]:
-    """Tokens of stages 2..4 and their grids."""
+def write_swin(w: GraphWriter, swin: Swin, pixels: str, even: bool) -> list[tuple[str, Grid]]:
+    """The tokens that come out, and their grids.
+
+    `even` promises sides that are halved without a rest at every merging; it spares copies of the tokens.
+    """
     with w.scope("patch_embed"):
         tokens, grid = _patch_embed(w, swin.patch_embed, pixels)
     outputs = []
     for index, stage in enumerate(swin.stages):
         with w.scope(f"stage_{index + 1}"):
-            tokens = _blocks(w, stage, tokens, grid, halvings=len(swin.stages) - 1 - index)
-            if index > 0:
-                outputs.append((w.layer_norm(tokens, swin.norms[index - 1]), grid))
+            tokens = _blocks(w, stage, tokens, grid, halvings=len(swin.stages) - 1 - index if even else 0)
+            if index in swin.outputs:
+                outputs.append((w.layer_norm(tokens, swin.norms[swin.outputs.index(index)]), grid))
             if stage.downsample is not None:
                 with w.scope("merging"):
-                    tokens, grid = _patch_merging(w, stage.downsample, tokens, grid)
+                    tokens, grid = _patch_merging(w, stage.downsample, tokens, grid, even)
     return outputs
 
 
 def _patch_embed(w: GraphWriter, module: PatchEmbed, pixels: str) -> tuple[str, Grid]:
-    patches = w.conv(pixels, module.proj)
+    # Three rows and columns more make the last patch whole; where it is, they are left out.
+    patches = w.conv(pixels, module.proj, more_padding=3)
     grid = Grid.of(w, w.size(patches, 0), w.size(patches, 2), w.size(patches, 3))
     rows = w.transpose(w.reshape(patches, 0, 0, -1), 0, 2, 1)
     return w.layer_norm(w.reshape(rows, -1, module.proj.out_channels), module.norm), grid
@@ -260,26 +264,41 @@ def _attention(w: GraphWriter, module: WindowAttention, tokens: str, windows: Wi
     return w.op("Gather", attended, windows.back, axis=0)
 
 
-def _patch_merging(w: GraphWriter, module: PatchMerging, tokens: str, grid: Grid) -> tuple[str, Grid]:
+def _patch_merging(w: GraphWriter, module: PatchMerging, tokens: str, grid: Grid, even: bool) -> tuple[str, Grid]:
     merged = grid.halved(w)
-    two, width = w.ints(2), w.placed(grid.width)
-    rows = w.op("Mul", w.op("Mul", w.range(merged.height), two), width)
-    columns = w.op("Mul", w.range(merged.width), two)
-    corner = w.op("Add", w.reshape(rows, 1, -1, 1, 1), w.reshape(columns, 1, 1, -1, 1))
-    corner = w.op("Add", corner, w.reshape(grid.first_tokens(w), -1, 1, 1, 1))
-    # The checkpoints' order inside a block of 2 x 2 is column by column.
-    block = w.op("Concat", w.ints(0), width, w.ints(1), w.op("Add", width, w.ints(1)), axis=0)
     channels = module.reduction.in_features
-    order = w.reshape(w.op("Add", corner, block), -1)
-    blocks = w.reshape(w.op("Gather", tokens, order, axis=0), -1, channels)
+    all_tokens, first = w.placed(grid.all_tokens), w.reshape(grid.first_tokens(w), -1, 1, 1, 1, 1)
+    places, is_real = _blocks_of_four(w, grid, merged, even)
+    order = w.op("Add", places, first)
+    if not even:
+        # A row of zeros for padding to read.
+        order = w.op("Where", is_real, order, all_tokens)
+        tokens = w.op("Concat", tokens, w.weight("padding", torch.zeros(1, channels // 4)), axis=0)
+    blocks = w.reshape(w.op("Gather", tokens, w.reshape(order, -1), axis=0), -1, channels)
     return w.linear(w.layer_norm(blocks, module.norm), module.reduction.weight), merged
+
+
+def _blocks_of_four(w: GraphWriter, grid: Grid, merged: Grid, even: bool) -> tuple[str, str | None]:
+    """The places of an image's tokens, `[1, h, w, 2, 2]`, those of each block of 2 x 2 column by column, which is the
+    checkpoints' order; and which of them are there, unless all are."""
+    two = w.ints(2)
+    rows, columns = w.range(w.op("Mul", merged.height, two)), w.range(w.op("Mul", merged.width, two))
+
+    def crossed(operator: str, of_rows: str, of_columns: str) -> str:
+        return w.op(operator, w.reshape(of_rows, 1, -1, 1, 1, 2), w.reshape(of_columns, 1, 1, -1, 2, 1))
+
+    places = crossed("Add", w.op("Mul", rows, w.placed(grid.width)), columns)
+    if even:
+        return places, None
+    inside = [w.op("Less", along, w.placed(end)) for along, end in ((rows, grid.height), (columns, grid.width))]
+    return places, crossed("And", *inside)
 
 
 def _feature_pyramid(w: GraphWriter, module: FeaturePyramidNetwork, stages: list[tuple[str, Grid]]) -> list[str]:
     levels: list[str] = []
     top = None
     for (tokens, grid), lateral, output in reversed(list(zip(stages, module.lateral, module.output))):
-        side = _lateral(w, lateral, tokens, grid)
+        side = write_lateral(w, lateral, tokens, grid)
         if top is not None:
             side = w.op("Add", side, w.enlarged(top))
         top = side
@@ -288,7 +307,7 @@ def _feature_pyramid(w: GraphWriter, module: FeaturePyramidNetwork, stages: list
     return [*levels, p6, w.conv(w.op("Relu", p6), module.p7)]
 
 
-def _lateral(w: GraphWriter, module: torch.nn.Conv2d, tokens: str, grid: Grid) -> str:
+def write_lateral(w: GraphWriter, module: torch.nn.Conv2d, tokens: str, grid: Grid) -> str:
     """The 1 x 1 convolution on tokens, whose channels only then come first."""
     rows = w.linear(tokens, module.weight.flatten(1), module.bias)
     rows = w.transpose(w.reshape(rows, grid.batch, -1, module.out_channels), 0, 2, 1)

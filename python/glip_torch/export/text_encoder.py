@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer
+from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer, BertModel
 
 from ..text_encoder import TextEncoder
 from .writer import GraphWriter
@@ -17,12 +17,25 @@ def write_text_encoder(w: GraphWriter, module: TextEncoder, input_ids: str, atte
             mask, positions = _phrase_blocks(w, module.boundaries, input_ids)
     else:
         mask = write_padding_mask(w, attention_mask)
+    hidden = write_bert(w, module.bert, input_ids, mask, positions)
+    return hidden, write_masked_padding(w, hidden, attention_mask)
+
+
+def write_bert(w: GraphWriter, module: BertModel, input_ids: str, mask: str, positions: str | None = None) -> str:
+    """The last states `[batch, tokens, width]`; `mask [batch, 1, 1 or tokens, tokens]` is added to scores, and
+    `positions [batch, tokens]` are given if they do not simply rise."""
     with w.scope("embeddings"):
-        hidden = _embed(w, module.bert.embeddings, input_ids, positions)
-    for index, layer in enumerate(module.bert.encoder.layer):
+        hidden = _embed(w, module.embeddings, input_ids, positions)
+    for index, layer in enumerate(module.encoder.layer):
         with w.scope(f"layer_{index + 1}"):
             hidden = write_bert_layer(w, layer, hidden, mask)
-    return hidden, write_masked_padding(w, hidden, attention_mask)
+    return hidden
+
+
+def write_block_mask(w: GraphWriter, block_mask: str) -> str:
+    """What to add to attention scores, `[batch, 1, tokens, tokens]`, for who may see whom, `[batch, tokens, tokens]`."""
+    hidden = w.op("Mul", w.cast(w.op("Not", block_mask), w.dtype), w.scalar(w.lowest))
+    return w.op("Unsqueeze", hidden, w.ints(1))
 
 
 def write_padding_mask(w: GraphWriter, attention_mask: str) -> str:
@@ -50,8 +63,7 @@ def _phrase_blocks(w: GraphWriter, boundaries: torch.Tensor, input_ids: str) -> 
     # Lower triangle without the diagonal: what stands before.
     before = w.op("Trilu", w.cast(seen, torch.int64), w.index(-1), upper=0)
     positions = w.op("ReduceSum", before, w.ints(2), keepdims=0)
-    hidden = w.op("Mul", w.cast(w.op("Not", seen), w.dtype), w.scalar(w.lowest))
-    return w.op("Unsqueeze", hidden, w.ints(1)), positions
+    return write_block_mask(w, seen), positions
 
 
 def _embed(w: GraphWriter, module: BertEmbeddings, input_ids: str, positions: str | None = None) -> str:

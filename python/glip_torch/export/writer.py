@@ -249,6 +249,11 @@ class GraphWriter:
         flat = [self.reshape(level, 0, 0, -1) for level in levels]
         return self.transpose(self.op("Concat", *flat, axis=2), 0, 2, 1), [self.size(level, 2) for level in flat]
 
+    def levels(self, positions: str, sizes: Sequence[str], like: Sequence[str]) -> list[str]:
+        """The way back: levels of the shapes that those in `like` have."""
+        pieces = self.split(self.transpose(positions, 0, 2, 1), sizes, axis=2)
+        return [self.op("Reshape", piece, self.op("Shape", level)) for piece, level in zip(pieces, like)]
+
     # Layers
 
     def linear(self, value: str, weight: torch.Tensor, bias: torch.Tensor | None = None) -> str:
@@ -257,6 +262,17 @@ class GraphWriter:
             return self._int8_linear(value, weight, bias)
         product = self.op("MatMul", value, self.weight("weight", weight.T))
         return product if bias is None else self.op("Add", product, self.weight("bias", bias))
+
+    def linear_to_channels(self, value: str, module: torch.nn.Linear) -> str:
+        """`[batch, n, in]` to `[batch, out, n]`: as convolutions and samplers read it, without a transpose."""
+        if self.int8:
+            return self.transpose(self.linear(value, module.weight, module.bias), 0, 2, 1)
+        product = self.op("FusedMatMul", self.weight("weight", module.weight), value, domain=MICROSOFT, transB=1)
+        return self.op("Add", product, self.weight("bias", module.bias[:, None]))
+
+    def dot(self, left: str, right: str, scale: float = 1.0) -> str:
+        """`[batch, n, width]` and `[batch, m, width]` to the product of each with each, `[batch, n, m]`."""
+        return self.op("FusedMatMul", left, right, domain=MICROSOFT, transB=1, alpha=scale)
 
     def _int8_linear(self, value: str, weight: torch.Tensor, bias: torch.Tensor | None) -> str:
         """The other factor gets its scale when the graph runs."""
@@ -278,7 +294,8 @@ class GraphWriter:
         name = self._parameters[key][1]
         return name, self._scales[name], self._constant(np.zeros(len(weight), np.int8))
 
-    def conv(self, value: str, module: torch.nn.Conv2d) -> str:
+    def conv(self, value: str, module: torch.nn.Conv2d, more_padding: int = 0) -> str:
+        """As the module, with so much more padding at the bottom and on the right."""
         top, left = module.padding
         return self.op(
             "Conv",
@@ -287,12 +304,30 @@ class GraphWriter:
             kernel_shape=list(module.kernel_size),
             strides=list(module.stride),
             dilations=list(module.dilation),
-            pads=[top, left, top, left],
+            pads=[top, left, top + more_padding, left + more_padding],
             group=module.groups,
         )
 
     def layer_norm(self, value: str, module: torch.nn.LayerNorm) -> str:
         return self.op("LayerNormalization", value, *self._parameters_of(module), axis=-1, epsilon=module.eps)
+
+    def group_norm(self, value: str, module: torch.nn.GroupNorm) -> str:
+        """Over `[batch, channels, h, w]`, in float32."""
+        value = self.as_float(value)
+        with self.in_float() as to_own:
+            groups, channels = module.num_groups, module.num_channels
+            ones, zeros = torch.ones(groups), torch.zeros(groups)
+            normed = self.op(
+                "InstanceNormalization",
+                self.reshape(value, 0, groups, -1),
+                self.weight("ones", ones),
+                self.weight("zeros", zeros),
+                epsilon=module.eps,
+            )
+            normed = self.op("Reshape", normed, self.op("Shape", value))
+            weight, bias = (parameter.view(channels, 1, 1) for parameter in (module.weight, module.bias))
+            scaled = self.op("Mul", normed, self.weight("weight", weight))
+            return to_own(self.op("Add", scaled, self.weight("bias", bias)))
 
     def _parameters_of(self, module: torch.nn.Module) -> list[str]:
         """Weight and bias, if the module has one."""

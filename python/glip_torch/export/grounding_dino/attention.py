@@ -1,0 +1,137 @@
+"""Attention between all of one side and all of another, and between queries and a few places of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..writer import GraphWriter
+
+
+def write_attention(w: GraphWriter, module: nn.Module, asking: str, asked: str, values: str, mask: str | None) -> str:
+    """`asking [batch, n, width]` looks at `asked` and takes from `values [batch, m, width]`; `mask` is added to scores."""
+    heads, depth = module.num_attention_heads, module.attention_head_size
+    scale = depth**-0.5
+
+    def in_heads(states: str, weight: Tensor, bias: Tensor, *order: int) -> str:
+        return w.transpose(w.reshape(w.linear(states, weight, bias), 0, 0, heads, depth), *order)
+
+    query = in_heads(asking, module.query.weight * scale, module.query.bias * scale, 0, 2, 1, 3)
+    key = in_heads(asked, module.key.weight, module.key.bias, 0, 2, 3, 1)
+    value = in_heads(values, module.value.weight, module.value.bias, 0, 2, 1, 3)
+    scores = w.op("MatMul", query, key)
+    if mask is not None:
+        scores = w.op("Add", scores, mask)
+    attended = w.transpose(w.op("MatMul", w.op("Softmax", scores, axis=-1), value), 0, 2, 1, 3)
+    return w.linear(w.reshape(attended, 0, 0, heads * depth), module.out_proj.weight, module.out_proj.bias)
+
+
+def write_feed_forward(w: GraphWriter, layer: nn.Module, states: str, norm: nn.LayerNorm) -> str:
+    """The layer's two linear layers, added to the states."""
+    with w.scope("mlp"):
+        inner = w.op("Relu", w.linear(states, layer.fc1.weight, layer.fc1.bias))
+        return w.layer_norm(w.op("Add", states, w.linear(inner, layer.fc2.weight, layer.fc2.bias)), norm)
+
+
+@dataclass(frozen=True)
+class ImageGrid:
+    """The levels of an image's features, as values of the graph."""
+
+    heights: list[str]
+    widths: list[str]
+    cells: list[str]  #: height * width
+
+    @staticmethod
+    def of(w: GraphWriter, levels: list[str]) -> ImageGrid:
+        heights, widths = [w.size(level, 2) for level in levels], [w.size(level, 3) for level in levels]
+        return ImageGrid(heights, widths, [w.product(*sides) for sides in zip(heights, widths)])
+
+    def centres(self, w: GraphWriter) -> str:
+        """x and y of all cells, relative to the image: `[1, cells, 2]` in float32."""
+        levels = []
+        for height, width in zip(self.heights, self.widths):
+            y = w.reshape(_centres_along(w, height), -1, 1, 1)
+            x = w.reshape(_centres_along(w, width), 1, -1, 1)
+            whole = w.shape(height, width, 1)
+            pairs = w.op("Concat", w.op("Expand", x, whole), w.op("Expand", y, whole), axis=2)
+            levels.append(w.reshape(pairs, 1, -1, 2))
+        return w.op("Concat", *levels, axis=1)
+
+
+def _centres_along(w: GraphWriter, length: str) -> str:
+    with w.in_float():
+        places = w.op("Add", w.cast(w.range(length), torch.float32), w.scalar(0.5))
+        return w.op("Div", places, w.cast(w.placed(length), torch.float32))
+
+
+@dataclass(frozen=True)
+class SamplingFrame:
+    """Where queries look if their offsets are zero, and how far an offset of one goes; float32, in GridSample's measure,
+    in which an image goes from -1 to 1. Both fit `[batch, heads * points, queries, 2]`."""
+
+    centre: str
+    #: One for each level, or one for all.
+    reach: list[str]
+
+
+def write_deformable_attention(
+    w: GraphWriter, module: nn.Module, asking: str, image: str, grid: ImageGrid, frame: SamplingFrame
+) -> str:
+    """`asking [batch, queries, width]` looks at a few places of every level of `image [batch, cells, width]`.
+
+    Queries lie last wherever there is room for it: with points last, as the modules of others have it, ONNX Runtime takes
+    twice as long.
+    """
+    heads, levels, points = module.n_heads, module.n_levels, module.n_points
+    width = module.d_model // heads
+
+    with w.scope("value"):
+        # As [batch, width, cells], which is how GridSample reads it, without a transpose.
+        values = w.linear_to_channels(image, module.value_proj)
+        values = w.split(values, grid.cells, axis=2)
+    with w.scope("weights"):
+        shares = w.linear(asking, module.attention_weights.weight, module.attention_weights.bias)
+        shares = w.op("Softmax", w.reshape(shares, 0, 0, heads, levels * points), axis=-1)
+        shares = w.split(w.transpose(shares, 0, 2, 3, 1), [points] * levels, axis=2)
+    with w.scope("offsets"):
+        offsets = _offsets_by_level(w, module, asking)
+
+    total = None
+    for level in range(levels):
+        with w.scope(f"level_{level}"):
+            reach = frame.reach[level if len(frame.reach) > 1 else 0]
+            places = w.op("Add", w.op("Mul", offsets[level], reach), frame.centre)
+            places = w.reshape(places, -1, points, w.size(asking, 1), 2)
+            value = w.reshape(values[level], -1, width, grid.heights[level], grid.widths[level])
+            seen = w.op("GridSample", w.as_float(value), places, mode="linear", padding_mode="zeros", align_corners=0)
+            if w.half:
+                seen = w.cast(seen, w.dtype)
+            seen = w.op("Mul", seen, w.reshape(shares[level], -1, 1, points, w.size(asking, 1)))
+            seen = w.op("ReduceSum", seen, w.ints(2), keepdims=0)
+            total = seen if total is None else w.op("Add", total, seen)
+    total = w.transpose(w.reshape(total, w.size(asking, 0), heads * width, -1), 0, 2, 1)
+    return w.linear(total, module.output_proj.weight, module.output_proj.bias)
+
+
+def _offsets_by_level(w: GraphWriter, module: nn.Module, asking: str) -> list[str]:
+    """Of each level, `[batch, heads * points, queries, 2]` in float32."""
+    heads, levels, points = module.n_heads, module.n_levels, module.n_points
+    # The checkpoints' order is heads, levels, points.
+    weight = module.sampling_offsets.weight.detach().unflatten(0, (heads, levels, points * 2))
+    bias = module.sampling_offsets.bias.detach().view(heads, levels, points * 2)
+    offsets = w.linear(asking, weight.transpose(0, 1).flatten(0, 2), bias.transpose(0, 1).flatten())
+    offsets = w.as_float(w.reshape(offsets, 0, 0, levels * heads * points, 2))
+    return w.split(w.transpose(offsets, 0, 2, 1, 3), [heads * points] * levels, axis=1)
+
+
+def write_sine(w: GraphWriter, positions: str, width: int, temperature: float) -> str:
+    """Sines and cosines of positions `[..., 1]`, which count full turns, by turns: `[..., width]`. All is float32."""
+    with w.in_float():
+        frequencies = temperature ** (2 * torch.arange(width // 2, dtype=torch.float32) / width)
+        angles = w.op("Mul", positions, w.scalar(2 * torch.pi))
+        angles = w.op("Unsqueeze", w.op("Div", angles, w.weight("frequencies", frequencies)), w.ints(-1))
+        pairs = w.op("Concat", w.op("Sin", angles), w.op("Cos", angles), axis=-1)
+        shape = w.op("Concat", w.op("Shape", positions, start=0, end=-1), w.ints(width), axis=0)
+        return w.op("Reshape", pairs, shape)

@@ -1,0 +1,115 @@
+"""The feature enhancer: image and text look at each other and at themselves, layer by layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...grounding_dino import bi_attention_of
+from ..fusion import write_bi_attention
+from ..text_encoder import write_block_mask, write_padding_mask
+from ..writer import GraphWriter
+from .attention import (
+    ImageGrid,
+    SamplingFrame,
+    write_attention,
+    write_deformable_attention,
+    write_feed_forward,
+    write_sine,
+)
+
+
+def write_enhancer(
+    w: GraphWriter,
+    model: nn.Module,
+    levels: list[str],
+    hidden: str,
+    attention_mask: str,
+    position_ids: str,
+    block_mask: str,
+) -> tuple[list[str], str]:
+    """Levels `[batch, width, h, w]` and words `[batch, tokens, width]`, both enhanced."""
+    width = model.config.d_model
+    grid = ImageGrid.of(w, levels)
+    image, cells = w.positions(levels)
+    with w.scope("positions"):
+        image_positions = _image_positions(w, model, grid)
+        word_positions = _word_positions(w, position_ids, width)
+        frame = SamplingFrame(
+            _as_sampled(w, grid.centres(w)), [_one_cell(w, grid, level) for level in range(len(levels))]
+        )
+    padding = write_padding_mask(w, attention_mask)
+    blocks = write_block_mask(w, block_mask)
+    for index, layer in enumerate(model.encoder.layers):
+        with w.scope(f"layer_{index + 1}"):
+            with w.scope("bi_attention"):
+                fusion = bi_attention_of(layer.fusion_layer)
+                image, hidden = write_bi_attention(w, fusion, image, hidden, padding)
+            with w.scope("text"):
+                hidden = _text_layer(w, layer.text_enhancer_layer, hidden, word_positions, blocks)
+            with w.scope("image"):
+                image = _image_layer(w, layer.deformable_layer, image, image_positions, grid, frame)
+    return w.levels(image, cells, levels), hidden
+
+
+def _text_layer(w: GraphWriter, layer: nn.Module, hidden: str, positions: str, blocks: str) -> str:
+    with w.scope("attention"):
+        placed = w.op("Add", hidden, positions)
+        attended = write_attention(w, layer.self_attn, placed, placed, hidden, blocks)
+        hidden = w.layer_norm(w.op("Add", hidden, attended), layer.layer_norm_before)
+    return write_feed_forward(w, layer, hidden, layer.layer_norm_after)
+
+
+def _image_layer(
+    w: GraphWriter, layer: nn.Module, image: str, positions: str, grid: ImageGrid, frame: SamplingFrame
+) -> str:
+    with w.scope("attention"):
+        placed = w.op("Add", image, positions)
+        attended = write_deformable_attention(w, layer.self_attn, placed, image, grid, frame)
+        image = w.layer_norm(w.op("Add", image, attended), layer.self_attn_layer_norm)
+    return write_feed_forward(w, layer, image, layer.final_layer_norm)
+
+
+def _image_positions(w: GraphWriter, model: nn.Module, grid: ImageGrid) -> str:
+    """Where each cell is on its level, and which level that is: `[1, cells, width]`."""
+    embedding = model.backbone.position_embedding
+    width = embedding.embedding_dim
+    levels = []
+    for level, (height, length) in enumerate(zip(grid.heights, grid.widths)):
+        rows, columns = (_along(w, side, width, embedding.temperature) for side in (height, length))
+        whole = w.shape(height, length, width)
+        y = w.op("Expand", w.reshape(rows, -1, 1, width), whole)
+        x = w.op("Expand", w.reshape(columns, 1, -1, width), whole)
+        places = w.reshape(w.op("Concat", y, x, axis=2), 1, -1, 2 * width)
+        levels.append(w.op("Add", places, w.weight("level", model.level_embed[level])))
+    return w.op("Concat", *levels, axis=1)
+
+
+def _along(w: GraphWriter, length: str, width: int, temperature: float) -> str:
+    """Of each row or column, `[length, width]`; the last stands for a full turn."""
+    with w.in_float() as to_own:
+        places = w.op("Add", w.cast(w.range(length), torch.float32), w.scalar(1.0))
+        end = w.op("Add", w.cast(w.placed(length), torch.float32), w.scalar(1e-6))
+        turns = w.op("Unsqueeze", w.op("Div", places, end), w.ints(1))
+        return to_own(write_sine(w, turns, width, temperature))
+
+
+def _word_positions(w: GraphWriter, position_ids: str, width: int) -> str:
+    """`[batch, tokens, width]`: here a turn is a token."""
+    with w.in_float() as to_own:
+        turns = w.op("Unsqueeze", w.cast(position_ids, torch.float32), w.ints(2))
+        return to_own(write_sine(w, turns, width, temperature=10000.0))
+
+
+def _as_sampled(w: GraphWriter, centres: str) -> str:
+    """Places relative to the image in GridSample's measure, for `[batch, points, places, 2]`."""
+    with w.in_float():
+        centres = w.op("Sub", w.op("Mul", centres, w.scalar(2.0)), w.scalar(1.0))
+        return w.op("Unsqueeze", centres, w.ints(1))
+
+
+def _one_cell(w: GraphWriter, grid: ImageGrid, level: int) -> str:
+    """The size of a level's cells in GridSample's measure, `[2]`."""
+    with w.in_float():
+        sides = w.op("Concat", w.placed(grid.widths[level]), w.placed(grid.heights[level]), axis=0)
+        return w.op("Div", w.scalar(2.0), w.cast(sides, torch.float32))
