@@ -56,6 +56,16 @@ def check_options(export: Export, tokenizer: Tokenizer, options: BundleOptions) 
             f"the tokenizer knows {tokenizer.get_vocab_size()} tokens, the model embeds {export.vocabulary}: "
             "give the vocabulary that the model was trained with"
         )
+    if not (options.text_encoder or export.takes_learned_prompts):
+        raise ValueError(
+            f"--without-text-encoder leaves learned prompts alone, and there are none for {export.variant}: leave the option out"
+        )
+    for token, expected in export.special_tokens.items():
+        if tokenizer.token_to_id(token) != expected:
+            raise ValueError(
+                f"the tokenizer has {token!r} as {tokenizer.token_to_id(token)}, the model as {expected}: "
+                "give the vocabulary that the model was trained with"
+            )
     if not 3 <= options.max_tokens <= export.positions:
         raise ValueError(f"--max-tokens {options.max_tokens} is not in 3..{export.positions}, the model's positions")
     short_side, long_side = recommended.sides

@@ -7,7 +7,7 @@ same to ONNX.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 import torch
@@ -100,3 +100,7 @@ class Export:
     positions: int
     #: Width of its text states.
     hidden_size: int
+    #: Whether prompts can be learned for it, which need no text encoder.
+    takes_learned_prompts: bool = True
+    #: Tokens that the model knows by their ids, which the tokenizer must agree with.
+    special_tokens: dict[str, int] = field(default_factory=dict)

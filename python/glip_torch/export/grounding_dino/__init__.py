@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from transformers import MMGroundingDinoForObjectDetection
+from transformers.models.grounding_dino.modeling_grounding_dino import SPECIAL_TOKENS
 
 from ...config import SEPARATOR, Recommended, level_sizes
 from ...grounding_dino import GroundingDino, check_supported, swin_of
@@ -27,8 +28,8 @@ from .enhancer import write_enhancer
 
 #: The stride of the finest backbone stage, by its number.
 FIRST_STRIDE = 4
-#: Tokens that end a block: words see those of their own block alone.
-BLOCK_ENDS = ("[CLS]", "[SEP]", ".", "?")
+#: Tokens that end a block: words see those of their own block alone. transformers knows them by their ids.
+BLOCK_ENDS = dict(zip(("[CLS]", "[SEP]", ".", "?"), SPECIAL_TOKENS))
 #: What the publishers run their models with: https://github.com/IDEA-Research/GroundingDINO (box threshold) and
 #: mmdetection's demo of MM-Grounding-DINO.
 SCORE_THRESHOLDS = {"Grounding DINO": 0.35, "MM-Grounding-DINO": 0.3}
@@ -68,6 +69,8 @@ def export_grounding_dino(model: GroundingDino) -> Export:
         vocabulary=config.text_config.vocab_size,
         positions=min(config.max_text_len, config.text_config.max_position_embeddings),
         hidden_size=config.d_model,
+        takes_learned_prompts=False,
+        special_tokens=BLOCK_ENDS,
     )
 
 
