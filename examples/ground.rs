@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::Result;
-use glip::{Detections, Detector, Device, ImageSize, Prompt, ResizeRule, draw_detections};
+use glip::{Detections, Detector, Device, ImageSize, Prompt, draw_detections};
 use lexopt::{Arg, Parser, ValueExt};
 use serde::{Serialize, Serializer};
 
@@ -136,7 +136,7 @@ struct Arguments {
     model: Option<PathBuf>,
     device: Device,
     threshold: Option<f32>,
-    resize: Option<ResizeRule>,
+    sides: Option<(u32, u32)>,
     json: Option<PathBuf>,
     draw: Option<PathBuf>,
 }
@@ -177,8 +177,8 @@ impl Arguments {
             (None, true, Some(caption)) => Prompt::caption(caption).phrases(&phrases).spans(spans),
             _ => return Err("give one of PROMPT, --category and --caption; see --help".into()),
         };
-        let resize = match (short_side, long_side) {
-            (Some(short), Some(long)) => Some(ResizeRule::short_side(short, long)),
+        let sides = match (short_side, long_side) {
+            (Some(short), Some(long)) => Some((short, long)),
             (None, None) => None,
             _ => return Err("give --short-side and --long-side together".into()),
         };
@@ -188,7 +188,7 @@ impl Arguments {
             model,
             device,
             threshold,
-            resize,
+            sides,
             json,
             draw,
         }))
@@ -198,8 +198,8 @@ impl Arguments {
         let mut builder = Detector::builder()
             .bundle(common::model(self.model.as_deref())?)
             .device(self.device);
-        if let Some(rule) = self.resize {
-            builder = builder.resize(rule);
+        if let Some((short_side, long_side)) = self.sides {
+            builder = builder.sides(short_side, long_side);
         }
         if let Some(score) = self.threshold {
             builder = builder.score_threshold(score);

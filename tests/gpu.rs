@@ -12,7 +12,7 @@ use std::{env, thread};
 
 use common::{drawn_picture, of_anchors};
 use glip::{
-    CudaOptions, Detector, Device, ResizeRule,
+    CudaOptions, Detector, Device,
     parts::{FeaturePyramid, HeadOutput, PixelBatch},
 };
 use image::{RgbImage, imageops};
@@ -37,7 +37,7 @@ fn detector(device: Device, options: CudaOptions) -> Detector {
         .dir(env::var_os("GLIP_MODEL").unwrap())
         .device(device)
         .cuda(options)
-        .resize(ResizeRule::short_side(192, 320))
+        .sides(192, 320)
         .build()
         .unwrap()
 }

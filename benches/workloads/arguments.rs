@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use glip::{
-    CudaOptions, Detector, DetectorBuilder, Device, ImageSize, ResizeRule, TensorRtOptions,
-};
+use glip::{CudaOptions, Detector, DetectorBuilder, Device, ImageSize, TensorRtOptions};
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::common::{self, Result};
@@ -141,7 +139,7 @@ impl Arguments {
             .threads(self.threads)
             .sessions(self.sessions)
             .max_batch(self.batch)
-            .resize(ResizeRule::short_side(width.min(height), width.max(height))))
+            .sides(width.min(height), width.max(height)))
     }
 }
 

@@ -120,6 +120,9 @@ impl DataSet {
             "--out",
             &out,
         ];
+        if more.contains(&"--model") {
+            return glip(&[&arguments, more].concat());
+        }
         glip_drawn(&[&arguments, more].concat())
     }
 
@@ -166,6 +169,54 @@ fn ground_finds_and_draws() {
     let output = glip_drawn(&["ground", &image, "--category", "red_circle"]);
     assert_exit(&output, 0);
     assert!(text(&output.stdout).contains("red_circle"));
+}
+
+/// Grounding DINO of random weights: what it finds is no matter, and the commands ask no model for its name.
+#[test]
+fn a_model_of_another_family_is_used_like_any() {
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/fixtures/golden/grounding_dino/four_levels/bundle"
+    );
+    let options = ["--model", model, "--resize", "64:107"];
+    let set = DataSet::new();
+    let image = set.path("bild 1 ü.png");
+    let ground = [
+        "ground",
+        &image,
+        "red cell . cat",
+        "--threshold",
+        "0",
+        "--json",
+    ];
+    let output = glip(&[&ground[..], &options].concat());
+    assert_exit(&output, 0);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = report["detections"].as_array().unwrap();
+    assert_eq!(
+        found.len(),
+        2 * 24,
+        "every query with every phrase: {report}"
+    );
+
+    let (out, folder) = (set.path("labels"), set.path(""));
+    let label = [
+        "label",
+        &folder,
+        "--out",
+        &out,
+        "--category",
+        "red cell",
+        "--keep",
+        "0",
+    ];
+    assert_exit(&glip(&[&label[..], &options].concat()), 0);
+    let coco = read_json(&set.root.join("labels/coco.json"));
+    assert_eq!(coco["images"].as_array().unwrap().len(), 3);
+    assert_eq!(coco["annotations"].as_array().unwrap().len(), 3 * 24);
+
+    assert_exit(&set.evaluate("out", &options), 0);
+    assert_eq!(set.result("out")["images"], 3);
 }
 
 #[test]

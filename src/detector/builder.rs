@@ -52,13 +52,13 @@ impl Detector {
 /// # Example
 ///
 /// ```
-/// use glip::{Bundle, Detector, Device, ResizeRule};
+/// use glip::{Bundle, Detector, Device};
 ///
 /// let detector = Detector::builder()
 ///     .bundle(Bundle::nano()?) // or .dir("models/glip-t")
 ///     .device(Device::Cuda(0))
 ///     .allow_cpu_fallback()
-///     .resize(ResizeRule::short_side(192, 320))
+///     .sides(192, 320)
 ///     .score_threshold(0.6)
 ///     .build()?;
 /// println!("running on {}", detector.device());
@@ -72,6 +72,7 @@ pub struct DetectorBuilder {
     sessions: SessionOptions,
     cpu_fallback: bool,
     resize: Option<ResizeRule>,
+    sides: Option<(u32, u32)>,
     options: GroundOptions,
     max_batch: usize,
 }
@@ -90,6 +91,7 @@ impl Default for DetectorBuilder {
             sessions: SessionOptions::default(),
             cpu_fallback: false,
             resize: None,
+            sides: None,
             options: GroundOptions::default(),
             max_batch: 4,
         }
@@ -157,8 +159,14 @@ impl DetectorBuilder {
         self
     }
 
-    /// Resizes images by this rule. Default: the model's own; a smaller size is faster and misses
-    /// small things.
+    /// Resizes images to these sides by the model's own [rule](ResizeRule::with_sides). Default: the model's
+    /// own sides; smaller ones are faster and miss small things.
+    pub fn sides(mut self, short_side: u32, long_side: u32) -> Self {
+        self.sides = Some((short_side, long_side));
+        self
+    }
+
+    /// Resizes images by this rule in place of the model's own.
     pub fn resize(mut self, rule: ResizeRule) -> Self {
         self.resize = Some(rule);
         self
@@ -222,6 +230,9 @@ impl DetectorBuilder {
         let manifest = bundle.manifest().clone();
         let mut image = manifest.image.clone();
         image.resize = self.resize.unwrap_or(image.resize);
+        if let Some((short_side, long_side)) = self.sides {
+            image.resize = image.resize.with_sides(short_side, long_side);
+        }
         let options = self.options.apply_to(&manifest.postprocess);
         let runtime = self.runtime.map_or_else(Runtime::load, Ok)?;
         let graphs = match self.cpu_fallback {

@@ -86,6 +86,27 @@ impl ResizeRule {
         Self::Square { side }
     }
 
+    /// The same rule with other sides: a rule with one side takes the long one.
+    ///
+    /// ```
+    /// use glip::ResizeRule;
+    ///
+    /// assert_eq!(ResizeRule::short_side(800, 1333).with_sides(480, 800), ResizeRule::short_side(480, 800));
+    /// assert_eq!(ResizeRule::square(640).with_sides(480, 800), ResizeRule::square(800));
+    /// ```
+    #[must_use]
+    pub const fn with_sides(self, short_side: u32, long_side: u32) -> Self {
+        match self {
+            Self::ShortSide { rounding, .. } => Self::ShortSide {
+                short_side,
+                long_side,
+                rounding,
+            },
+            Self::LongestSide { .. } => Self::longest_side(long_side),
+            Self::Square { .. } => Self::square(long_side),
+        }
+    }
+
     /// The size that an image of this size is resized to, at least one pixel each way.
     ///
     /// # Errors

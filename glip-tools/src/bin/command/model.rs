@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use glip::{Bundle, Detector, DetectorBuilder, Device, ResizeRule};
+use glip::{Bundle, Detector, DetectorBuilder, Device};
 use glip_tools::Result;
 
 /// Options that every command with a model has.
@@ -23,7 +23,7 @@ pub(crate) struct ModelOptions {
     /// The size that pictures are resized to, as SHORT:LONG: the short side, unless the long one would
     /// pass its limit [default: the model's own].
     #[arg(long, value_name = "SHORT:LONG", value_parser = parse_resize)]
-    resize: Option<ResizeRule>,
+    resize: Option<(u32, u32)>,
 }
 
 impl ModelOptions {
@@ -41,7 +41,7 @@ impl ModelOptions {
         let builder = Detector::builder().bundle(bundle).device(self.device);
         let builder = builder.threads(self.threads);
         Ok(match self.resize {
-            Some(rule) => builder.resize(rule),
+            Some((short_side, long_side)) => builder.sides(short_side, long_side),
             None => builder,
         })
     }
@@ -58,10 +58,9 @@ fn nano() -> Result<Bundle> {
     Err(glip::Error::NoModel.into())
 }
 
-fn parse_resize(text: &str) -> Result<ResizeRule, String> {
-    let sides = text.split_once(':').and_then(|(short, long)| {
-        let (short, long) = (short.parse().ok()?, long.parse().ok()?);
-        Some(ResizeRule::short_side(short, long))
-    });
+fn parse_resize(text: &str) -> Result<(u32, u32), String> {
+    let sides = text
+        .split_once(':')
+        .and_then(|(short, long)| Some((short.parse().ok()?, long.parse().ok()?)));
     sides.ok_or_else(|| "two numbers of pixels, for example 800:1333".to_owned())
 }
