@@ -48,7 +48,7 @@ def build(config: dict, state: dict[str, Tensor], recommended: Recommended = UNK
     if "quantization_config" in config:
         raise CheckpointError("the weights are quantised: give those in floating point, --precision makes them small")
     try:
-        parsed = config_class.from_dict(config)
+        parsed = config_class.from_dict(_without_code(config))
     except Exception as error:
         raise CheckpointError(f"config.json is none of {module_class.__name__}: {error}") from error
     for part, kind in ((parsed.backbone_config, "swin"), (parsed.text_config, "bert")):
@@ -65,6 +65,12 @@ def build(config: dict, state: dict[str, Tensor], recommended: Recommended = UNK
     return model.eval()
 
 
+def _without_code(config: dict) -> dict:
+    """A configuration without its entries that name code, which would be downloaded and run."""
+    plain = {name: entry for name, entry in config.items() if name != "auto_map" and "attn_implementation" not in name}
+    return {name: _without_code(entry) if isinstance(entry, dict) else entry for name, entry in plain.items()}
+
+
 def _load(module_class: type, config: object, state: dict[str, Tensor]) -> tuple[nn.Module, list[str]]:
     """transformers' own loading, which knows the modules that it renamed since; it reports what it would let pass."""
     verbosity = logging.get_verbosity()
@@ -75,9 +81,8 @@ def _load(module_class: type, config: object, state: dict[str, Tensor]) -> tuple
             config=config,
             state_dict=state,
             dtype=torch.float32,
-            # Said here, as a configuration may name code to be downloaded for it. BERT's eager attention would add the mask
-            # of phrases, which is of booleans, to its scores.
-            attn_implementation={"": "eager", "backbone_config": "eager", "text_config": "sdpa"},
+            # BERT's eager attention would add the mask of phrases, which is of booleans, to its scores.
+            attn_implementation={"text_config": "sdpa"},
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )

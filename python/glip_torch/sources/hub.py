@@ -55,13 +55,11 @@ def _snapshot(model: str, patterns: list[str]) -> Path:
     try:
         return Path(snapshot_download(model, allow_patterns=patterns))
     except Exception as error:
+        # The hub's library wraps what went wrong into advice of its own.
+        cause = error.__cause__ or error
+        reason = f"{type(cause).__name__}: {str(cause).splitlines()[0]}"
         raise CheckpointError(
-            f"{model} is no file or folder here, and could not be had from {constants.ENDPOINT} "
-            f"({type(error).__name__}: {_first_lines(error)}). Is the name right? Without a connection, download it on another "
-            "machine (`hf download`) and give the folder's path; HF_ENDPOINT names a mirror, HF_TOKEN opens what is private"
+            f"{model} is no file or folder here, and {constants.ENDPOINT} did not give it ({reason}). Is the name right? "
+            "Without a connection, download it on another machine (hf download) and give the folder's path; HF_ENDPOINT "
+            "names a mirror, HF_TOKEN opens what is private"
         ) from error
-
-
-def _first_lines(error: Exception) -> str:
-    """An error of the hub without its paragraphs of advice."""
-    return " ".join(str(error).split("\n\n")[0].split())
