@@ -6,6 +6,7 @@ print(source.description)
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..checkpoint import build_detector, is_glip, recommended_by, words_known
@@ -17,7 +18,7 @@ from .source import Source
 __all__ = ["CheckpointError", "Source", "open_source"]
 
 
-def open_source(source: str, text_heads: int | None = None) -> Source:
+def open_source(source: str | os.PathLike, text_heads: int | None = None) -> Source:
     """The model that `source` is, and what lies beside it.
 
     Either a file: a checkpoint of GLIP, of Grounding DINO's original project, or of mmdetection (MM-Grounding-DINO, LLMDet),
@@ -26,6 +27,7 @@ def open_source(source: str, text_heads: int | None = None) -> Source:
 
     Raises `CheckpointError`, which says what was found instead, or every tensor that does not fit.
     """
+    source = os.fspath(source)
     path = Path(source)
     if path.is_dir():
         return _open_folder(path, text_heads)

@@ -30,8 +30,27 @@ POINTS = 4
 _SIZES = {(96, (2, 2, 6, 2)): "tiny", (128, (2, 2, 18, 2)): "base", (192, (2, 2, 18, 2)): "large"}
 #: Buffers that follow from the configuration, and BERT's pooler, which nothing reads.
 _UNUSED = re.compile(r"\.(relative_position_index|position_ids)$|^model\.text_backbone\.pooler\.")
-_SWIN = "model.backbone.conv_encoder.model."
-_BERT = "model.text_backbone."
+#: Beginnings of names, for tables of what they were called originally: `\1` is the layer or stage, `\2` the block.
+SWIN = "model.backbone.conv_encoder.model."
+SWIN_BLOCK = SWIN + r"encoder.layers.\1.blocks.\2."
+BERT = "model.text_backbone."
+IMAGE_LAYER = r"model.encoder.layers.\1.deformable_layer."
+TEXT_LAYER = r"model.encoder.layers.\1.text_enhancer_layer."
+FUSION_LAYER = r"model.encoder.layers.\1.fusion_layer."
+DECODER_LAYER = r"model.decoder.layers.\1."
+#: What originals call the parts of a fusion layer.
+FUSION_NAMES = [
+    (r"gamma_v$", "vision_param"),
+    (r"gamma_l$", "text_param"),
+    (r"layer_norm_v\.", "layer_norm_vision."),
+    (r"layer_norm_l\.", "layer_norm_text."),
+    (r"attn\.v_proj\.", "attn.vision_proj."),
+    (r"attn\.l_proj\.", "attn.text_proj."),
+    (r"attn\.values_v_proj\.", "attn.values_vision_proj."),
+    (r"attn\.values_l_proj\.", "attn.values_text_proj."),
+    (r"attn\.out_v_proj\.", "attn.out_vision_proj."),
+    (r"attn\.out_l_proj\.", "attn.out_text_proj."),
+]
 _MODULES = {
     "grounding-dino": (GroundingDinoConfig, GroundingDinoForObjectDetection),
     "mm-grounding-dino": (MMGroundingDinoConfig, MMGroundingDinoForObjectDetection),
@@ -164,7 +183,7 @@ def infer_config(model_type: str, state: dict[str, Tensor], text_heads: int | No
 
 
 def _infer_swin(state: dict[str, Tensor]) -> dict:
-    stage = _SWIN + "encoder.layers.{}."
+    stage = SWIN + "encoder.layers.{}."
     first = stage.format(0) + "blocks.0."
     stages = count(state, stage + "blocks.0.attention.self.query.weight")
     tables = [
@@ -172,7 +191,7 @@ def _infer_swin(state: dict[str, Tensor]) -> dict:
     ]
     if not tables:
         raise CheckpointError("the image encoder is no Swin, as that of every published model is")
-    embed_dim = shape(state, _SWIN + "embeddings.patch_embeddings.projection.weight")[0]
+    embed_dim = shape(state, SWIN + "embeddings.patch_embeddings.projection.weight")[0]
     window = (math.isqrt(tables[0][0]) + 1) // 2
     blocks = range(stages)
     return {
@@ -185,12 +204,12 @@ def _infer_swin(state: dict[str, Tensor]) -> dict:
         "qkv_bias": first + "attention.self.query.bias" in state,
         # Of the images that it was trained with first: the last stage had one window of them.
         "image_size": 32 * window,
-        "out_features": [f"stage{n + 1}" for n in blocks if f"{_SWIN}hidden_states_norms.stage{n + 1}.weight" in state],
+        "out_features": [f"stage{n + 1}" for n in blocks if f"{SWIN}hidden_states_norms.stage{n + 1}.weight" in state],
     }
 
 
 def _infer_bert(state: dict[str, Tensor], heads: int | None) -> dict:
-    vocab_size, hidden_size = shape(state, _BERT + "embeddings.word_embeddings.weight")
+    vocab_size, hidden_size = shape(state, BERT + "embeddings.word_embeddings.weight")
     heads = hidden_size // BERT_HEAD_WIDTH if heads is None else heads
     if heads < 1 or hidden_size % heads:
         raise CheckpointError(f"{heads} text heads do not divide BERT's hidden size {hidden_size}: give the head count")
@@ -198,11 +217,11 @@ def _infer_bert(state: dict[str, Tensor], heads: int | None) -> dict:
         "model_type": "bert",
         "vocab_size": vocab_size,
         "hidden_size": hidden_size,
-        "num_hidden_layers": count(state, _BERT + "encoder.layer.{}.output.dense.weight"),
+        "num_hidden_layers": count(state, BERT + "encoder.layer.{}.output.dense.weight"),
         "num_attention_heads": heads,
-        "intermediate_size": shape(state, _BERT + "encoder.layer.0.intermediate.dense.weight")[0],
-        "max_position_embeddings": shape(state, _BERT + "embeddings.position_embeddings.weight")[0],
-        "type_vocab_size": shape(state, _BERT + "embeddings.token_type_embeddings.weight")[0],
+        "intermediate_size": shape(state, BERT + "encoder.layer.0.intermediate.dense.weight")[0],
+        "max_position_embeddings": shape(state, BERT + "embeddings.position_embeddings.weight")[0],
+        "type_vocab_size": shape(state, BERT + "embeddings.token_type_embeddings.weight")[0],
     }
 
 

@@ -1,5 +1,4 @@
-"""Grounding DINO's original checkpoints, `{'model': ...}`: groundingdino_swint_ogc.pth, groundingdino_swinb_cogcoor.pth, and
-what their project's code trains."""
+"""Grounding DINO's original checkpoints, `{'model': ...}`: groundingdino_swint_ogc.pth, groundingdino_swinb_cogcoor.pth."""
 
 from __future__ import annotations
 
@@ -8,62 +7,56 @@ import re
 from torch import Tensor, nn
 
 from . import grounding_dino
+from .grounding_dino import (
+    BERT,
+    DECODER_LAYER,
+    FUSION_LAYER,
+    FUSION_NAMES,
+    IMAGE_LAYER,
+    SWIN,
+    SWIN_BLOCK,
+    TEXT_LAYER,
+)
 
 #: The denoising queries' labels, for training.
 _UNUSED = re.compile(r"label_enc\.")
 
 _BLOCK = r"backbone\.0\.layers\.(\d+)\.blocks\.(\d+)\."
-_SWIN = "model.backbone.conv_encoder.model."
-_SWIN_BLOCK = _SWIN + r"encoder.layers.\1.blocks.\2."
-_IMAGE_LAYER, _DEFORMABLE = r"transformer\.encoder\.layers\.(\d+)\.", r"model.encoder.layers.\1.deformable_layer."
-_TEXT_LAYER, _ENHANCER = r"transformer\.encoder\.text_layers\.(\d+)\.", r"model.encoder.layers.\1.text_enhancer_layer."
-_FUSION_LAYER, _FUSION = r"transformer\.encoder\.fusion_layers\.(\d+)\.", r"model.encoder.layers.\1.fusion_layer."
-_LAYER, _DECODER = r"transformer\.decoder\.layers\.(\d+)\.", r"model.decoder.layers.\1."
-
-#: The bi-attention's names, which mmdetection took over.
-FUSION_NAMES = [
-    (r"gamma_v$", "vision_param"),
-    (r"gamma_l$", "text_param"),
-    (r"layer_norm_v\.", "layer_norm_vision."),
-    (r"layer_norm_l\.", "layer_norm_text."),
-    (r"attn\.v_proj\.", "attn.vision_proj."),
-    (r"attn\.l_proj\.", "attn.text_proj."),
-    (r"attn\.values_v_proj\.", "attn.values_vision_proj."),
-    (r"attn\.values_l_proj\.", "attn.values_text_proj."),
-    (r"attn\.out_v_proj\.", "attn.out_vision_proj."),
-    (r"attn\.out_l_proj\.", "attn.out_text_proj."),
-]
+_IMAGE = r"transformer\.encoder\.layers\.(\d+)\."
+_TEXT = r"transformer\.encoder\.text_layers\.(\d+)\."
+_FUSED = r"transformer\.encoder\.fusion_layers\.(\d+)\."
+_DECODER = r"transformer\.decoder\.layers\.(\d+)\."
 
 _NAMES = [
-    (r"backbone\.0\.patch_embed\.proj\.", _SWIN + "embeddings.patch_embeddings.projection."),
-    (r"backbone\.0\.patch_embed\.norm\.", _SWIN + "embeddings.norm."),
-    (_BLOCK + r"norm1\.", _SWIN_BLOCK + "layernorm_before."),
-    (_BLOCK + r"norm2\.", _SWIN_BLOCK + "layernorm_after."),
-    (_BLOCK + r"attn\.proj\.", _SWIN_BLOCK + "attention.output.dense."),
-    (_BLOCK + r"attn\.", _SWIN_BLOCK + "attention.self."),
-    (_BLOCK + r"mlp\.fc1\.", _SWIN_BLOCK + "intermediate.dense."),
-    (_BLOCK + r"mlp\.fc2\.", _SWIN_BLOCK + "output.dense."),
-    (r"backbone\.0\.layers\.(\d+)\.downsample\.", _SWIN + r"encoder.layers.\1.downsample."),
-    (r"backbone\.0\.norm(\d+)\.", lambda match: f"{_SWIN}hidden_states_norms.stage{int(match[1]) + 1}."),
-    (r"bert\.", "model.text_backbone."),
+    (r"backbone\.0\.patch_embed\.proj\.", SWIN + "embeddings.patch_embeddings.projection."),
+    (r"backbone\.0\.patch_embed\.norm\.", SWIN + "embeddings.norm."),
+    (_BLOCK + r"norm1\.", SWIN_BLOCK + "layernorm_before."),
+    (_BLOCK + r"norm2\.", SWIN_BLOCK + "layernorm_after."),
+    (_BLOCK + r"attn\.proj\.", SWIN_BLOCK + "attention.output.dense."),
+    (_BLOCK + r"attn\.", SWIN_BLOCK + "attention.self."),
+    (_BLOCK + r"mlp\.fc1\.", SWIN_BLOCK + "intermediate.dense."),
+    (_BLOCK + r"mlp\.fc2\.", SWIN_BLOCK + "output.dense."),
+    (r"backbone\.0\.layers\.(\d+)\.downsample\.", SWIN + r"encoder.layers.\1.downsample."),
+    (r"backbone\.0\.norm(\d+)\.", lambda match: f"{SWIN}hidden_states_norms.stage{int(match[1]) + 1}."),
+    (r"bert\.", BERT),
     (r"feat_map\.", "model.text_projection."),
     (r"input_proj\.", "model.input_proj_vision."),
-    (_IMAGE_LAYER + r"norm1\.", _DEFORMABLE + "self_attn_layer_norm."),
-    (_IMAGE_LAYER + r"norm2\.", _DEFORMABLE + "final_layer_norm."),
-    (_IMAGE_LAYER + r"linear(\d)\.", _DEFORMABLE + r"fc\2."),
-    (_IMAGE_LAYER, _DEFORMABLE),
-    (_TEXT_LAYER + r"norm1\.", _ENHANCER + "layer_norm_before."),
-    (_TEXT_LAYER + r"norm2\.", _ENHANCER + "layer_norm_after."),
-    (_TEXT_LAYER + r"linear(\d)\.", _ENHANCER + r"fc\2."),
-    (_TEXT_LAYER, _ENHANCER),
-    *((_FUSION_LAYER + theirs, _FUSION + ours) for theirs, ours in FUSION_NAMES),
-    (_LAYER + r"cross_attn\.", _DECODER + "encoder_attn."),
-    (_LAYER + r"norm1\.", _DECODER + "encoder_attn_layer_norm."),
-    (_LAYER + r"ca_text\.", _DECODER + "encoder_attn_text."),
-    (_LAYER + r"catext_norm\.", _DECODER + "encoder_attn_text_layer_norm."),
-    (_LAYER + r"norm2\.", _DECODER + "self_attn_layer_norm."),
-    (_LAYER + r"norm3\.", _DECODER + "final_layer_norm."),
-    (_LAYER + r"linear(\d)\.", _DECODER + r"fc\2."),
+    (_IMAGE + r"norm1\.", IMAGE_LAYER + "self_attn_layer_norm."),
+    (_IMAGE + r"norm2\.", IMAGE_LAYER + "final_layer_norm."),
+    (_IMAGE + r"linear(\d)\.", IMAGE_LAYER + r"fc\2."),
+    (_IMAGE, IMAGE_LAYER),
+    (_TEXT + r"norm1\.", TEXT_LAYER + "layer_norm_before."),
+    (_TEXT + r"norm2\.", TEXT_LAYER + "layer_norm_after."),
+    (_TEXT + r"linear(\d)\.", TEXT_LAYER + r"fc\2."),
+    (_TEXT, TEXT_LAYER),
+    *((_FUSED + theirs, FUSION_LAYER + ours) for theirs, ours in FUSION_NAMES),
+    (_DECODER + r"cross_attn\.", DECODER_LAYER + "encoder_attn."),
+    (_DECODER + r"norm1\.", DECODER_LAYER + "encoder_attn_layer_norm."),
+    (_DECODER + r"ca_text\.", DECODER_LAYER + "encoder_attn_text."),
+    (_DECODER + r"catext_norm\.", DECODER_LAYER + "encoder_attn_text_layer_norm."),
+    (_DECODER + r"norm2\.", DECODER_LAYER + "self_attn_layer_norm."),
+    (_DECODER + r"norm3\.", DECODER_LAYER + "final_layer_norm."),
+    (_DECODER + r"linear(\d)\.", DECODER_LAYER + r"fc\2."),
     (r"transformer\.decoder\.norm\.", "model.decoder.layer_norm."),
     (r"transformer\.decoder\.ref_point_head\.", "model.decoder.reference_points_head."),
     (r"transformer\.tgt_embed\.", "model.query_position_embeddings."),

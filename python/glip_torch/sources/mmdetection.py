@@ -8,52 +8,59 @@ from torch import Tensor, nn
 
 from ..tensor_files import CheckpointError, count
 from . import grounding_dino
-from .idea import FUSION_NAMES
+from .grounding_dino import (
+    BERT,
+    DECODER_LAYER,
+    FUSION_LAYER,
+    FUSION_NAMES,
+    IMAGE_LAYER,
+    SWIN,
+    SWIN_BLOCK,
+    TEXT_LAYER,
+)
 
 #: The denoising queries' labels, and the language model that LLMDet is trained with.
 _UNUSED = re.compile(r"dn_query_generator\.|lmm\.|(region_)?connector\.|ref_point_head\.|image_seperate\.|img_sep\.")
 
 _BLOCK = r"backbone\.stages\.(\d+)\.blocks\.(\d+)\."
-_SWIN = "model.backbone.conv_encoder.model."
-_SWIN_BLOCK = _SWIN + r"encoder.layers.\1.blocks.\2."
-_IMAGE_LAYER, _DEFORMABLE = r"encoder\.layers\.(\d+)\.", r"model.encoder.layers.\1.deformable_layer."
-_TEXT_LAYER, _ENHANCER = r"encoder\.text_layers\.(\d+)\.", r"model.encoder.layers.\1.text_enhancer_layer."
-_FUSION_LAYER, _FUSION = r"encoder\.fusion_layers\.(\d+)\.", r"model.encoder.layers.\1.fusion_layer."
-_LAYER, _DECODER = r"decoder\.layers\.(\d+)\.", r"model.decoder.layers.\1."
+_IMAGE = r"encoder\.layers\.(\d+)\."
+_TEXT = r"encoder\.text_layers\.(\d+)\."
+_FUSED = r"encoder\.fusion_layers\.(\d+)\."
+_DECODER = r"decoder\.layers\.(\d+)\."
 
 _NAMES = [
-    (r"backbone\.patch_embed\.projection\.", _SWIN + "embeddings.patch_embeddings.projection."),
-    (r"backbone\.patch_embed\.norm\.", _SWIN + "embeddings.norm."),
-    (_BLOCK + r"norm1\.", _SWIN_BLOCK + "layernorm_before."),
-    (_BLOCK + r"norm2\.", _SWIN_BLOCK + "layernorm_after."),
-    (_BLOCK + r"attn\.w_msa\.proj\.", _SWIN_BLOCK + "attention.output.dense."),
-    (_BLOCK + r"attn\.w_msa\.", _SWIN_BLOCK + "attention.self."),
-    (_BLOCK + r"ffn\.layers\.0\.0\.", _SWIN_BLOCK + "intermediate.dense."),
-    (_BLOCK + r"ffn\.layers\.1\.", _SWIN_BLOCK + "output.dense."),
-    (r"backbone\.stages\.(\d+)\.downsample\.", _SWIN + r"encoder.layers.\1.downsample."),
-    (r"backbone\.norm(\d+)\.", lambda match: f"{_SWIN}hidden_states_norms.stage{int(match[1]) + 1}."),
-    (r"language_model\.language_backbone\.body\.model\.", "model.text_backbone."),
+    (r"backbone\.patch_embed\.projection\.", SWIN + "embeddings.patch_embeddings.projection."),
+    (r"backbone\.patch_embed\.norm\.", SWIN + "embeddings.norm."),
+    (_BLOCK + r"norm1\.", SWIN_BLOCK + "layernorm_before."),
+    (_BLOCK + r"norm2\.", SWIN_BLOCK + "layernorm_after."),
+    (_BLOCK + r"attn\.w_msa\.proj\.", SWIN_BLOCK + "attention.output.dense."),
+    (_BLOCK + r"attn\.w_msa\.", SWIN_BLOCK + "attention.self."),
+    (_BLOCK + r"ffn\.layers\.0\.0\.", SWIN_BLOCK + "intermediate.dense."),
+    (_BLOCK + r"ffn\.layers\.1\.", SWIN_BLOCK + "output.dense."),
+    (r"backbone\.stages\.(\d+)\.downsample\.", SWIN + r"encoder.layers.\1.downsample."),
+    (r"backbone\.norm(\d+)\.", lambda match: f"{SWIN}hidden_states_norms.stage{int(match[1]) + 1}."),
+    (r"language_model\.language_backbone\.body\.model\.", BERT),
     (r"text_feat_map\.", "model.text_projection."),
-    (_IMAGE_LAYER + r"norms\.0\.", _DEFORMABLE + "self_attn_layer_norm."),
-    (_IMAGE_LAYER + r"norms\.1\.", _DEFORMABLE + "final_layer_norm."),
-    (_IMAGE_LAYER + r"ffn\.layers\.0\.0\.", _DEFORMABLE + "fc1."),
-    (_IMAGE_LAYER + r"ffn\.layers\.1\.", _DEFORMABLE + "fc2."),
-    (_IMAGE_LAYER, _DEFORMABLE),
-    (_TEXT_LAYER + r"self_attn\.attn\.", _ENHANCER + "self_attn."),
-    (_TEXT_LAYER + r"norms\.0\.", _ENHANCER + "layer_norm_before."),
-    (_TEXT_LAYER + r"norms\.1\.", _ENHANCER + "layer_norm_after."),
-    (_TEXT_LAYER + r"ffn\.layers\.0\.0\.", _ENHANCER + "fc1."),
-    (_TEXT_LAYER + r"ffn\.layers\.1\.", _ENHANCER + "fc2."),
-    *((_FUSION_LAYER + theirs, _FUSION + ours) for theirs, ours in FUSION_NAMES),
-    (_LAYER + r"self_attn\.attn\.", _DECODER + "self_attn."),
-    (_LAYER + r"cross_attn_text\.attn\.", _DECODER + "encoder_attn_text."),
-    (_LAYER + r"cross_attn\.", _DECODER + "encoder_attn."),
-    (_LAYER + r"norms\.0\.", _DECODER + "self_attn_layer_norm."),
-    (_LAYER + r"norms\.1\.", _DECODER + "encoder_attn_text_layer_norm."),
-    (_LAYER + r"norms\.2\.", _DECODER + "encoder_attn_layer_norm."),
-    (_LAYER + r"norms\.3\.", _DECODER + "final_layer_norm."),
-    (_LAYER + r"ffn\.layers\.0\.0\.", _DECODER + "fc1."),
-    (_LAYER + r"ffn\.layers\.1\.", _DECODER + "fc2."),
+    (_IMAGE + r"norms\.0\.", IMAGE_LAYER + "self_attn_layer_norm."),
+    (_IMAGE + r"norms\.1\.", IMAGE_LAYER + "final_layer_norm."),
+    (_IMAGE + r"ffn\.layers\.0\.0\.", IMAGE_LAYER + "fc1."),
+    (_IMAGE + r"ffn\.layers\.1\.", IMAGE_LAYER + "fc2."),
+    (_IMAGE, IMAGE_LAYER),
+    (_TEXT + r"self_attn\.attn\.", TEXT_LAYER + "self_attn."),
+    (_TEXT + r"norms\.0\.", TEXT_LAYER + "layer_norm_before."),
+    (_TEXT + r"norms\.1\.", TEXT_LAYER + "layer_norm_after."),
+    (_TEXT + r"ffn\.layers\.0\.0\.", TEXT_LAYER + "fc1."),
+    (_TEXT + r"ffn\.layers\.1\.", TEXT_LAYER + "fc2."),
+    *((_FUSED + theirs, FUSION_LAYER + ours) for theirs, ours in FUSION_NAMES),
+    (_DECODER + r"self_attn\.attn\.", DECODER_LAYER + "self_attn."),
+    (_DECODER + r"cross_attn_text\.attn\.", DECODER_LAYER + "encoder_attn_text."),
+    (_DECODER + r"cross_attn\.", DECODER_LAYER + "encoder_attn."),
+    (_DECODER + r"norms\.0\.", DECODER_LAYER + "self_attn_layer_norm."),
+    (_DECODER + r"norms\.1\.", DECODER_LAYER + "encoder_attn_text_layer_norm."),
+    (_DECODER + r"norms\.2\.", DECODER_LAYER + "encoder_attn_layer_norm."),
+    (_DECODER + r"norms\.3\.", DECODER_LAYER + "final_layer_norm."),
+    (_DECODER + r"ffn\.layers\.0\.0\.", DECODER_LAYER + "fc1."),
+    (_DECODER + r"ffn\.layers\.1\.", DECODER_LAYER + "fc2."),
     (r"decoder\.norm\.", "model.decoder.layer_norm."),
     (r"decoder\.ref_point_head\.", "model.decoder.reference_points_head."),
     (r"level_embed$", "model.level_embed"),
