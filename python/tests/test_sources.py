@@ -163,6 +163,13 @@ def test_what_older_versions_saved_besides_is_let_pass(folder):
     assert_alike(open_source(str(folder)).model, before)
 
 
+@pytest.mark.parametrize("name", BUILDERS)
+def test_the_decoders_heads_are_the_models_whatever_is_said_of_word_embeddings(tmp_path, models, name):
+    folder = saved(models[name], tmp_path / name)
+    edit_config(folder, tie_word_embeddings=False)
+    assert_alike(open_source(str(folder)).model, models[name])
+
+
 def test_heads_that_differ_where_they_should_be_one_are_named(folder):
     def edit(state):
         state |= {"bbox_embed.1" + key[12:]: 2 * state[key] for key in list(state) if key.startswith("bbox_embed.0")}

@@ -1,7 +1,6 @@
 """Where models to export come from: checkpoints and folders of all the forms that people have them in.
 
-source = open_source("iSEE-Laboratory/llmdet_tiny")
-print(source.description)
+`open_source("iSEE-Laboratory/llmdet_tiny")`, for instance, has the model, its tokenizer, and a line that describes them.
 """
 
 from __future__ import annotations

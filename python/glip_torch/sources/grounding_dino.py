@@ -73,6 +73,8 @@ def build(config: dict, state: dict[str, Tensor], recommended: Recommended = UNK
     for part, kind in ((parsed.backbone_config, "swin"), (parsed.text_config, "bert")):
         if part.model_type != kind:
             raise CheckpointError(f"an encoder is {part.model_type!r}, where every published model has {kind!r}")
+    # The decoder's heads are the model's, whatever the configuration says of word embeddings, by which transformers goes.
+    parsed.tie_word_embeddings = True
     state = {name: tensor for name, tensor in state.items() if not _UNUSED.search(name)}
     _refuse_single_bias(config["model_type"], state)
     model, problems = _load(module_class, parsed, without_copies(state, parsed))
