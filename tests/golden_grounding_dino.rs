@@ -189,7 +189,7 @@ fn detections_are_those_that_transformers_boxes_and_mean_scores_make() {
             let labels: Array<i64, Ix1> = case.expected("labels");
             let boxes: Array<f32, Ix2> = case.expected("found_boxes");
             for prompt in [Some(case.prompt()), case.list()].into_iter().flatten() {
-                let found = detector.ground(&case.picture(), &prompt).unwrap();
+                let found = detector.ground(case.picture(), &prompt).unwrap();
                 assert_eq!(found.len(), scores.len());
                 let mut rest: Vec<_> = found.iter().collect();
                 for ((&score, &label), edges) in scores.iter().zip(&labels).zip(boxes.rows()) {
@@ -225,7 +225,7 @@ fn scores_may_be_those_of_the_best_token() {
         )
         .build()
         .unwrap();
-    let found = detector.ground(&case.picture(), case.prompt()).unwrap();
+    let found = detector.ground(case.picture(), case.prompt()).unwrap();
     let logits: Array<f32, Ix2> = case.expected("logits");
     let tokens = detector.tokenizer().tokenize(&case.prompt()).unwrap();
     let of_phrases = tokens.phrases().iter().flat_map(|phrase| &phrase.tokens);
@@ -288,7 +288,7 @@ fn a_picture_in_a_batch_is_what_it_is_alone() {
 fn a_long_vocabulary_is_asked_for_in_several_texts() {
     let detector = small("four_levels");
     let names: Vec<String> = (0..150).map(|number| format!("cat {number}")).collect();
-    let encoded = detector.encode_prompt(&Vocabulary::new(&names)).unwrap();
+    let encoded = detector.encode_prompt(Vocabulary::new(&names)).unwrap();
     assert!(encoded.texts().len() > 1);
     let picture = Case::all_of("four_levels")[0].picture();
     let found = detector.ground(&picture, &encoded).unwrap();

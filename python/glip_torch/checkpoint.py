@@ -1,4 +1,4 @@
-"""Official GLIP checkpoints: `{'model': {name: tensor}}`, read strictly, written alike.
+"""Official GLIP checkpoints: `{'model': {name: tensor}}`, read strictly, written alike; safetensors, Lightning's and bare ones too.
 
 What official GLIP does not have (YOLOX's image encoder and tower, boundaries of phrases) has names of ours beside its.
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from .config import STRIDES, CSPDarknetConfig, FusionConfig, GLIPConfig, Recommended, SwinConfig, TextConfig
 from .dyhead import DyHead
 from .model import GLIP
+from .tensor_files import CheckpointError, count, named_tensors, read_content, shape, unwrapped
 
 #: Heads of the bi-attention in every released model; no tensor's shape tells it.
 FUSION_HEADS = 8
@@ -71,17 +72,17 @@ _UNUSED = re.compile(
 )
 
 
-class CheckpointError(ValueError):
-    """The file is not a GLIP checkpoint, or not of an architecture that this package knows."""
-
-
 def load_checkpoint(path: str | os.PathLike, text_heads: int | None = None) -> GLIP:
     """The model in an official checkpoint, in eval mode.
 
     `text_heads` is BERT's head count, the one size that no tensor shows (default: hidden size / 64).
     Raises `CheckpointError` with the name of every missing, unexpected or misshapen tensor.
     """
-    model = load_detector(path, text_heads)
+    return words_known(load_detector(path, text_heads), path)
+
+
+def words_known(model: GLIP | DyHead, path: str | os.PathLike) -> GLIP:
+    """The model, unless it is a closed-set detector."""
     if isinstance(model, DyHead):
         raise CheckpointError(f"{path} is of a closed-set detector, which knows no words: give a GLIP's checkpoint")
     return model
@@ -89,7 +90,11 @@ def load_checkpoint(path: str | os.PathLike, text_heads: int | None = None) -> G
 
 def load_detector(path: str | os.PathLike, text_heads: int | None = None) -> GLIP | DyHead:
     """As `load_checkpoint`, of closed-set detectors too: those have no text encoder."""
-    state, recommended = read_checkpoint(path)
+    return build_detector(*read_checkpoint(path), text_heads)
+
+
+def build_detector(state: dict[str, Tensor], recommended: Recommended, text_heads: int | None) -> GLIP | DyHead:
+    """The detector with these tensors, under their official names."""
     config = infer_config(state, text_heads)
     model = DyHead(config) if is_closed_set(state) else GLIP(config)
     expected = {official_name(name, config): tensor for name, tensor in model.state_dict().items()}
@@ -129,26 +134,14 @@ def fingerprint(model: GLIP) -> str:
 
 
 def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, Tensor], Recommended]:
-    """The checkpoint's tensors under their official names, without the `module.` prefix, and what is recommended."""
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"checkpoint {path} does not exist") from None
-    except Exception as error:
-        raise CheckpointError(
-            f"checkpoint {path} cannot be read as tensors only ({error}); is the download complete?"
-        ) from error
-    state = checkpoint.get("model") if isinstance(checkpoint, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise CheckpointError(
-            f"checkpoint {path} is not an official GLIP checkpoint: no 'model' entry of named tensors"
-        )
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return state, _recommended(checkpoint.get("recommended", {}), path)
+    """The checkpoint's tensors under their official names, without prefixes, and what is recommended."""
+    content = read_content(path)
+    return unwrapped(named_tensors(content, path)), recommended_by(content, path)
 
 
-def _recommended(entry: object, path: str | os.PathLike) -> Recommended:
-    """An entry that says nothing of our names is somebody else's, and tells nothing."""
+def recommended_by(content: object, path: str | os.PathLike) -> Recommended:
+    """What a checkpoint says of itself. An entry that says nothing of our names is somebody else's, and tells nothing."""
+    entry = content.get("recommended") if isinstance(content, dict) else None
     kinds = {"short_side": int, "long_side": int, "score_threshold": float, "shared_target": bool}
     known = {name: entry[name] for name in kinds if name in entry} if isinstance(entry, dict) else {}
     wrong = [name for name, value in known.items() if type(value) is not kinds[name]]
@@ -158,6 +151,11 @@ def _recommended(entry: object, path: str | os.PathLike) -> Recommended:
             f"checkpoint {path} recommends {name} {value!r}, which is no {kinds[name].__name__}: correct or remove the entry"
         )
     return Recommended(**known)
+
+
+def is_glip(state: dict[str, Tensor]) -> bool:
+    """Whether these are tensors of a GLIP, or of its closed-set counterpart."""
+    return any(name.startswith("rpn.head.dyhead_tower.") for name in state)
 
 
 def is_closed_set(state: dict[str, Tensor]) -> bool:
@@ -181,7 +179,7 @@ def infer_config(state: dict[str, Tensor], text_heads: int | None = None) -> GLI
         raise CheckpointError(f"not a GLIP checkpoint: no {wanted}")
     return GLIPConfig(
         backbone=_infer_darknet(state) if decoupled else _infer_swin(state),
-        text=TextConfig(_shape(state, "rpn.head.cls_logits.weight")[0]) if closed else _infer_text(state, text_heads),
+        text=TextConfig(shape(state, "rpn.head.cls_logits.weight")[0]) if closed else _infer_text(state, text_heads),
         channels=_infer_channels(state, layers[0]),
         tower_layers=len(layers),
         fusion=_infer_fusion(state, layers[-1]),
@@ -191,13 +189,13 @@ def infer_config(state: dict[str, Tensor], text_heads: int | None = None) -> GLI
 
 def _infer_swin(state: dict[str, Tensor]) -> SwinConfig:
     block = "backbone.body.layers.{}.blocks.{}.attn."
-    stages = _count(state, "backbone.body.layers.{}.blocks.0.attn.qkv.weight")
-    tables = [_shape(state, block.format(stage, 0) + "relative_position_bias_table") for stage in range(stages)]
+    stages = count(state, "backbone.body.layers.{}.blocks.0.attn.qkv.weight")
+    tables = [shape(state, block.format(stage, 0) + "relative_position_bias_table") for stage in range(stages)]
     if not tables:
         raise CheckpointError("not a GLIP checkpoint: no Swin stages (backbone.body.layers.*)")
     return SwinConfig(
-        embed_dim=_shape(state, "backbone.body.patch_embed.proj.weight")[0],
-        depths=tuple(_count(state, f"backbone.body.layers.{n}.blocks.{{}}.attn.qkv.weight") for n in range(stages)),
+        embed_dim=shape(state, "backbone.body.patch_embed.proj.weight")[0],
+        depths=tuple(count(state, f"backbone.body.layers.{n}.blocks.{{}}.attn.qkv.weight") for n in range(stages)),
         heads=tuple(heads for _, heads in tables),
         window=(math.isqrt(tables[0][0]) + 1) // 2,
     )
@@ -205,19 +203,19 @@ def _infer_swin(state: dict[str, Tensor]) -> SwinConfig:
 
 def _infer_darknet(state: dict[str, Tensor]) -> CSPDarknetConfig:
     stage = "backbone.body.stages.{}."
-    stages = _count(state, stage + "downsample.spatial.conv.weight")
-    depths = (_count(state, f"{stage.format(n)}csp.blocks.{{}}.reduce.conv.weight") for n in range(stages))
-    return CSPDarknetConfig(stem=_shape(state, "backbone.body.stem.conv.weight")[0], depths=tuple(depths))
+    stages = count(state, stage + "downsample.spatial.conv.weight")
+    depths = (count(state, f"{stage.format(n)}csp.blocks.{{}}.reduce.conv.weight") for n in range(stages))
+    return CSPDarknetConfig(stem=shape(state, "backbone.body.stem.conv.weight")[0], depths=tuple(depths))
 
 
 def _infer_channels(state: dict[str, Tensor], first_layer: int) -> int:
     stem = "backbone.stems.0.conv.weight"
-    return _shape(state, stem)[0] if stem in state else _shape(state, _TOWER.format(first_layer) + "offset.weight")[1]
+    return shape(state, stem)[0] if stem in state else shape(state, _TOWER.format(first_layer) + "offset.weight")[1]
 
 
 def _infer_text(state: dict[str, Tensor], heads: int | None) -> TextConfig:
     bert = "language_backbone.body.model."
-    vocab_size, hidden_size = _shape(state, bert + "embeddings.word_embeddings.weight")
+    vocab_size, hidden_size = shape(state, bert + "embeddings.word_embeddings.weight")
     if heads is None:
         heads = hidden_size // BERT_HEAD_WIDTH
     if heads < 1 or hidden_size % heads:
@@ -225,10 +223,10 @@ def _infer_text(state: dict[str, Tensor], heads: int | None) -> TextConfig:
     return TextConfig(
         vocab_size=vocab_size,
         hidden_size=hidden_size,
-        layers=_count(state, bert + "encoder.layer.{}.output.dense.weight"),
+        layers=count(state, bert + "encoder.layer.{}.output.dense.weight"),
         heads=heads,
-        intermediate_size=_shape(state, bert + "encoder.layer.0.intermediate.dense.weight")[0],
-        max_positions=_shape(state, bert + "embeddings.position_embeddings.weight")[0],
+        intermediate_size=shape(state, bert + "encoder.layer.0.intermediate.dense.weight")[0],
+        max_positions=shape(state, bert + "embeddings.position_embeddings.weight")[0],
         boundaries=tuple(state.get("language_backbone.boundaries", torch.empty(0)).long().tolist()),
     )
 
@@ -237,7 +235,7 @@ def _infer_fusion(state: dict[str, Tensor], last_convolution: int) -> FusionConf
     if _TOWER.format(0) + "b_attn.gamma_v" not in state:
         return None
     gated = not any(re.match(r"rpn\.head\.dyhead_tower\.\d+\.output\.dense\.weight$", name) for name in state)
-    embed_dim = _shape(state, _TOWER.format(0) + "b_attn.attn.v_proj.weight")[0]
+    embed_dim = shape(state, _TOWER.format(0) + "b_attn.attn.v_proj.weight")[0]
     return FusionConfig(
         embed_dim=embed_dim,
         heads=embed_dim // GATED_HEAD_WIDTH if gated else FUSION_HEADS,
@@ -246,22 +244,8 @@ def _infer_fusion(state: dict[str, Tensor], last_convolution: int) -> FusionConf
     )
 
 
-def _shape(state: dict[str, Tensor], name: str) -> tuple[int, ...]:
-    if name not in state:
-        raise CheckpointError(f"not a GLIP checkpoint: tensor {name!r} is missing")
-    return tuple(state[name].shape)
-
-
-def _count(state: dict[str, Tensor], pattern: str) -> int:
-    """How many consecutive indices `pattern` exists for, from 0."""
-    index = 0
-    while pattern.format(index) in state:
-        index += 1
-    return index
-
-
 def _anchor_sizes(state: dict[str, Tensor]) -> tuple[int, ...]:
-    levels = _count(state, "rpn.head.scales.{}.scale") or len(STRIDES)
+    levels = count(state, "rpn.head.scales.{}.scale") or len(STRIDES)
     names = [f"rpn.anchor_generator.cell_anchors.{level}" for level in range(levels)]
     if any(name not in state for name in names):
         return GLIPConfig.anchor_sizes[:levels]

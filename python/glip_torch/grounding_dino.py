@@ -19,6 +19,10 @@ from .image_encoder import Swin, relative_position_index
 
 GroundingDino = GroundingDinoForObjectDetection | MMGroundingDinoForObjectDetection
 
+FAMILIES = {"grounding-dino": "Grounding DINO", "mm-grounding-dino": "MM-Grounding-DINO"}
+#: The size that a published image encoder makes, by its width and depths.
+_SIZES = {(96, (2, 2, 6, 2)): "tiny", (128, (2, 2, 18, 2)): "base", (192, (2, 2, 18, 2)): "large"}
+
 #: What a configuration must say, for what can be exported. Every published model does.
 _REQUIRED = {
     "two_stage": True,
@@ -36,6 +40,13 @@ _REQUIRED = {
     "text_config.model_type": "bert",
     "text_config.hidden_act": "gelu",
 }
+
+
+def variant(model: GroundingDino, family: str | None = None) -> str:
+    """The family (by default the module's) and the size."""
+    swin = model.config.backbone_config
+    size = _SIZES.get((swin.embed_dim, tuple(swin.depths)), f"of a Swin {swin.embed_dim} wide and {swin.depths} deep")
+    return f"{family or FAMILIES[model.config.model_type]} {size}"
 
 
 class UnsupportedError(ValueError):

@@ -34,6 +34,16 @@ def build_tokenizer(vocabulary: Path | str | Iterable[str]) -> Tokenizer:
     return tokenizer
 
 
+def tokenizer_in(folder: Path) -> Tokenizer | None:
+    """The tokenizer of a folder, if it has one: its tokenizer.json or its vocab.txt."""
+    if (folder / "tokenizer.json").exists():
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+    return build_tokenizer(folder / "vocab.txt") if (folder / "vocab.txt").exists() else None
+
+
 def _lines(vocabulary: Path | str | Iterable[str]) -> Iterable[str]:
     if isinstance(vocabulary, (str, Path)):
         return Path(vocabulary).read_text(encoding="utf-8").splitlines()

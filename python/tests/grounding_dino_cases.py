@@ -13,19 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import tiny_grounding_dino as tiny
 import torch
 from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import (
-    BertConfig,
-    GroundingDinoConfig,
-    GroundingDinoForObjectDetection,
-    GroundingDinoImageProcessorPil,
-    MMGroundingDinoConfig,
-    MMGroundingDinoForObjectDetection,
-    SwinConfig,
-)
+from transformers import GroundingDinoImageProcessorPil
 from transformers.models.grounding_dino.modeling_grounding_dino import (
     SPECIAL_TOKENS,
     generate_masks_with_special_tokens_and_transfer_map,
@@ -38,9 +31,6 @@ from glip_torch.grounding_dino import GroundingDino
 from glip_torch.tokenizer import build_tokenizer
 
 IMAGES = Path(__file__).parents[2] / "tests/fixtures/images"
-#: Where BERT's vocabulary has its special tokens: transformers' modules know them by these ids.
-PLACES = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1010: ",", 1012: ".", 1029: "?"}
-WORDS = "a the two of on in red white blood cell cells plate ##let ##s person raccoon cat dog remote control".split()
 
 
 @dataclass(frozen=True)
@@ -92,71 +82,18 @@ CASES = [
 ]
 
 
-def vocabulary() -> list[str]:
-    """A few words, and BERT's special tokens where BERT has them."""
-    last = max(PLACES)
-    return [PLACES.get(index, f"[unused{index}]") for index in range(last + 1)] + WORDS
-
-
 def tokenizer_in(folder: Path) -> Tokenizer:
     file = folder / "vocab.txt"
-    file.write_text("\n".join(vocabulary()) + "\n", encoding="utf-8")
+    file.write_text("\n".join(tiny.VOCABULARY) + "\n", encoding="utf-8")
     return build_tokenizer(file)
 
 
 def random_model(kind: Kind, seed: int = 0) -> GroundingDino:
-    """Weights drawn so that every path counts: transformers' own begin with zeros in many places."""
-    torch.manual_seed(seed)
-    stages = ["stage1", "stage2", "stage3", "stage4"]
-    config, model = (
-        (MMGroundingDinoConfig, MMGroundingDinoForObjectDetection)
-        if kind.mm
-        else (GroundingDinoConfig, GroundingDinoForObjectDetection)
-    )
-    heads = (
-        {"decoder_bbox_embed_share": kind.shared_heads, "decoder_cls_embed_share": kind.shared_heads} if kind.mm else {}
-    )
-    built = model(
-        config(
-            backbone_config=SwinConfig(
-                embed_dim=8,
-                depths=[1, 1, 2, 1],
-                num_heads=[1, 1, 2, 2],
-                window_size=kind.window,
-                out_features=stages[1 - (kind.levels - 4) :],
-            ),
-            text_config=BertConfig(
-                vocab_size=len(vocabulary()),
-                hidden_size=24,
-                num_hidden_layers=2,
-                num_attention_heads=3,
-                intermediate_size=48,
-                max_position_embeddings=256,
-            ),
-            d_model=kind.width,
-            encoder_layers=2,
-            decoder_layers=2,
-            encoder_attention_heads=4,
-            decoder_attention_heads=4,
-            encoder_ffn_dim=96,
-            decoder_ffn_dim=48,
-            num_queries=kind.queries,
-            num_feature_levels=kind.levels,
-            **heads,
-        )
-    ).eval()
-    with torch.no_grad():
-        for name, parameter in built.named_parameters():
-            noise = torch.randn(parameter.shape)
-            if name.endswith(("vision_param", "text_param")):
-                parameter.copy_(0.2 + 0.3 * torch.rand(parameter.shape))
-            elif parameter.ndim < 2:
-                parameter.add_(0.1 * noise)
-            elif "embed" in name and "bbox" not in name and "patch" not in name:
-                parameter.copy_(0.5 * noise)
-            else:
-                parameter.add_(0.5 * noise / parameter[0].numel() ** 0.5)
-    return built
+    options = {"swin": {"window_size": kind.window}, "d_model": kind.width, "num_queries": kind.queries}
+    if not kind.mm:
+        return tiny.grounding_dino(kind.levels, seed, **options)
+    shared = {f"decoder_{head}_embed_share": kind.shared_heads for head in ("bbox", "cls")}
+    return tiny.mm_grounding_dino(kind.levels, seed, **options, **shared)
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,10 @@ def test_the_bundle_says_what_the_family_is(tmp_path, tokenizer):
     errors = command.export_bundle(random_model(KINDS["five_levels"]), tokenizer, tmp_path / "bundle", BundleOptions())
     assert max(errors.values()) < EXACT
     manifest = json.loads((tmp_path / "bundle/glip.json").read_text())
-    assert (manifest["family"], manifest["variant"]) == ("grounding-dino", "MM-Grounding-DINO width 8")
+    assert (manifest["family"], manifest["variant"]) == (
+        "grounding-dino",
+        "MM-Grounding-DINO of a Swin 8 wide and [1, 1, 2, 1] deep",
+    )
     assert manifest["head"] == {"kind": "queries"} and manifest["features"]["levels"] == 5
     assert manifest["prompt"]["closing"] == "." and manifest["prompt"]["block_ends"] == ["[CLS]", "[SEP]", ".", "?"]
     assert manifest["image"]["padding"] == {"multiple_of": 1} and manifest["image"]["channel_order"] == "rgb"

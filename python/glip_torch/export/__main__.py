@@ -1,4 +1,4 @@
-"""python -m glip_torch.export CHECKPOINT OUT: an official checkpoint becomes a bundle."""
+"""python -m glip_torch.export SOURCE OUT: a checkpoint, a Hugging Face folder or a model of its hub becomes a bundle."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 from torch import nn
 from tqdm import tqdm
 
-from ..checkpoint import CheckpointError, load_checkpoint
-from ..config import OFFICIAL, Recommended
+from ..config import Recommended
+from ..sources import CheckpointError, Source, open_source
 from ..tokenizer import build_tokenizer
 from .bundle import BundleOptions, atomic_folder, bundle_files, manifest, write_manifest
 from .check import TOLERANCE, CheckError, worst_error
@@ -29,7 +29,7 @@ def export_bundle(
 ) -> dict[str, float]:
     """Writes the bundle, or nothing. Returns each graph's worst error against PyTorch in float32."""
     export = export_model(model)
-    options = options.completed(export)
+    options = options.completed(model, export)
     check_options(export, tokenizer, options)
     if not options.text_encoder:
         export = replace(export, graphs=[graph for graph in export.graphs if graph.name != "text_encoder"])
@@ -77,16 +77,15 @@ def check_options(export: Export, tokenizer: Tokenizer, options: BundleOptions) 
             raise ValueError(f"--{name}-threshold {value} is not in [0, 1)")
 
 
-def load_tokenizer(checkpoint: Path, vocab: Path | None, name: str | None) -> Tokenizer:
+def load_tokenizer(found: Tokenizer | None, vocab: Path | None, name: str | None) -> Tokenizer:
     """A WordPiece tokenizer from a vocab.txt, or a pretrained one by its name or folder.
 
-    If neither is given: the vocab.txt beside the checkpoint, or official's tokenizer.
+    If neither is given: the one that was found with the weights, or official's tokenizer.
     """
-    beside = checkpoint.with_name("vocab.txt")
-    if vocab is None and name is None and beside.exists():
-        vocab = beside
     if vocab is not None:
         return build_tokenizer(vocab)
+    if name is None and found is not None:
+        return found
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(name or OFFICIAL_TOKENIZER, use_fast=True).backend_tokenizer
@@ -95,16 +94,16 @@ def load_tokenizer(checkpoint: Path, vocab: Path | None, name: str | None) -> To
     return tokenizer
 
 
-def recommendations(given: Recommended, checkpoints: Recommended) -> Iterator[str]:
+def recommendations(given: Recommended, sources: Recommended, familys: Recommended) -> Iterator[str]:
     """What a bundle recommends, and who says so."""
     for name in ("short_side", "long_side", "score_threshold"):
-        value = getattr(given.filled(checkpoints).filled(OFFICIAL), name)
+        value = getattr(given.filled(sources).filled(familys), name)
         if getattr(given, name) is not None:
             origin = "as given"
-        elif getattr(checkpoints, name) is not None:
-            origin = "the checkpoint's"
+        elif getattr(sources, name) is not None:
+            origin = "the source's"
         else:
-            origin = "assumed: official's, as the checkpoint does not say"
+            origin = "assumed: its publisher's, as the source does not say"
         yield f"--{name.replace('_', '-'):<15} {value:>5}  {origin}"
 
 
@@ -120,11 +119,15 @@ def _judge(errors: dict[str, float], precision: str) -> None:
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m glip_torch.export", description=__doc__)
     defaults = BundleOptions()
-    parser.add_argument("checkpoint", type=Path, help="official-format checkpoint (.pth)")
+    parser.add_argument(
+        "source",
+        help="checkpoint of GLIP, Grounding DINO, MM-Grounding-DINO or LLMDet (.pth, .safetensors); a Hugging Face folder; or a "
+        "name on its hub, such as iSEE-Laboratory/llmdet_tiny, which is downloaded",
+    )
     parser.add_argument("out", type=Path, help="folder of the bundle, made by this program")
     text = parser.add_mutually_exclusive_group()
     text.add_argument(
-        "--vocab", type=Path, help="BERT vocab.txt, one token a line (default: the one beside the checkpoint)"
+        "--vocab", type=Path, help="BERT vocab.txt, one token a line (default: the tokenizer beside the weights)"
     )
     text.add_argument("--tokenizer", metavar="NAME_OR_DIR", help=f"default, if there is none: {OFFICIAL_TOKENIZER}")
     parser.add_argument("--text-heads", type=int, help="BERT's attention heads (default: hidden size / 64)")
@@ -134,22 +137,24 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--name", help="the bundle's name (default: the folder's)")
     parser.add_argument(
-        "--short-side", type=int, help=f"of the resized image (default: the checkpoint's, or {OFFICIAL.short_side})"
+        "--short-side", type=int, help="of the resized image (default: the source's, or its publisher's)"
     )
-    parser.add_argument("--long-side", type=int, help=f"at most (default: the checkpoint's, or {OFFICIAL.long_side})")
+    parser.add_argument("--long-side", type=int, help="at most (default: the source's, or its publisher's)")
     parser.add_argument("--max-tokens", type=int, default=defaults.max_tokens, help="of a prompt, %(default)s")
     parser.add_argument(
         "--score-threshold",
         type=float,
-        help=f"recommended for detections (default: the checkpoint's, or {OFFICIAL.score_threshold})",
+        help="recommended for detections (default: the source's, or its publisher's)",
     )
     parser.add_argument(
         "--candidate-threshold",
         type=float,
         help="least score of the words alone, before centerness counts (default: the family's)",
     )
-    parser.add_argument("--source", default=None, help="where the weights came from (default: the checkpoint's name)")
-    parser.add_argument("--licence", default=defaults.licence, help="the weights' licence")
+    parser.add_argument(
+        "--source", dest="weights", metavar="TEXT", help="where the weights came from (default: the source's name)"
+    )
+    parser.add_argument("--licence", help="the weights' licence (default: the model card's, if it has one)")
     parser.add_argument(
         "--without-text-encoder", action="store_true", help="leave it out: the bundle then takes learned prompts only"
     )
@@ -157,34 +162,40 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    args = _arguments(arguments)
-    options = BundleOptions(
+def _options(args: argparse.Namespace, source: Source) -> BundleOptions:
+    return BundleOptions(
         name=args.name or args.out.name,
         precision=args.precision,
         device=args.device,
         recommended=Recommended(args.short_side, args.long_side, args.score_threshold),
         candidate_threshold=args.candidate_threshold,
         max_tokens=args.max_tokens,
-        weights=args.source or args.checkpoint.name,
-        licence=args.licence,
+        variant=source.variant,
+        weights=args.weights or source.weights,
+        licence=args.licence or source.licence or BundleOptions.licence,
         text_encoder=not args.without_text_encoder,
     )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = _arguments(arguments)
     try:
-        model = load_checkpoint(args.checkpoint, args.text_heads)
-        tokenizer = load_tokenizer(args.checkpoint, args.vocab, args.tokenizer)
-        errors = export_bundle(model, tokenizer, args.out, options, args.overwrite)
+        source = open_source(args.source, args.text_heads)
+        print(source.description)
+        tokenizer = load_tokenizer(source.tokenizer, args.vocab, args.tokenizer)
+        options = _options(args, source)
+        errors = export_bundle(source.model, tokenizer, args.out, options, args.overwrite)
     except (CheckpointError, CheckError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("what the bundle recommends:")
-    for line in recommendations(options.recommended, model.recommended):
+    for line in recommendations(options.recommended, source.recommended, export_model(source.model).recommended):
         print(f"  {line}")
     print(f"worst error against PyTorch, relative to the tensor's largest magnitude ({options.precision}):")
     for name, error in errors.items():
         print(f"  {name:<14} {error:.1e}")
     size = sum((args.out / name).stat().st_size for name in bundle_files(args.out))
-    print(f"wrote {args.out}: {model.config.variant}, {size / 1e6:.1f} MB")
+    print(f"wrote {args.out}: {source.variant}, {size / 1e6:.1f} MB")
     return 0
 
 

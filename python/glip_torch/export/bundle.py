@@ -36,17 +36,27 @@ class BundleOptions:
     #: Least phrase score of a candidate, before centerness, if it is not to be the family's.
     candidate_threshold: float | None = None
     max_tokens: int = 256
+    #: What the model is called in its family, if its form does not tell: LLMDet is built as MM-Grounding-DINO is.
+    variant: str | None = None
     weights: str = "unknown"
     licence: str = "unknown"
     #: Without it, the bundle takes learned prompts only.
     text_encoder: bool = True
 
-    def completed(self, export: Export) -> BundleOptions:
-        """With everything known."""
+    def completed(self, model: nn.Module, export: Export) -> BundleOptions:
+        """With everything known: from the model where it tells, else as its family's are."""
         threshold = self.candidate_threshold
-        if threshold is None:
-            threshold = export.postprocess.candidate_threshold
-        return replace(self, recommended=self.recommended.filled(export.recommended), candidate_threshold=threshold)
+        return replace(
+            self,
+            recommended=self.recommended.filled(recommended_of(model)).filled(export.recommended),
+            candidate_threshold=export.postprocess.candidate_threshold if threshold is None else threshold,
+            variant=self.variant or export.variant,
+        )
+
+
+def recommended_of(model: nn.Module) -> Recommended:
+    """What the model itself says that it is best run with, which only models that were read from a file do."""
+    return getattr(model, "recommended", UNKNOWN)
 
 
 def manifest(model: nn.Module, export: Export, options: BundleOptions, folder: Path) -> dict:
@@ -59,7 +69,7 @@ def manifest(model: nn.Module, export: Export, options: BundleOptions, folder: P
         "format_version": FORMAT_VERSION,
         "family": export.family,
         "name": options.name,
-        "variant": export.variant,
+        "variant": options.variant,
         "precision": options.precision,
         "image": {
             "resize": {

@@ -45,7 +45,7 @@ def export_glip(model: GLIP) -> Export:
             "masks_padding": False,
         },
         entries=entries,
-        recommended=model.recommended.filled(OFFICIAL),
+        recommended=OFFICIAL,
         postprocess=PostprocessOptions(),
         vocabulary=config.text.vocab_size,
         positions=config.text.max_positions,

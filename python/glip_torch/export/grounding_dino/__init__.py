@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from transformers import MMGroundingDinoForObjectDetection
 from transformers.models.grounding_dino.modeling_grounding_dino import SPECIAL_TOKENS
 
 from ...config import SEPARATOR, Recommended, level_sizes
-from ...grounding_dino import GroundingDino, check_supported, swin_of
+from ...grounding_dino import GroundingDino, check_supported, swin_of, variant
 from ...postprocess import PostprocessOptions
 from ...preprocess import PIXEL_MEAN, PIXEL_STD
 from ..graphs import Export, Graph, InputSize, PartModule, Port
@@ -32,21 +31,16 @@ FIRST_STRIDE = 4
 BLOCK_ENDS = dict(zip(("[CLS]", "[SEP]", ".", "?"), SPECIAL_TOKENS))
 #: What the publishers run their models with: https://github.com/IDEA-Research/GroundingDINO (box threshold) and
 #: mmdetection's demo of MM-Grounding-DINO.
-SCORE_THRESHOLDS = {"Grounding DINO": 0.35, "MM-Grounding-DINO": 0.3}
-_SIZES = {96: "tiny", 128: "base", 192: "large"}
+SCORE_THRESHOLDS = {"grounding-dino": 0.35, "mm-grounding-dino": 0.3}
 
 
 def export_grounding_dino(model: GroundingDino) -> Export:
     check_supported(model)
     config = model.config
-    is_mm = isinstance(model, MMGroundingDinoForObjectDetection)
-    # LLMDet is an MM-Grounding-DINO that was trained otherwise.
-    kind = "MM-Grounding-DINO" if is_mm else "Grounding DINO"
-    size = _SIZES.get(config.backbone_config.embed_dim, f"width {config.backbone_config.embed_dim}")
     return Export(
         graphs=build_graphs(model),
         family="grounding-dino",
-        variant=f"{kind} {size}",
+        variant=variant(model),
         image={
             "rounding": "exact",
             "channel_order": "rgb",
@@ -61,7 +55,7 @@ def export_grounding_dino(model: GroundingDino) -> Export:
             "features": {"levels": config.num_feature_levels, "type": "float32"},
             "head": {"kind": "queries"},
         },
-        recommended=Recommended(800, 1333, SCORE_THRESHOLDS[kind]),
+        recommended=Recommended(800, 1333, SCORE_THRESHOLDS[config.model_type]),
         # The best 300 of all pairs of query and phrase, none of which suppresses another: as mmdetection has it.
         postprocess=PostprocessOptions(
             candidate_threshold=0.0, candidates_per_level=300, nms_iou_threshold=1.0, max_detections=300
