@@ -93,7 +93,7 @@ def test_the_checkpoints_sizes_and_threshold_are_the_bundles(files, capsys):
     recommending(files, Recommended(192, 320, 0.4, shared_target=False))
     assert run(files) == 0
     assert recommended_by(files / "bundle") == (192, 320, 0.4)
-    assert "--short-side        192  the checkpoint's" in capsys.readouterr().out
+    assert "--short-side        192  the source's" in capsys.readouterr().out
 
 
 def test_options_go_before_the_checkpoint_and_what_nobody_says_is_assumed(files, capsys):
@@ -101,16 +101,16 @@ def test_options_go_before_the_checkpoint_and_what_nobody_says_is_assumed(files,
     assert run(files, "--long-side", "256") == 0
     assert recommended_by(files / "bundle") == (192, 256, 0.5)
     printed = capsys.readouterr().out
-    assert "--short-side        192  the checkpoint's" in printed
+    assert "--short-side        192  the source's" in printed
     assert "--long-side         256  as given" in printed
-    assert "--score-threshold   0.5  assumed: official's" in printed
+    assert "--score-threshold   0.5  assumed: its publisher's" in printed
 
 
 def test_sizes_that_nobody_says_are_officials(files, capsys):
     assert run(files) == 0
     assert recommended_by(files / "bundle") == (800, 1333, 0.5)
     printed = capsys.readouterr().out
-    assert printed.count("assumed: official's, as the checkpoint does not say") == 3
+    assert printed.count("assumed: its publisher's, as the source does not say") == 3
     assert f"wrote {files / 'bundle'}: GLIP-T" in printed
 
 
