@@ -127,6 +127,7 @@ fn a_folder_becomes_labels_in_every_format() {
     assert_eq!(errors[0]["image"], "cut off.png");
     let labels = lines(&out.join("labels.jsonl"));
     assert_eq!(labels[0]["format"], "glip-grounding");
+    assert_eq!(labels[0]["format_version"], 2);
     assert_eq!(labels[1]["image"], "../the pictures/day 0/bild ü 000.png");
     let [red, blue] = [0, 1].map(|index| &labels[1]["categories"][index]);
     assert_eq!(
@@ -172,7 +173,7 @@ fn a_folder_becomes_labels_in_every_format() {
         [(Some(1), Some("red circle")), (Some(2), Some("green ring"))]
     );
     let width = coco["annotations"][0]["bbox"][2].as_f64().unwrap();
-    assert!((width - (bbox[2] - bbox[0] + 1.0)).abs() < 0.02, "{width}");
+    assert!((width - (bbox[2] - bbox[0])).abs() < 0.02, "{width}");
 
     let yolo = fs::read_to_string(out.join("yolo/labels/day 0/bild ü 000.txt")).unwrap();
     let numbers: Vec<f64> = yolo

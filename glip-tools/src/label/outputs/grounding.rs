@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use glip::{BBox, ImageSize};
+use glip::ImageSize;
 
 use crate::{
     error::Result,
@@ -75,10 +75,13 @@ fn content(
     has_phrase: impl Fn(usize) -> bool,
     has_label: impl Fn(&Label) -> bool,
 ) -> Record {
+    let size = ImageSize::new(record.width, record.height);
     let boxes = |phrase: usize| {
         let labels = record.labels.iter();
         let labels = labels.filter(|label| label.phrase == phrase && has_label(label));
-        let (boxes, scores) = labels.map(|label| (pixels(label), label.score)).unzip();
+        let (boxes, scores) = labels
+            .map(|label| (label.bbox.clamp(size), label.score))
+            .unzip();
         Boxes {
             boxes,
             scores: Some(scores),
@@ -114,20 +117,10 @@ fn content(
     };
     Record {
         image: record.image.clone(),
-        size: ImageSize {
-            width: record.width,
-            height: record.height,
-        },
+        size,
         content,
         source: record.source.clone(),
     }
-}
-
-/// A label's first and last column and row, which the format has in place of edges. A box is a pixel wide
-/// and high at least.
-fn pixels(label: &Label) -> BBox {
-    let [x1, y1, x2, y2] = label.bbox.into();
-    BBox::new(x1, y1, (x2 - 1.0).max(x1), (y2 - 1.0).max(y1)).unwrap_or(label.bbox)
 }
 
 /// The way from one folder to another, both of which are absolute or else relative to one folder.
@@ -153,11 +146,14 @@ fn slashed(path: &Path) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use glip::BBox;
+
     use super::*;
+    use crate::grounding::FormatVersion;
 
     #[test]
-    fn edges_become_first_and_last_pixels() {
-        let corners = [[8.0, 4.5, 20.0, 48.0], [8.0, 4.5, 8.25, 4.5]]; // one thinner than a pixel
+    fn boxes_are_written_by_their_edges_within_the_image() {
+        let corners = [[8.0, 4.5, 20.0, 48.3], [8.0, 4.5, 8.25, 4.5]]; // one thinner than a pixel
         let label = |corners: [f32; 4]| Label {
             phrase: 0,
             score: 0.5,
@@ -174,10 +170,10 @@ mod tests {
         };
         let line = record.to_grounding().to_line();
         assert!(
-            line.contains(r#""boxes":[[8.0,4.5,19.0,47.0],[8.0,4.5,8.0,4.5]]"#),
+            line.contains(r#""boxes":[[8.0,4.5,20.0,48.0],[8.0,4.5,8.25,4.5]]"#),
             "{line}"
         );
-        assert!(Record::parse(&line).is_ok());
+        assert!(Record::parse(&line, FormatVersion::default()).is_ok());
     }
 
     #[test]
