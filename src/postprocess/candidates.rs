@@ -14,7 +14,7 @@ pub struct Candidate {
     pub row: usize,
     /// The phrase's place among those that were scored.
     pub phrase: usize,
-    /// The phrase's [index](crate::Phrase::index), which synonyms share: boxes of one label suppress
+    /// The phrase's [index](crate::parts::Phrase::index), which synonyms share: boxes of one label suppress
     /// each other.
     pub label: usize,
     /// The phrase score, before centerness, 0 to 1.

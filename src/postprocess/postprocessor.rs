@@ -30,7 +30,7 @@ use crate::{
 /// 4. Boxes are taken to the original image, where they have continuous edges.
 ///
 /// ```
-/// use glip::{GridSize, ImageGeometry, ImageSize, Phrase};
+/// use glip::{ImageSize, parts::{GridSize, ImageGeometry, Phrase}};
 /// use glip::parts::{HeadBoxes, HeadOutput, TokenizedPhrase};
 /// use glip::postprocess::{AnchorOptions, BoxCoder, HeadSpec, PostprocessOptions, Postprocessor};
 /// use ndarray::{Array2, Array3};

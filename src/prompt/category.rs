@@ -6,7 +6,7 @@
 /// because two of them fit.
 ///
 /// ```
-/// use glip::{Category, Prompt, PromptRule, Wording};
+/// use glip::{Category, Prompt, Wording, parts::PromptRule};
 ///
 /// let prompt = Prompt::categories([
 ///     Category::new("stingray").with_prefix("flat and round "),

@@ -34,7 +34,7 @@ impl Category {
     /// whose `DATASETS.CAPTION_PROMPT` is such a list, written as a string.
     ///
     /// ```
-    /// use glip::{Category, Prompt, PromptRule};
+    /// use glip::{Category, Prompt, parts::PromptRule};
     ///
     /// let categories = Category::from_json(
     ///     r#"["fish", {"name": "penguin", "suffix": ", which is black and white"},
@@ -56,7 +56,7 @@ impl Category {
     /// Reads categories from YAML, in the form of [`from_json`](Self::from_json) (feature `yaml`).
     ///
     /// ```
-    /// use glip::{Category, Prompt, PromptRule};
+    /// use glip::{Category, Prompt, parts::PromptRule};
     ///
     /// let categories = Category::from_yaml("
     /// - fish

@@ -79,7 +79,7 @@ impl Vocabulary {
     /// # Errors
     /// - [`Error::PhraseTooLong`]: a single name has more tokens than the model takes.
     /// - [`Error::InvalidOption`]: there may be no name in a prompt.
-    /// - Those of [`PromptRule::render`](crate::PromptRule::render).
+    /// - Those of [`PromptRule::render`](crate::parts::PromptRule::render).
     pub fn prompts(&self, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {
         if self.names_per_prompt == 0 {
             return Err(Error::InvalidOption {

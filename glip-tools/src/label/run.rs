@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use glip::{Prompt, PromptRule};
+use glip::{Prompt, parts::PromptRule};
 use serde_json::json;
 
 #[cfg(doc)]
