@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::AddAssign, sync::Arc, thread};
 
-use glip::{Detections, Detector, GroundOptions, ImageSize};
+use glip::{Category, Detections, Detector, GroundOptions, ImageSize, Prompt};
 use image::DynamicImage;
 
 use crate::{
@@ -109,6 +109,13 @@ impl Labeller {
     /// What the model is called.
     pub fn model(&self) -> &str {
         self.grounding.name()
+    }
+
+    /// How the model reads categories, as one list.
+    pub(super) fn text_of(&self, categories: &[Category]) -> glip::Result<String> {
+        let rule = self.grounding.rule();
+        let rendered = rule.render(&Prompt::categories(categories))?;
+        Ok(rendered.text().to_owned())
     }
 
     /// What labels depend on besides the options.
@@ -388,7 +395,7 @@ mod tests {
         time::Duration,
     };
 
-    use glip::{BBox, Detection, Device, postprocess::PostprocessOptions};
+    use glip::{BBox, Detection, Device, parts::PromptRule, postprocess::PostprocessOptions};
     use image::{ImageFormat, Rgb, RgbImage};
 
     use super::*;
@@ -397,6 +404,7 @@ mod tests {
     /// Finds every phrase where the picture is red, and remembers how many pictures it was given.
     struct RedFinder {
         defaults: PostprocessOptions,
+        rule: PromptRule,
         batches: Mutex<Vec<usize>>,
         score: f32,
     }
@@ -404,6 +412,7 @@ mod tests {
     fn red_finder(score: f32) -> RedFinder {
         RedFinder {
             defaults: PostprocessOptions::default(),
+            rule: PromptRule::default(),
             batches: Mutex::default(),
             score,
         }
@@ -412,6 +421,10 @@ mod tests {
     impl Grounding for RedFinder {
         fn defaults(&self) -> &PostprocessOptions {
             &self.defaults
+        }
+
+        fn rule(&self) -> &PromptRule {
+            &self.rule
         }
 
         fn device(&self) -> Device {
@@ -453,6 +466,17 @@ mod tests {
             })
             .collect()
         }
+    }
+
+    #[test]
+    fn categories_are_written_as_the_model_wants_them() {
+        let finder = RedFinder {
+            rule: PromptRule::default().with_closing(".").with_lower_case(),
+            ..red_finder(0.5)
+        };
+        let labeller = Labeller::with_grounding(Box::new(finder), LabelOptions::default()).unwrap();
+        let categories = ["US_flag", "cat"].map(Category::from);
+        assert_eq!(labeller.text_of(&categories).unwrap(), "us flag. cat.");
     }
 
     /// The box of the red pixels, if there are any; `None` within for a picture that is all red.
@@ -639,6 +663,9 @@ mod tests {
         impl Grounding for Watching {
             fn defaults(&self) -> &PostprocessOptions {
                 self.0.defaults()
+            }
+            fn rule(&self) -> &PromptRule {
+                self.0.rule()
             }
             fn device(&self) -> Device {
                 self.0.device()
