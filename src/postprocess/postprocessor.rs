@@ -467,7 +467,7 @@ mod tests {
         let candidate = Candidate {
             row: 0,
             phrase: 2,
-            label: 2,
+            phrase_index: 2,
             phrase_score: 0.9,
             score: 0.9,
             corners: [0.0; 4],

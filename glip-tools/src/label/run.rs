@@ -165,7 +165,7 @@ fn header(
         prompt: categories
             .map(|categories| labeller.text_of(categories))
             .transpose()?,
-        asks: options.asks(),
+        has_review: options.has_review(),
         options: json!({"model": labeller.model_options(), "label": options}),
     })
 }
