@@ -11,8 +11,11 @@ use std::{hint::black_box, ops::Range};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use glip::{
-    GridSize, ImageGeometry, ImageSize, Phrase, Result,
-    parts::{HeadBoxes, HeadOutput, PreprocessOptions, Preprocessor, TokenizedPhrase},
+    ImageSize, Result,
+    parts::{
+        GridSize, HeadBoxes, HeadOutput, ImageGeometry, Phrase, PreprocessOptions, Preprocessor,
+        TokenizedPhrase,
+    },
     postprocess::{HeadSpec, PostprocessOptions, Postprocessor},
 };
 use image::DynamicImage;

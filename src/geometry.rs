@@ -316,7 +316,7 @@ impl ImageGeometry {
     /// A box in pixels of the resized image, edges continuous, in those of the original one.
     ///
     /// ```
-    /// use glip::{ImageGeometry, ImageSize};
+    /// use glip::{ImageSize, parts::ImageGeometry};
     ///
     /// let (original, resized) = (ImageSize::new(640, 480), ImageSize::new(320, 240));
     /// let geometry = ImageGeometry { original, resized, padded: resized };

@@ -14,7 +14,7 @@ use crate::{
 /// finest level first, row by row within a level; in a head of queries they are the queries.
 ///
 /// ```
-/// use glip::{GridSize, parts::{HeadBoxes, HeadOutput}};
+/// use glip::parts::{GridSize, HeadBoxes, HeadOutput};
 /// use ndarray::{Array2, Array3};
 ///
 /// let boxes = HeadBoxes::Anchors {

@@ -91,7 +91,7 @@
 //! - `nano` (default): embeds the small model, the crate `glip-nano`.
 //! - `draw`: `draw_detections`, labelled boxes on an image.
 //! - `captions`: `Prompt::extract`, the noun phrases of a caption found by `NounPhrases`, by NLTK's
-//!   `PerceptronTagger`, or by a `PhraseExtractor` of your own.
+//!   `parts::PerceptronTagger`, or by a `parts::PhraseExtractor` of your own.
 //! - `yaml`: categories from YAML files.
 //! - `download-binaries`: links a prebuilt ONNX Runtime that is fetched while building; turn
 //!   `load-dynamic` off with it.
@@ -137,7 +137,7 @@ mod session;
 #[cfg(feature = "draw")]
 pub use draw::draw_detections;
 #[cfg(feature = "captions")]
-pub use prompt::{NounPhrases, PerceptronTagger, PhraseExtractor};
+pub use prompt::NounPhrases;
 pub use {
     bundle::Bundle,
     control::{Control, Progress},
@@ -147,20 +147,21 @@ pub use {
         PromptInput,
     },
     error::{Error, ErrorKind, Result},
-    geometry::{BBox, GridSize, ImageGeometry, ImageSize},
+    geometry::{BBox, ImageSize},
     preprocess::{ResizeRule, SourceImage},
-    prompt::{
-        Category, LearnedPrompt, Phrase, PhraseSpans, Prompt, PromptRule, Vocabulary, Wording,
-    },
-    runtime::{ConvolutionSearch, CudaOptions, Device, Runtime, TensorRtOptions},
+    prompt::{Category, LearnedPrompt, Prompt, Vocabulary, Wording},
+    runtime::{CudaOptions, Device, Runtime, TensorRtOptions},
 };
 // What this crate's functions take and give.
 pub use {image, ndarray};
 
 /// The boxes and arrows of the picture, to be put together in another way.
 pub mod parts {
+    #[cfg(feature = "captions")]
+    pub use crate::prompt::{PerceptronTagger, PhraseExtractor};
     pub use crate::{
         detector::{EncodedText, RawOutput},
+        geometry::{GridSize, ImageGeometry},
         graph::{
             FeaturePyramid, FusedFeatures, Fusion, GroundingHead, ImageEncoder, TextEncoder,
             TextFeatures,
@@ -170,8 +171,11 @@ pub mod parts {
         preprocess::{
             ChannelOrder, Padding, PixelBatch, PreprocessOptions, Preprocessor, Rounding,
         },
-        prompt::{PromptText, TokenizedPhrase, TokenizedPrompt, Tokenizer},
-        runtime::SessionOptions,
+        prompt::{
+            Phrase, PhraseSpans, PromptRule, PromptText, TokenizedPhrase, TokenizedPrompt,
+            Tokenizer,
+        },
+        runtime::{ConvolutionSearch, SessionOptions},
     };
 }
 

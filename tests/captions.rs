@@ -5,7 +5,8 @@
 use std::ops::Range;
 
 use glip::{
-    Error, NounPhrases, PerceptronTagger, PhraseExtractor, Prompt, PromptRule, parts::Tokenizer,
+    Error, NounPhrases, Prompt,
+    parts::{PerceptronTagger, PhraseExtractor, PromptRule, Tokenizer},
 };
 use proptest::prelude::*;
 

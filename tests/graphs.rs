@@ -8,9 +8,9 @@ use std::{fs, thread};
 
 use common::{copy_of, edit_manifest, fixture, of_anchors};
 use glip::{
-    Bundle, Control, Device, Error, GridSize, Prompt, Result, Runtime,
+    Bundle, Control, Device, Error, Prompt, Result, Runtime,
     parts::{
-        FeaturePyramid, Fusion, GroundingHead, ImageEncoder, PixelBatch, Preprocessor,
+        FeaturePyramid, Fusion, GridSize, GroundingHead, ImageEncoder, PixelBatch, Preprocessor,
         SessionOptions, TextEncoder, TextFeatures, Tokenizer,
     },
 };

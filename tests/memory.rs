@@ -8,8 +8,11 @@ use std::{
 };
 
 use glip::{
-    GridSize, ImageGeometry, ImageSize, Phrase, ResizeRule,
-    parts::{HeadBoxes, HeadOutput, PreprocessOptions, Preprocessor, TokenizedPhrase},
+    ImageSize, ResizeRule,
+    parts::{
+        GridSize, HeadBoxes, HeadOutput, ImageGeometry, Phrase, PreprocessOptions, Preprocessor,
+        TokenizedPhrase,
+    },
     postprocess::{AnchorOptions, BoxCoder, HeadSpec, PostprocessOptions, Postprocessor},
 };
 use image::{DynamicImage, Rgb, RgbImage};

@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 use common::{drawn, drawn_picture};
 use glip::{
     BBox, Category, Detections, Detector, EncodedImage, Error, GroundOptions, LearnedPrompt,
-    Prompt, PromptRule, Vocabulary, parts::TokenizedPhrase,
+    Prompt, Vocabulary,
+    parts::{PromptRule, TokenizedPhrase},
 };
 use image::RgbImage;
 use ndarray::ArrayView3;

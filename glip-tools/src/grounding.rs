@@ -3,15 +3,15 @@
 //! The first line of a file is its [`Header`], every further line a [`Record`] of an image:
 //!
 //! ```json
-//! {"format": "glip-grounding", "format_version": 1, "categories": ["dog", "cat"]}
+//! {"format": "glip-grounding", "format_version": 2, "categories": ["dog", "cat"]}
 //! {"image": "images/1.jpg", "width": 640, "height": 480, "categories": [{"name": "dog", "boxes": [[8, 20, 99, 140]]}]}
 //! {"image": "images/2.jpg", "width": 640, "height": 427, "text": "A dog", "phrases": [{"spans": [[0, 5]], "boxes": []}]}
 //! ```
 //!
-//! Boxes are `x1 y1 x2 y2` in pixels, whose last column and row belong to them, unlike those of the
-//! [`BBox`]es that the model finds; spans are in characters, end exclusive. What has no boxes is
-//! known to be absent. `python/README.md` of the repository describes the format, and `glip_torch` reads
-//! and writes it too.
+//! Boxes are `x1 y1 x2 y2` in pixels, edges as a [`BBox`] has them; spans are in characters, end exclusive.
+//! What has no boxes is known to be absent. `python/README.md` of the repository describes the format, and
+//! `glip_torch` reads and writes it too. Files of [version 1](FormatVersion::V1), whose boxes are of another
+//! kind, are read and converted.
 
 use std::{
     collections::HashSet,
@@ -35,7 +35,6 @@ use crate::{
 };
 
 const FORMAT: &str = "glip-grounding";
-const FORMAT_VERSION: u64 = 1;
 
 /// A box may pass its image's border by this much, in pixels, as rounding makes it; it is clipped.
 const TOLERANCE: f64 = 1.0;
@@ -45,6 +44,42 @@ const TOLERANCE: f64 = 1.0;
 pub struct Header {
     /// The names that absent categories are drawn from.
     pub categories: Vec<String>,
+    /// That of the records after it.
+    pub version: FormatVersion,
+}
+
+/// What the boxes of a file are. Whatever was read, boxes are edges, and what is written is of the newest version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FormatVersion {
+    /// `x2` and `y2` are the last column and row, which belong to the box.
+    V1,
+    /// They are edges, so that a width is `x2 - x1`.
+    #[default]
+    V2,
+}
+
+impl FormatVersion {
+    const READABLE: [Self; 2] = [Self::V1, Self::V2];
+
+    /// As headers have it.
+    fn number(self) -> u64 {
+        match self {
+            Self::V1 => 1,
+            Self::V2 => 2,
+        }
+    }
+
+    fn of(number: u64) -> Result<Self, String> {
+        let mut readable = Self::READABLE.into_iter();
+        readable.find(|version| version.number() == number).ok_or_else(|| {
+            let readable = Self::READABLE.map(|version| version.number().to_string());
+            format!(
+                "format version {number}, this version of glip-tools reads {}: update it or write the file anew",
+                readable.join(" and ")
+            )
+        })
+    }
 }
 
 /// An image, what is said about it, and where that is.
@@ -102,11 +137,11 @@ pub struct Boxes {
 }
 
 impl Header {
-    /// The header as a line, without the line feed.
+    /// The header as a line, without the line feed; of the newest version.
     pub fn to_line(&self) -> String {
         serde_json::json!({
             "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+            "format_version": FormatVersion::default().number(),
             "categories": self.categories,
         })
         .to_string()
@@ -125,12 +160,7 @@ impl Header {
                 entry.format
             ));
         }
-        if entry.format_version != FORMAT_VERSION {
-            return Err(format!(
-                "format version {}, this version of glip-tools reads {FORMAT_VERSION}: write the file anew",
-                entry.format_version
-            ));
-        }
+        let version = FormatVersion::of(entry.format_version)?;
         let categories = entry.categories.unwrap_or_default();
         if categories.iter().any(|name| name.trim().is_empty()) {
             return Err("the header's categories are no list of names: one is empty".into());
@@ -138,17 +168,20 @@ impl Header {
         if let Some(twice) = repeated(&categories) {
             return Err(format!("category {twice:?} is listed twice: list it once"));
         }
-        Ok(Self { categories })
+        Ok(Self {
+            categories,
+            version,
+        })
     }
 }
 
 impl Record {
-    /// The record as a line, without the line feed. Boxes are rounded to hundredths of a pixel, scores
-    /// to four digits.
+    /// The record as a line of the newest version, without the line feed. Boxes are rounded to hundredths
+    /// of a pixel, scores to four digits.
     ///
     /// ```
     /// use glip::ImageSize;
-    /// use glip_tools::grounding::{Boxes, Category, Content, Record};
+    /// use glip_tools::grounding::{Boxes, Category, Content, FormatVersion, Record};
     ///
     /// let dogs = Boxes { boxes: vec![glip::BBox::new(8.0, 20.0, 99.0, 140.0)?], scores: Some(vec![0.5]) };
     /// let record = Record {
@@ -157,7 +190,7 @@ impl Record {
     ///     content: Content::Categories(vec![Category { name: "dog".into(), boxes: dogs }]),
     ///     source: None,
     /// };
-    /// assert_eq!(Record::parse(&record.to_line()).as_ref(), Ok(&record));
+    /// assert_eq!(Record::parse(&record.to_line(), FormatVersion::default()).as_ref(), Ok(&record));
     /// # Ok::<(), glip::Error>(())
     /// ```
     pub fn to_line(&self) -> String {
@@ -166,14 +199,14 @@ impl Record {
         serde_json::to_string(&entry).unwrap_or_default()
     }
 
-    /// Reads a line of a file, and checks it as `glip_torch` does.
+    /// Reads a line of a file of this version, and checks it as `glip_torch` does.
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub fn parse(line: &str) -> Result<Self, String> {
+    pub fn parse(line: &str, version: FormatVersion) -> Result<Self, String> {
         let Object(entry): Object<RecordEntry> = serde_json::from_str(line)
             .map_err(|error| format!("not a record of the grounding format: {error}"))?;
-        entry.record()
+        entry.record(version)
     }
 }
 
@@ -249,7 +282,8 @@ impl<R: BufRead> Iterator for Records<R> {
                 Err(source) => return Some(Err(unreadable(&self.path)(source))),
             };
             if !line.trim().is_empty() {
-                return Some(Record::parse(&line).map_err(|reason| Error::Record {
+                let record = Record::parse(&line, self.header.version);
+                return Some(record.map_err(|reason| Error::Record {
                     path: self.path.clone(),
                     line: self.line,
                     reason,
@@ -395,7 +429,7 @@ impl Boxes {
 }
 
 impl RecordEntry {
-    fn record(self) -> Result<Record, String> {
+    fn record(self, version: FormatVersion) -> Result<Record, String> {
         if self.image.is_empty() {
             return Err("image is empty: give its path, relative to this file".into());
         }
@@ -409,8 +443,8 @@ impl RecordEntry {
             ));
         }
         let content = match (self.categories, self.text, self.phrases) {
-            (Some(categories), None, None) => categories_of(categories, size)?,
-            (None, Some(text), Some(phrases)) => caption(text, phrases, size)?,
+            (Some(categories), None, None) => categories_of(categories, size, version)?,
+            (None, Some(text), Some(phrases)) => caption(text, phrases, size, version)?,
             _ => return Err("a record has either categories, or a text and phrases".into()),
         };
         Ok(Record {
@@ -422,7 +456,11 @@ impl RecordEntry {
     }
 }
 
-fn categories_of(entries: Vec<Object<CategoryEntry>>, size: ImageSize) -> Result<Content, String> {
+fn categories_of(
+    entries: Vec<Object<CategoryEntry>>,
+    size: ImageSize,
+    version: FormatVersion,
+) -> Result<Content, String> {
     let names: Vec<_> = entries
         .iter()
         .map(|Object(entry)| entry.name.clone())
@@ -436,7 +474,7 @@ fn categories_of(entries: Vec<Object<CategoryEntry>>, size: ImageSize) -> Result
         if entry.name.trim().is_empty() {
             return Err("a category has no name".to_owned());
         }
-        let boxes = boxes(entry.boxes, entry.scores, size);
+        let boxes = boxes(entry.boxes, entry.scores, size, version);
         Ok(Category {
             boxes: boxes.map_err(|reason| format!("category {:?}: {reason}", entry.name))?,
             name: entry.name,
@@ -450,6 +488,7 @@ fn caption(
     text: String,
     entries: Vec<Object<PhraseEntry>>,
     size: ImageSize,
+    version: FormatVersion,
 ) -> Result<Content, String> {
     if text.trim().is_empty() {
         return Err("text is empty: give at least one word".into());
@@ -465,7 +504,7 @@ fn caption(
             check_span(span, &characters)
                 .map_err(|reason| format!("phrase {number} has the span {reason}"))?;
         }
-        let boxes = boxes(entry.boxes, entry.scores, size);
+        let boxes = boxes(entry.boxes, entry.scores, size, version);
         Ok(Phrase {
             spans: entry.spans.iter().map(|&[begin, end]| begin..end).collect(),
             boxes: boxes.map_err(|reason| format!("phrase {number}: {reason}"))?,
@@ -494,7 +533,12 @@ fn check_span([begin, end]: [usize; 2], text: &[char]) -> Result<(), String> {
     Ok(())
 }
 
-fn boxes(boxes: Vec<[f64; 4]>, scores: Option<Vec<f64>>, size: ImageSize) -> Result<Boxes, String> {
+fn boxes(
+    boxes: Vec<[f64; 4]>,
+    scores: Option<Vec<f64>>,
+    size: ImageSize,
+    version: FormatVersion,
+) -> Result<Boxes, String> {
     if let Some(scores) = &scores {
         if scores.len() != boxes.len() {
             let (scores, boxes) = (scores.len(), boxes.len());
@@ -506,7 +550,10 @@ fn boxes(boxes: Vec<[f64; 4]>, scores: Option<Vec<f64>>, size: ImageSize) -> Res
             return Err(format!("score {score}: scores lie in 0 to 1"));
         }
     }
-    let boxes: Result<_, String> = boxes.into_iter().map(|bbox| clipped(bbox, size)).collect();
+    let boxes = boxes
+        .into_iter()
+        .map(|corners| edges(corners, size, version));
+    let boxes: Result<_, String> = boxes.collect();
     let scores = scores.map(|scores| scores.into_iter().map(|score| score as f32).collect());
     Ok(Boxes {
         boxes: boxes?,
@@ -514,14 +561,19 @@ fn boxes(boxes: Vec<[f64; 4]>, scores: Option<Vec<f64>>, size: ImageSize) -> Res
     })
 }
 
-fn clipped(corners: [f64; 4], size: ImageSize) -> Result<BBox, String> {
+fn edges(corners: [f64; 4], size: ImageSize, version: FormatVersion) -> Result<BBox, String> {
     let [x1, y1, x2, y2] = corners;
-    let (right, bottom) = (f64::from(size.width) - 1.0, f64::from(size.height) - 1.0);
     if x1 > x2 || y1 > y2 {
         return Err(format!(
             "box {corners:?} ends before it begins: give x1 y1 x2 y2, not width and height"
         ));
     }
+    let beyond = match version {
+        FormatVersion::V1 => 1.0,
+        FormatVersion::V2 => 0.0,
+    };
+    let (x2, y2) = (x2 + beyond, y2 + beyond);
+    let (right, bottom) = (f64::from(size.width), f64::from(size.height));
     let leaves = x1.min(y1) < -TOLERANCE || x2 > right + TOLERANCE || y2 > bottom + TOLERANCE;
     if leaves || x1 > right || y1 > bottom || x2 < 0.0 || y2 < 0.0 {
         return Err(format!(
@@ -542,13 +594,13 @@ mod tests {
     use super::*;
 
     const HEADER: &str =
-        r#"{"format": "glip-grounding", "format_version": 1, "categories": ["dog", "cat"]}"#;
+        r#"{"format": "glip-grounding", "format_version": 2, "categories": ["dog", "cat"]}"#;
 
     #[test]
     fn records_survive_being_written_and_read() {
         let lines = [
             r#"{"image":"a.jpg","width":64,"height":48,"categories":[{"name":"dog","boxes":[[1.5,2.0,3.25,4.0]],"scores":[0.5]},{"name":"cat","boxes":[]}],"source":"coco"}"#,
-            r#"{"image":"ü b.jpg","width":64,"height":48,"text":"Über dogs","phrases":[{"spans":[[5,9]],"boxes":[[0.0,0.0,63.0,47.0]]}]}"#,
+            r#"{"image":"ü b.jpg","width":64,"height":48,"text":"Über dogs","phrases":[{"spans":[[5,9]],"boxes":[[0.0,0.0,64.0,48.0]]}]}"#,
         ];
         let file = format!("{HEADER}\n{}\n\n{}\n", lines[0], lines[1]);
         let records = Records::new(file.as_bytes(), "labels.jsonl").unwrap();
@@ -608,7 +660,7 @@ mod tests {
         for first in [
             "",
             "{}",
-            r#"{"format": "glip-grounding", "format_version": 2}"#,
+            r#"{"format": "glip-grounding", "format_version": 3}"#,
         ] {
             let error = Records::new(first.as_bytes(), "labels.jsonl").unwrap_err();
             assert!(matches!(error, Error::Record { line: 1, .. }), "{error}");

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
 
-use glip_tools::grounding::{Header, Record, Records};
+use glip_tools::grounding::{FormatVersion, Header, Record, Records};
 
 const GOOD: &str = include_str!("fixtures/grounding/good.jsonl");
 const UNDERSTOOD: &str = include_str!("fixtures/grounding/understood.jsonl");
+const GOOD_VERSION_1: &str = include_str!("fixtures/grounding/good_version_1.jsonl");
+const UNDERSTOOD_VERSION_1: &str = include_str!("fixtures/grounding/understood_version_1.jsonl");
 const BAD_RECORDS: &str = include_str!("fixtures/grounding/bad_records.tsv");
 const BAD_HEADERS: &str = include_str!("fixtures/grounding/bad_headers.tsv");
 
@@ -30,16 +32,20 @@ fn assert_refused(rows: &str, parse: impl Fn(&str) -> Result<(), String>) {
 
 #[test]
 fn good_lines_are_understood_as_they_are_meant() {
-    let records = Records::new(GOOD.as_bytes(), "good.jsonl").unwrap();
-    let mut found = vec![value(&records.header().to_line())];
-    found.extend(records.map(|record| value(&record.unwrap().to_line())));
-    let understood: Vec<_> = UNDERSTOOD.lines().map(value).collect();
-    assert_eq!(found, understood);
+    for (good, understood) in [(GOOD, UNDERSTOOD), (GOOD_VERSION_1, UNDERSTOOD_VERSION_1)] {
+        let records = Records::new(good.as_bytes(), "good.jsonl").unwrap();
+        let mut found = vec![value(&records.header().to_line())];
+        found.extend(records.map(|record| value(&record.unwrap().to_line())));
+        let understood: Vec<_> = understood.lines().map(value).collect();
+        assert_eq!(found, understood);
+    }
 }
 
 #[test]
 fn bad_records_are_refused_for_their_reason() {
-    assert_refused(BAD_RECORDS, |line| Record::parse(line).map(drop));
+    for version in [FormatVersion::V1, FormatVersion::V2] {
+        assert_refused(BAD_RECORDS, |line| Record::parse(line, version).map(drop));
+    }
 }
 
 #[test]

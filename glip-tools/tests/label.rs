@@ -119,7 +119,7 @@ fn a_folder_becomes_labels_in_every_format() {
     );
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),
-        "4 images, 4 labels, 1 failed (errors.jsonl)\n"
+        "4 images, 4 boxes, 1 failed (errors.jsonl)\n"
     );
 
     let errors = lines(&out.join("errors.jsonl"));
@@ -127,6 +127,7 @@ fn a_folder_becomes_labels_in_every_format() {
     assert_eq!(errors[0]["image"], "cut off.png");
     let labels = lines(&out.join("labels.jsonl"));
     assert_eq!(labels[0]["format"], "glip-grounding");
+    assert_eq!(labels[0]["format_version"], 2);
     assert_eq!(labels[1]["image"], "../the pictures/day 0/bild ü 000.png");
     let [red, blue] = [0, 1].map(|index| &labels[1]["categories"][index]);
     assert_eq!(
@@ -172,7 +173,7 @@ fn a_folder_becomes_labels_in_every_format() {
         [(Some(1), Some("red circle")), (Some(2), Some("green ring"))]
     );
     let width = coco["annotations"][0]["bbox"][2].as_f64().unwrap();
-    assert!((width - (bbox[2] - bbox[0] + 1.0)).abs() < 0.02, "{width}");
+    assert!((width - (bbox[2] - bbox[0])).abs() < 0.02, "{width}");
 
     let yolo = fs::read_to_string(out.join("yolo/labels/day 0/bild ü 000.txt")).unwrap();
     let numbers: Vec<f64> = yolo
@@ -506,7 +507,7 @@ fn an_image_that_a_format_cannot_hold_is_named() {
 }
 
 #[test]
-fn a_review_holds_the_images_with_a_question() {
+fn a_review_holds_the_images_with_boxes_in_review() {
     let (folder, images) = pictures(6);
     let out = folder.path().join("out");
     let formats = "grounding,coco,label-studio,cvat";
@@ -515,7 +516,7 @@ fn a_review_holds_the_images_with_a_question() {
             "--overwrite",
             "--keep",
             keep,
-            "--ask",
+            "--review",
             "0.1",
             "--format",
             formats,
@@ -539,7 +540,7 @@ fn a_review_holds_the_images_with_a_question() {
         (labels, review, tasks.as_array().unwrap().len(), cvat)
     };
     let (labels, review, tasks, cvat) = found("0.99");
-    // Whatever is found is in question, so it is neither there nor absent.
+    // Whatever is found is in review, so it is neither there nor absent.
     assert!(labels[1..].iter().all(|record| {
         record["categories"]
             .as_array()
@@ -548,8 +549,8 @@ fn a_review_holds_the_images_with_a_question() {
             .all(|category| category["name"] != "red circle")
     }));
     assert_eq!((review.len() - 1, tasks), (6, 6));
-    assert!(cvat.contains("<attribute name=\"verdict\">ask</attribute>"));
-    // Nothing is in question where both scores are the same.
+    assert!(cvat.contains("<attribute name=\"verdict\">review</attribute>"));
+    // Nothing is in review where both scores are the same.
     let (labels, review, tasks, _) = found("0.1");
     assert!(
         labels[1..]

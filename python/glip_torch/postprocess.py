@@ -101,6 +101,23 @@ def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
     return torch.cat([centre - half, centre + half], dim=-1)
 
 
+def to_edges(boxes: Tensor) -> Tensor:
+    """The edges of boxes `[..., 4]`, in pixels of the original image, that are given by their first and last pixels.
+
+    GLIP's are: it was trained on boxes that were inclusive in the original images, before these were resized.
+    """
+    return boxes + boxes.new_tensor([0, 0, 1, 1])
+
+
+def to_inclusive(boxes: Tensor) -> Tensor:
+    """The first and last pixels of boxes `[..., 4]`, in pixels of the original image, that are given by their edges.
+
+    A box is a pixel wide and high at least: less has no logarithm.
+    """
+    first, last = boxes[..., :2], boxes[..., 2:] - 1
+    return torch.cat([first, torch.maximum(first, last)], dim=-1)
+
+
 def nms_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
     """Indices that survive, by descending score. Areas are pixel-inclusive, unlike torchvision's."""
     # Moving the last row and column out by one makes torchvision's areas inclusive ones.

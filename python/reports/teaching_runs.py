@@ -31,7 +31,7 @@ from glip_torch.data.scenes import Scene
 from glip_torch.dyhead import DyHead
 from glip_torch.evaluate import Detector, ground, merge
 from glip_torch.model import GLIP
-from glip_torch.postprocess import Detections, inclusive_iou
+from glip_torch.postprocess import Detections, inclusive_iou, to_inclusive
 from glip_torch.preprocess import normalise, pad
 from glip_torch.teaching.labels import Labeller, split
 from glip_torch.teaching.teacher import Teacher, TeacherOptions
@@ -150,9 +150,10 @@ def label_quality(seed: int, folder: Path) -> dict[str, dict[str, int]]:
                     group["phrases"] += 1
                     continue
                 meant = torch.tensor([scene.objects[i].box for i in meant_by(query, scene)])
+                boxes = to_inclusive(torch.tensor(phrase.boxes).reshape(-1, 4))
                 group["labelled"] += 1
                 group["boxes"] += len(phrase.boxes)
-                group["right"] += sum(bool((inclusive_iou(torch.tensor(b), meant) >= 0.5).any()) for b in phrase.boxes)
+                group["right"] += sum(bool((inclusive_iou(box, meant) >= 0.5).any()) for box in boxes)
     return counts
 
 

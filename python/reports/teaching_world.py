@@ -75,7 +75,7 @@ def detection(scene: Scene) -> tuple[Category, ...]:
     return tuple(
         Category(shape, boxes)
         for shape in DETECTED
-        if (boxes := tuple(_box(thing) for thing in scene.objects if thing.shape == shape))
+        if (boxes := tuple(thing.edges for thing in scene.objects if thing.shape == shape))
     )
 
 
@@ -129,12 +129,8 @@ def caption(
         begin = len(text) + (0 if rng.random() < 0.5 else len(article))
         text += article + words
         meant = meant_by(queries[place], scene) if boxes else ()
-        phrases.append(Phrase(((begin, len(text)),), tuple(_box(scene.objects[i]) for i in meant)))
+        phrases.append(Phrase(((begin, len(text)),), tuple(scene.objects[i].edges for i in meant)))
     return text, tuple(phrases)
-
-
-def _box(thing: SceneObject) -> tuple[float, ...]:
-    return tuple(map(float, thing.box))
 
 
 # --- data sets ------------------------------------------------------------------------------------------------------

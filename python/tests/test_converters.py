@@ -41,14 +41,14 @@ def coco_file(folder, **changes):
 def test_coco(tmp_path, capsys):
     out = tmp_path / "out" / "train.jsonl"
     main(["coco", str(coco_file(tmp_path)), str(out), "--images", str(tmp_path / "pictures")])
-    # Boxes end with their last pixel; the cat's was cut at the border of 40 x 30.
-    dogs = Category("dog", ((10.0, 5.0, 29.0, 14.0), (0.0, 0.0, 4.0, 4.0)))
-    cat = Category("cat", ((30.0, 20.0, 39.0, 29.0),))
+    # The cat's box was cut at the border of 40 x 30.
+    dogs = Category("dog", ((10.0, 5.0, 30.0, 15.0), (0.0, 0.0, 5.0, 5.0)))
+    cat = Category("cat", ((30.0, 20.0, 40.0, 30.0),))
     assert list(read_records(out)) == [Record("../pictures/1.png", 40, 30, categories=(dogs, cat), source="coco")]
     assert JsonLines(out).header.categories == ("cat", "dog")
     report = [json.loads(text)["reason"] for text in (out.parent / "train.jsonl.report").read_text().splitlines()]
     assert sorted(reason.split(":")[0] for reason in report) == sorted(
-        ["malformed annotation", "crowd", "unknown category", "malformed box", "box without an area in its image",
+        ["malformed annotation", "crowd", "unknown category", "malformed box", "box of no more than a pixel in its image",
          "image without boxes", "malformed image", "annotation of an unknown image"]
     )  # fmt: skip
     assert "1 records, 3 boxes; left out: 1 x annotation of an unknown image" in capsys.readouterr().out
@@ -64,7 +64,7 @@ def test_lvis_says_what_is_absent(tmp_path):
     main(["coco", str(path), str(tmp_path / "train.jsonl"), "--images", str(tmp_path)])
     (record,) = read_records(tmp_path / "train.jsonl")
     assert record.image == "val2017/000000000001.jpg" and record.source == "lvis"
-    assert record.categories == (Category("dog", ((10.0, 5.0, 29.0, 14.0),)), Category("cat"))
+    assert record.categories == (Category("dog", ((10.0, 5.0, 30.0, 15.0),)), Category("cat"))
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_flickr30k_entities(tmp_path):
     main(["flickr30k", str(tmp_path), str(tmp_path / "train.jsonl"), "--images", str(tmp_path / "flickr30k-images")])
     (record,) = read_records(tmp_path / "train.jsonl")
     assert record.text == "Two men with shaggy hair look at it ."
-    # The files count pixels from 1. "it" is not visible, so it is no phrase.
-    first, second = (0.0, 1.0, 49.0, 79.0), (59.0, 1.0, 99.0, 19.0)
+    # The files count pixels from 1, and the last belongs to a box. "it" is not visible, so it is no phrase.
+    first, second = (0.0, 1.0, 50.0, 80.0), (59.0, 1.0, 100.0, 20.0)
     assert record.phrases == (Phrase(((0, 7),), (first, second)), Phrase(((13, 24),), (first,)))
     assert (record.image, record.width, record.height) == ("flickr30k-images/7.jpg", 100, 80)
     report = (tmp_path / "train.jsonl.report").read_text()
@@ -126,14 +126,14 @@ def test_a_folder_that_is_not_flickrs(tmp_path):
 
 
 def write_lines(path, *records):
-    header = '{"format": "glip-grounding", "format_version": 1, "categories": ["cat"]}'
+    header = '{"format": "glip-grounding", "format_version": 2, "categories": ["cat"]}'
     lines = [record if isinstance(record, str) else record_line(record) for record in records]
     path.write_text("\n".join([header, *lines]) + "\n")
     return path
 
 
 def test_labels_of_a_model_are_screened(tmp_path):
-    boxes = ((0.0, 0.0, 9.0, 9.0), (0.0, 0.0, 9.0, 8.0), (20.0, 0.0, 29.0, 9.0))
+    boxes = ((0.0, 0.0, 10.0, 10.0), (0.0, 0.0, 10.0, 9.0), (20.0, 0.0, 30.0, 10.0))
     labels = write_lines(
         tmp_path / "labels.jsonl",
         Record("a.png", 40, 30, text="a cat and a dog", phrases=(Phrase(((0, 5),), boxes[:1], (0.9,)), Phrase(((10, 15),), boxes[1:], (0.6, 0.4)))),

@@ -1,6 +1,8 @@
 """The grounding format: what is written is read back, and each thing that can be wrong has its message."""
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ DETECTION = Record(
     64,
     48,
     categories=(
-        Category("traffic light", ((1.0, 2.0, 30.5, 40.0), (0.0, 0.0, 63.0, 47.0)), (0.75, 0.5)),
+        Category("traffic light", ((1.0, 2.0, 30.5, 40.0), (0.0, 0.0, 64.0, 48.0)), (0.75, 0.5)),
         Category("cat"),
     ),
     source="coco",
@@ -68,9 +70,36 @@ def test_nothing_is_written_that_could_not_be_read(tmp_path):
 
 def test_boxes_are_clipped_by_what_rounding_makes():
     record = parse_record(
-        '{"image": "a", "width": 9, "height": 9, "categories": [{"name": "x", "boxes": [[-0.4, 0, 9, 8]]}]}', PLACE
+        '{"image": "a", "width": 9, "height": 9, "categories": [{"name": "x", "boxes": [[-0.4, 0, 10, 9]]}]}', PLACE
     )
-    assert record.categories[0].boxes == ((0.0, 0.0, 8.0, 8.0),)
+    assert record.categories[0].boxes == ((0.0, 0.0, 9.0, 9.0),)
+
+
+def test_the_last_pixels_of_version_1_become_edges(tmp_path):
+    text = categories({"name": "cat", "boxes": [[1, 2, 3, 4.5], [0, 0, 63, 47], [-0.4, 0, 63.9, 0]]})
+    header = '{"format": "glip-grounding", "format_version": 1, "categories": ["cat"]}'
+    (tmp_path / "old.jsonl").write_text(f"{header}\n{text}\n")
+    (record,) = read_records(tmp_path / "old.jsonl")
+    assert record.categories[0].boxes == ((1.0, 2.0, 4.0, 5.5), (0.0, 0.0, 64.0, 48.0), (0.0, 0.0, 64.0, 1.0))
+    # What is written of it is of the newest version, in shards too.
+    header = JsonLines(tmp_path / "old.jsonl").header
+    with GroundingWriter(tmp_path / "new.jsonl", header) as writer, ShardWriter(tmp_path, header) as shards:
+        writer.write(record)
+        shards.write(record, png(8))
+    assert '"format_version": 2' in (tmp_path / "new.jsonl").read_text()
+    (again,), (packed,) = (read_records(tmp_path / name) for name in ("new.jsonl", "shard-000000.tar"))
+    assert again == record and packed.categories == record.categories
+    # A shard of version 1, as one that was made of it.
+    with tarfile.open(tmp_path / "old.tar", "w:") as shard:
+        for name, content in (
+            ("header.json", (tmp_path / "old.jsonl").read_bytes().split(b"\n")[0]),
+            ("0.json", text.encode()),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            shard.addfile(member, io.BytesIO(content))
+    (old,) = read_records(tmp_path / "old.tar")
+    assert old.categories == record.categories
 
 
 def line(**changes):
@@ -113,7 +142,7 @@ def phrase(**changes):
         (phrase(boxes=[[1, 2, "3", 4]]), "give .x1, y1, x2, y2. in pixels"),
         (phrase(boxes=[[30, 2, 3, 4]]), "not width and height"),
         (phrase(boxes=[[1, 2, 66, 4]]), "leaves the image of 64 x 48"),
-        (phrase(boxes=[[63.5, 2, 64, 4]]), "outside of the image"),
+        (phrase(boxes=[[64.5, 2, 65, 4]]), "leaves the image of 64 x 48"),
         (phrase(scores=[]), "0 scores for 1 boxes"),
         (phrase(scores=[1.5]), "scores lie in 0..1"),
         (categories({"boxes": []}), "category 1 has no name"),
@@ -131,11 +160,11 @@ def test_what_is_wrong_with_a_record_is_said(text, message):
     "text, message",
     [
         ('{"image": "a.png"}', "not a header"),
-        ('{"format": "glip-grounding", "format_version": 2}', "format version 2, but 1"),
-        ('{"format": "glip-grounding", "format_version": 1, "classes": []}', r"unknown \['classes'\]"),
-        ('{"format": "glip-grounding", "format_version": 1, "categories": "cat"}', "no list of names"),
+        ('{"format": "glip-grounding", "format_version": 3}', "format version 3, but 1 and 2"),
+        ('{"format": "glip-grounding", "format_version": 2, "classes": []}', r"unknown \['classes'\]"),
+        ('{"format": "glip-grounding", "format_version": 2, "categories": "cat"}', "no list of names"),
         (
-            '{"format": "glip-grounding", "format_version": 1, "categories": ["cat", "cat"]}',
+            '{"format": "glip-grounding", "format_version": 2, "categories": ["cat", "cat"]}',
             "lists category 'cat' twice",
         ),
     ],
@@ -159,8 +188,6 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
 
 
 def png(side):
-    import io
-
     file = io.BytesIO()
     Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(file, "PNG")
     return file.getvalue()

@@ -18,17 +18,19 @@ def bad_lines(name):
     return [(line, reasons.split("|")) for reasons, line in (row.split("\t") for row in rows)]
 
 
-def test_good_lines_are_understood_as_they_are_meant():
-    path = FOLDER / "good.jsonl"
+@pytest.mark.parametrize("version", ["", "_version_1"])
+def test_good_lines_are_understood_as_they_are_meant(version):
+    path = FOLDER / f"good{version}.jsonl"
     lines = [header_line(JsonLines(path).header), *map(record_line, read_records(path))]
-    understood = (FOLDER / "understood.jsonl").read_text(encoding="utf-8").splitlines()
+    understood = (FOLDER / f"understood{version}.jsonl").read_text(encoding="utf-8").splitlines()
     assert list(map(json.loads, lines)) == list(map(json.loads, understood))
 
 
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("line, reasons", bad_lines("bad_records.tsv"))
-def test_bad_records_are_refused_for_their_reason(line, reasons):
+def test_bad_records_are_refused_for_their_reason(line, reasons, version):
     with pytest.raises(DataError) as error:
-        parse_record(line.encode(), PLACE)
+        parse_record(line.encode(), PLACE, version)
     message = str(error.value)
     assert message.startswith("train.jsonl, line 7: ")
     assert any(reason in message for reason in reasons), message

@@ -46,7 +46,7 @@ def test_what_the_data_sets_of_the_teaching_report_say(monkeypatch, tmp_path):
     for record, phrase in phrases:
         query = world.query_of(record.text[slice(*phrase.spans[0])])
         scene = world.draw_scene(7, int(record.image.split("/")[1].split(".")[0]))
-        meant = {tuple(map(float, thing.box)) for thing in scene.objects if query.matches(thing)}
+        meant = {thing.edges for thing in scene.objects if query.matches(thing)}
         assert set(phrase.boxes) == meant and (query.shape or query.colour)
     # Some mention what is not there.
     assert 0 < sum(not phrase.boxes for _, phrase in phrases) < len(phrases) / 2

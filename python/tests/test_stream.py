@@ -15,6 +15,7 @@ from glip_torch.data.grounding import Category, DataError, Header, Phrase, Place
 from glip_torch.data.grounding_batches import GroundingBatches, ImageOptions, SkipReport, mirror
 from glip_torch.data.grounding_prompts import PromptMaker, PromptOptions
 from glip_torch.data.stream import GroundingData
+from glip_torch.postprocess import to_edges, to_inclusive
 from glip_torch.tokenizer import build_tokenizer, nano_vocabulary, phrase_tokens
 
 PLACE = Place(Path("train.jsonl"), 7)
@@ -214,14 +215,35 @@ def test_boxes_mean_their_words_in_the_resized_image(scenes, tokenizer):
     records = {f"{scenes}, line {n}": json.loads(text) for n, text in enumerate(scenes.read_text().splitlines(), 1)}
     for n, name in enumerate(batch.names):
         words = [nano_vocabulary()[index] for index in batch.input_ids[n]]
+        # Targets are inclusive in the picture before it was resized, as official's.
+        last = torch.tensor([0.0, 0.0, 1.5, 1.5])
         found = sorted(
-            (" ".join(words[t] for t in tokens.nonzero()[:, 0]), [edge / 1.5 for edge in box.tolist()])
+            (" ".join(words[t] for t in tokens.nonzero()[:, 0]), [edge / 1.5 for edge in (box + last).tolist()])
             for box, tokens, valid in zip(batch.targets.boxes[n], batch.targets.tokens[n], batch.targets.valid[n])
             if valid
         )
         expected = sorted((c["name"], box) for c in records[name]["categories"] for box in c["boxes"])
         assert [words for words, _ in found] == [words for words, _ in expected]
         assert np.allclose([box for _, box in found], [box for _, box in expected])
+
+
+def test_targets_of_version_1_are_those_of_the_same_boxes_by_their_edges(tmp_path, scenes, tokenizer):
+    header, *records = map(json.loads, scenes.read_text().splitlines())
+    for category in (category for record in records for category in record["categories"]):
+        category["boxes"] = [[x1, y1, x2 - 1, y2 - 1] for x1, y1, x2, y2 in category["boxes"]]
+    lines = [header | {"format_version": 1}, *records]
+    (tmp_path / "old.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    old, new = (
+        GroundingBatches([path], tokenizer, 1, 7, images=IMAGES)[0].targets for path in (tmp_path / "old.jsonl", scenes)
+    )
+    for name, tensor in vars(new).items():
+        assert torch.equal(getattr(old, name), tensor)
+
+
+def test_what_is_thinner_than_a_pixel_is_trained_on_as_a_pixel():
+    boxes = torch.tensor([[1.0, 2.0, 4.0, 6.5], [1.5, 2.0, 1.75, 2.0]])
+    assert to_inclusive(boxes).tolist() == [[1.0, 2.0, 3.0, 5.5], [1.5, 2.0, 1.5, 2.0]]
+    assert to_edges(to_inclusive(boxes))[0].tolist() == boxes[0].tolist()
 
 
 def test_mirrored_images_have_mirrored_boxes(scenes, tokenizer):

@@ -18,7 +18,7 @@ from glip_torch.data.__main__ import main as data_command
 from glip_torch.data.convert.screen import Screening
 from glip_torch.data.files import GroundingWriter, read_records
 from glip_torch.data.grounding import Phrase, Record
-from glip_torch.postprocess import Detections
+from glip_torch.postprocess import Detections, to_inclusive
 from glip_torch.teach import load_teacher, main, parse_arguments, teach
 from glip_torch.teaching import TeachingError, noun_phrases
 from glip_torch.teaching.teacher import Teacher, TeacherOptions, UnusableText
@@ -55,7 +55,7 @@ def test_labels_are_what_official_finds_in_the_caption(model, case):
     found = [(box, score, n) for n, p in enumerate(phrases) for box, score in zip(p.boxes, p.scores)]
     golden = np.load(GOLDEN / "glip_t_small" / "caption.npz")
     boxes, scores, labels = (torch.tensor(values) for values in zip(*found))
-    assert_same_detections(Detections(boxes, scores, labels), golden)
+    assert_same_detections(Detections(to_inclusive(boxes), scores, labels), golden)
 
 
 def test_what_the_model_cannot_be_asked(model):

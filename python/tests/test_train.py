@@ -200,10 +200,10 @@ def squares(folder):
         ):
             image, boxes = (
                 np.full((64, 64, 3), 128, np.uint8),
-                ((3, 5 + 6 * number, 26, 28 + 6 * number), (34, 8, 61, 35)),
+                ((3, 5 + 6 * number, 27, 29 + 6 * number), (34, 8, 62, 36)),
             )
             for colour, (x1, y1, x2, y2) in zip((left, right), boxes):
-                image[y1 : y2 + 1, x1 : x2 + 1] = colours[colour]
+                image[y1:y2, x1:x2] = colours[colour]
             Image.fromarray(image).save(folder / f"{number}.png")
             found = tuple(Category(f"{c} square", (tuple(map(float, box)),)) for c, box in zip((left, right), boxes))
             writer.write(Record(f"{number}.png", 64, 64, categories=found))
@@ -219,8 +219,8 @@ def average_precision(model, path, tokenizer=None):
     for number, record in enumerate(records, 1):
         truth["images"].append({"id": number})
         for category in record.categories:
-            for box in category.boxes:
-                box = xywh(box)
+            for x1, y1, x2, y2 in category.boxes:
+                box = [x1, y1, x2 - x1, y2 - y1]
                 entry = {"image_id": number, "category_id": names.index(category.name), "bbox": box, "iscrowd": 0}
                 truth["annotations"].append({**entry, "id": len(truth["annotations"]) + 1, "area": box[2] * box[3]})
         image = np.asarray(Image.open(path.parent / record.image))

@@ -200,7 +200,7 @@ def test_the_vocabulary_can_say_all_names_and_spell_the_rest():
 
 def test_reworded_labels_keep_their_boxes(tmp_path):
     lines = [
-        {"format": "glip-grounding", "format_version": 1, "categories": []},
+        {"format": "glip-grounding", "format_version": 2, "categories": []},
         {
             "image": "1.jpg", "width": 40, "height": 30,
             "categories": [

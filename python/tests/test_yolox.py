@@ -193,14 +193,14 @@ def test_the_gated_recipe_trains_fusion_and_leaves_the_eyes_alone(tmp_path):
     before = GLIP(replace(SMALL, text=text))
     save_checkpoint(before, tmp_path / "model.pth")
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
-    lines = [{"format": "glip-grounding", "format_version": 1, "categories": []}]
+    lines = [{"format": "glip-grounding", "format_version": 2, "categories": []}]
     for number, colour in enumerate([(255, 0, 0), (0, 0, 255)]):
         picture = np.full((96, 96, 3), 128, np.uint8)
         picture[16:80, 16:80] = colour
         Image.fromarray(picture).save(tmp_path / f"{number}.png")
         names = ["red square", "blue square"]
         categories = [
-            {"name": names[number], "boxes": [[16, 16, 79, 79], [0, 0, 9, 9]], "scores": [0.9, 0.2]},
+            {"name": names[number], "boxes": [[16, 16, 80, 80], [0, 0, 10, 10]], "scores": [0.9, 0.2]},
             {"name": names[1 - number], "boxes": []},
         ]
         lines.append({"image": f"{number}.png", "width": 96, "height": 96, "categories": categories})

@@ -59,7 +59,7 @@ impl AnchorOptions {
 /// first, row by row within a level. Their corners are the first and the last pixel.
 ///
 /// ```
-/// use glip::{GridSize, postprocess::{AnchorOptions, Anchors}};
+/// use glip::{parts::GridSize, postprocess::{AnchorOptions, Anchors}};
 ///
 /// let options = AnchorOptions { strides: vec![8], sizes: vec![64] };
 /// let anchors = Anchors::new(&options, &[GridSize::new(3, 2)])?;

@@ -14,9 +14,9 @@ pub struct Candidate {
     pub row: usize,
     /// The phrase's place among those that were scored.
     pub phrase: usize,
-    /// The phrase's [index](crate::Phrase::index), which synonyms share: boxes of one label suppress
+    /// The phrase's [index](crate::parts::Phrase::index), which synonyms share: boxes of one index suppress
     /// each other.
-    pub label: usize,
+    pub phrase_index: usize,
     /// The phrase score, before centerness, 0 to 1.
     pub phrase_score: f32,
     /// The score, 0 to 1: the square root of phrase score times centerness, or the phrase score where
@@ -60,7 +60,7 @@ pub(super) enum Selection {
 /// What scoring a phrase needs.
 struct Scored {
     tokens: Tokens,
-    label: usize,
+    phrase_index: usize,
     score_threshold: f32,
 }
 
@@ -85,7 +85,7 @@ impl PhraseLookup {
         }
         let scored = |TokenizedPhrase { phrase, tokens }: &TokenizedPhrase| Scored {
             tokens: Tokens::new(tokens),
-            label: phrase.index,
+            phrase_index: phrase.index,
             score_threshold: options.score_threshold_of(phrase.index),
         };
         let phrases: Vec<_> = phrases.iter().map(scored).collect();
@@ -152,7 +152,7 @@ pub(super) fn candidates(
                 }
                 let Scored {
                     tokens,
-                    label,
+                    phrase_index,
                     score_threshold,
                 } = &phrases.phrases[phrase];
                 let phrase_score = options.aggregation.score(tokens.logits(logits, &mut own));
@@ -162,7 +162,7 @@ pub(super) fn candidates(
                     found.push(Candidate {
                         row,
                         phrase,
-                        label: *label,
+                        phrase_index: *phrase_index,
                         phrase_score,
                         score,
                         corners: [0.0; 4],

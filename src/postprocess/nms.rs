@@ -61,10 +61,10 @@ pub fn nms(
         }
     }
     let candidates = boxes.iter().zip(scores).zip(groups).enumerate();
-    let candidates = candidates.map(|(row, ((&bbox, &score), &label))| Candidate {
+    let candidates = candidates.map(|(row, ((&bbox, &score), &group))| Candidate {
         row,
         phrase: 0,
-        label,
+        phrase_index: group,
         phrase_score: score,
         score,
         corners: bbox.into(),
@@ -76,9 +76,9 @@ pub fn nms(
     Ok(kept.into_iter().map(|candidate| candidate.row).collect())
 }
 
-/// Keeps the best candidates of every label that overlap no better one of the same label by more than
+/// Keeps the best candidates of every phrase index that overlap no better one of the same index by more than
 /// [`nms_iou_threshold`](PostprocessOptions::nms_iou_threshold), at most
-/// [`max_detections`](PostprocessOptions::max_detections) over all labels; candidates as good as the
+/// [`max_detections`](PostprocessOptions::max_detections) over all of them; candidates as good as the
 /// last of them are kept too. Best first.
 ///
 /// Stopping there gives what official gets by suppressing everything and cutting then, because a
@@ -90,22 +90,22 @@ pub(super) fn suppress(
 ) -> Vec<Candidate> {
     candidates.sort_unstable_by(Candidate::best_first);
     let mut kept: Vec<Candidate> = Vec::new();
-    let mut of_label: HashMap<usize, usize> = HashMap::new();
+    let mut of_index: HashMap<usize, usize> = HashMap::new();
     for candidate in candidates {
         let is_full = kept.len() >= options.max_detections;
         if is_full && kept.last().is_none_or(|last| candidate.score < last.score) {
             break;
         }
-        let of_label = of_label.entry(candidate.label).or_default();
-        if options.max_per_phrase.is_some_and(|most| *of_label >= most) {
+        let of_index = of_index.entry(candidate.phrase_index).or_default();
+        if options.max_per_phrase.is_some_and(|most| *of_index >= most) {
             continue;
         }
         let hides = |better: &Candidate| {
-            (options.nms_across_phrases || better.label == candidate.label)
+            (options.nms_across_phrases || better.phrase_index == candidate.phrase_index)
                 && iou(better.corners, candidate.corners) > options.nms_iou_threshold
         };
         if !kept.iter().any(hides) {
-            *of_label += 1;
+            *of_index += 1;
             kept.push(candidate);
         }
     }
@@ -118,11 +118,11 @@ mod tests {
 
     use super::*;
 
-    fn candidate(row: usize, label: usize, score: f32, corners: Corners) -> Candidate {
+    fn candidate(row: usize, phrase_index: usize, score: f32, corners: Corners) -> Candidate {
         Candidate {
             row,
             phrase: row,
-            label,
+            phrase_index,
             phrase_score: score,
             score,
             corners,
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_label_is_suppressed() {
+    fn only_the_same_phrase_is_suppressed() {
         let corners = [0.0, 0.0, 10.0, 10.0];
         let candidates = vec![
             candidate(0, 0, 0.5, corners),
@@ -168,10 +168,10 @@ mod tests {
     }
 
     #[test]
-    fn at_most_so_many_of_a_label_are_kept() {
-        let far_apart = |row: usize, label, score| {
+    fn at_most_so_many_of_a_phrase_are_kept() {
+        let far_apart = |row: usize, phrase_index, score| {
             let at = 20.0 * row as f32;
-            candidate(row, label, score, [at, at, at + 10.0, at + 10.0])
+            candidate(row, phrase_index, score, [at, at, at + 10.0, at + 10.0])
         };
         let candidates = vec![
             far_apart(0, 0, 0.6),
@@ -210,7 +210,7 @@ mod tests {
         while !order.is_empty() {
             let best = order.remove(0);
             order.retain(|other| {
-                other.label != best.label
+                other.phrase_index != best.phrase_index
                     || inclusive_iou(best.corners, other.corners) <= iou_threshold
             });
             kept.push(best);
@@ -227,12 +227,12 @@ mod tests {
     prop_compose! {
         /// Coarse numbers, so that boxes coincide and scores tie.
         fn any_candidate()(
-            label in 0usize..3, score in 1u8..20,
+            phrase_index in 0usize..3, score in 1u8..20,
             x in 0u8..10, y in 0u8..10, width in 0u8..6, height in 0u8..6,
         ) -> Candidate {
             let (x, y) = (f32::from(x), f32::from(y));
             let corners = [x, y, x + f32::from(width), y + f32::from(height)];
-            candidate(0, label, f32::from(score) / 20.0, corners)
+            candidate(0, phrase_index, f32::from(score) / 20.0, corners)
         }
     }
 

@@ -38,7 +38,7 @@ pub struct PostprocessOptions {
     /// How token scores become a phrase's score. Default: their mean.
     #[serde(default)]
     pub aggregation: Aggregation,
-    /// Score thresholds of single phrases, by [`Phrase::index`](crate::Phrase::index), in place of
+    /// Score thresholds of single phrases, by [`Phrase::index`](crate::parts::Phrase::index), in place of
     /// [`score_threshold`](Self::score_threshold). Default: none.
     #[serde(default)]
     pub phrase_thresholds: BTreeMap<usize, f32>,

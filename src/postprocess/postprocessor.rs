@@ -30,7 +30,7 @@ use crate::{
 /// 4. Boxes are taken to the original image, where they have continuous edges.
 ///
 /// ```
-/// use glip::{GridSize, ImageGeometry, ImageSize, Phrase};
+/// use glip::{ImageSize, parts::{GridSize, ImageGeometry, Phrase}};
 /// use glip::parts::{HeadBoxes, HeadOutput, TokenizedPhrase};
 /// use glip::postprocess::{AnchorOptions, BoxCoder, HeadSpec, PostprocessOptions, Postprocessor};
 /// use ndarray::{Array2, Array3};
@@ -467,7 +467,7 @@ mod tests {
         let candidate = Candidate {
             row: 0,
             phrase: 2,
-            label: 2,
+            phrase_index: 2,
             phrase_score: 0.9,
             score: 0.9,
             corners: [0.0; 4],

@@ -3,10 +3,11 @@
 /// Something to look for: a label, and one or several ways to say it.
 ///
 /// Detections carry the label, whichever way of saying it was found, and no object is reported twice
-/// because two of them fit.
+/// because two of them fit. It is stored with serde, in the form of [`from_json`](Self::from_json): a name
+/// that is nothing else is a string.
 ///
 /// ```
-/// use glip::{Category, Prompt, PromptRule, Wording};
+/// use glip::{Category, Prompt, Wording, parts::PromptRule};
 ///
 /// let prompt = Prompt::categories([
 ///     Category::new("stingray").with_prefix("flat and round "),
@@ -33,7 +34,7 @@ pub struct Category {
 /// comma).
 ///
 /// Names are cleaned as the official evaluation does it: text in parentheses is removed, `_`
-/// becomes a space, and spaces are made single.
+/// becomes a space, and spaces are made single. Stored with serde, a name without context is a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wording {
     pub(super) prefix: String,

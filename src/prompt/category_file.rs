@@ -1,8 +1,8 @@
-//! Categories in files: JSON, and YAML with the feature `yaml`.
+//! Categories as they are stored: JSON, and YAML with the feature `yaml`.
 
 use std::{fs, path::Path};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
 use super::category::{Category, Wording};
@@ -34,7 +34,7 @@ impl Category {
     /// whose `DATASETS.CAPTION_PROMPT` is such a list, written as a string.
     ///
     /// ```
-    /// use glip::{Category, Prompt, PromptRule};
+    /// use glip::{Category, Prompt, parts::PromptRule};
     ///
     /// let categories = Category::from_json(
     ///     r#"["fish", {"name": "penguin", "suffix": ", which is black and white"},
@@ -56,7 +56,7 @@ impl Category {
     /// Reads categories from YAML, in the form of [`from_json`](Self::from_json) (feature `yaml`).
     ///
     /// ```
-    /// use glip::{Category, Prompt, PromptRule};
+    /// use glip::{Category, Prompt, parts::PromptRule};
     ///
     /// let categories = Category::from_yaml("
     /// - fish
@@ -77,29 +77,84 @@ impl Category {
     }
 }
 
-/// A category in a file.
-#[derive(Deserialize)]
+/// A category that is more than a name.
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a name, or an object with `name`")]
 struct CategoryEntry {
-    name: String,
-    #[serde(default)]
-    prefix: String,
-    #[serde(default)]
-    suffix: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
-    #[serde(default)]
-    synonyms: Vec<Value>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    prefix: String,
+    name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    suffix: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    synonyms: Vec<Wording>,
 }
 
-/// A synonym in a file.
-#[derive(Deserialize)]
+/// A way to say it that is more than a name.
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a name, or an object with `name`")]
 struct WordingEntry {
-    name: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     prefix: String,
-    #[serde(default)]
+    name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     suffix: String,
+}
+
+impl Serialize for Category {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if *self == Self::new(&self.label) {
+            return self.label.serialize(serializer);
+        }
+        // There is one wording at least, the name's.
+        let (name, synonyms) = self.wordings.split_at(1);
+        let Wording {
+            prefix,
+            name,
+            suffix,
+        } = name[0].clone();
+        CategoryEntry {
+            label: (self.label != name).then(|| self.label.clone()),
+            prefix,
+            name,
+            suffix,
+            synonyms: synonyms.to_vec(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Category {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        category(Value::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Wording {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if *self == Self::new(&self.name) {
+            return self.name.serialize(serializer);
+        }
+        let Self {
+            prefix,
+            name,
+            suffix,
+        } = self.clone();
+        WordingEntry {
+            prefix,
+            name,
+            suffix,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Wording {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        wording(Value::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
 }
 
 /// What a text holds, or what is wrong with it.
@@ -166,10 +221,8 @@ fn category(entry: Value) -> Parsed<Category> {
         .with_prefix(entry.prefix)
         .with_suffix(entry.suffix);
     let category = Category::labelled(entry.label.unwrap_or(entry.name), name);
-    let mut synonyms = entry.synonyms.into_iter().map(wording);
-    synonyms.try_fold(category, |category, synonym| {
-        Ok(category.with_synonym(synonym?))
-    })
+    let synonyms = entry.synonyms.into_iter();
+    Ok(synonyms.fold(category, Category::with_synonym))
 }
 
 fn wording(entry: Value) -> Parsed<Wording> {
@@ -302,6 +355,43 @@ DATASETS:
         }
     }
 
+    #[test]
+    fn what_is_stored_is_read_back() {
+        let said = Wording::new("pits").with_prefix("deep ");
+        let cases = [
+            (Category::new("cat"), r#""cat""#),
+            (Category::new("traffic_light"), r#""traffic_light""#),
+            (
+                Category::labelled("pothole", "holes").with_synonym(said),
+                r#"{"label":"pothole","name":"holes","synonyms":[{"prefix":"deep ","name":"pits"}]}"#,
+            ),
+            (
+                Category::new("sofa")
+                    .with_suffix(" of leather")
+                    .with_synonym("couch"),
+                r#"{"name":"sofa","suffix":" of leather","synonyms":["couch"]}"#,
+            ),
+            // What is not cleaned any more is no other category when it is read.
+            (
+                Category::new("bow_(ribbon)").with_prefix("red "),
+                r#"{"label":"bow_(ribbon)","prefix":"red ","name":"bow"}"#,
+            ),
+        ];
+        for (category, stored) in &cases {
+            assert_eq!(serde_json::to_string(category).unwrap(), *stored);
+            assert_eq!(serde_json::from_str::<Category>(stored).unwrap(), *category);
+        }
+        let list: Vec<_> = cases.into_iter().map(|(category, _)| category).collect();
+        let text = serde_json::to_string(&list).unwrap();
+        assert_eq!(Category::from_json(&text).unwrap(), list);
+        let error =
+            serde_json::from_str::<Category>(r#"{"name": "cat", "sufix": ""}"#).unwrap_err();
+        assert!(
+            error.to_string().contains("unknown field `sufix`"),
+            "{error}"
+        );
+    }
+
     /// At least one category, or an error that says what it is about.
     fn check(read: Result<Vec<Category>>, source: &str) {
         match read {
@@ -314,6 +404,17 @@ DATASETS:
     }
 
     proptest::proptest! {
+        #[test]
+        fn any_category_is_read_back(label: String, [prefix, name, suffix]: [String; 3], synonym: String) {
+            let synonym = Wording::new(synonym).with_prefix(&prefix);
+            let category = Category::labelled(label, Wording::new(name))
+                .with_prefix(prefix)
+                .with_suffix(suffix)
+                .with_synonym(synonym);
+            let stored = serde_json::to_string(&category).unwrap();
+            assert_eq!(serde_json::from_str::<Category>(&stored).unwrap(), category);
+        }
+
         #[test]
         fn any_text_gives_categories_or_an_error(text: String, entry in r#"[\[\]{}",:a-e \n-]{0,40}"#) {
             for text in [text, entry] {

@@ -18,12 +18,12 @@ use super::{
 /// | [`Prompt::caption`] | the caption | those given by [`phrases`](Prompt::phrases), [`spans`](Prompt::spans) and [`char_spans`](Prompt::char_spans) |
 ///
 /// A phrase's index is its place in what the caller gave, and detections carry it. A prompt knows no
-/// text of its own: how a list is written is the model's [`PromptRule`](crate::PromptRule). Making a
+/// text of its own: how a list is written is the model's [`PromptRule`](crate::parts::PromptRule). Making a
 /// prompt never fails; what is wrong with one is reported when it is used, and by
-/// [`PromptRule::render`](crate::PromptRule::render).
+/// [`PromptRule::render`](crate::parts::PromptRule::render).
 ///
 /// ```
-/// use glip::{Prompt, PromptRule};
+/// use glip::{Prompt, parts::PromptRule};
 ///
 /// let glip = PromptRule::default();
 /// let list = Prompt::from("a red car . bicycle");
@@ -109,7 +109,7 @@ impl Prompt {
     /// [`spans`](Self::spans) or [`char_spans`](Self::char_spans).
     ///
     /// ```
-    /// use glip::{Prompt, PromptRule};
+    /// use glip::{Prompt, parts::PromptRule};
     ///
     /// let prompt = Prompt::caption("a cat on the left of a dog").phrases(["a cat", "a dog"]);
     /// assert_eq!(PromptRule::default().render(&prompt)?.phrases()[1].spans, [21..26]);
@@ -141,7 +141,7 @@ impl Prompt {
     /// Adds phrases by their byte ranges in the caption: one range a phrase, or several.
     ///
     /// ```
-    /// use glip::{Prompt, PromptRule};
+    /// use glip::{Prompt, parts::PromptRule};
     ///
     /// let rule = PromptRule::default();
     /// let prompt = Prompt::caption("a cat and a dog").spans([0..5, 10..15]);
@@ -166,7 +166,7 @@ impl Prompt {
     /// `tokens_positive` of grounding data sets count: one range a phrase, or several.
     ///
     /// ```
-    /// use glip::{Prompt, PromptRule};
+    /// use glip::{Prompt, parts::PromptRule};
     ///
     /// let prompt = Prompt::caption("ein süßer Hund").char_spans([10..14]);
     /// let rendered = PromptRule::default().render(&prompt)?;
@@ -188,7 +188,7 @@ impl Prompt {
     /// `captions`).
     ///
     /// ```
-    /// use glip::{NounPhrases, Prompt, PromptRule};
+    /// use glip::{NounPhrases, Prompt, parts::PromptRule};
     ///
     /// let prompt = Prompt::caption("the cat on a mat").extract(&NounPhrases);
     /// let rendered = PromptRule::default().render(&prompt)?;

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 /// The default is that of GLIP: names joined by `". "` and nothing after the last, in any letter case.
 ///
 /// ```
-/// use glip::{Prompt, PromptRule};
+/// use glip::{Prompt, parts::PromptRule};
 ///
 /// let prompt = Prompt::categories(["Traffic_light", "U.S. flag"]);
 /// let glip = PromptRule::default();

@@ -1,5 +1,7 @@
 //! Vocabularies: lists of categories of any length, packed into prompts that fit the model.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     category::Category,
     prompt::{Name, Prompt, Words},
@@ -27,10 +29,25 @@ use crate::error::{Error, Result};
 /// assert!(found.iter().any(|detection| detection.phrase == "cup"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Stored with serde it is an object with its categories and, if there is one, its limit:
+///
+/// ```
+/// use glip::Vocabulary;
+///
+/// let vocabulary = Vocabulary::new(["cup", "dining_table"]).with_names_per_prompt(40);
+/// let stored = r#"{"categories":["cup","dining_table"],"names_per_prompt":40}"#;
+/// assert_eq!(serde_json::to_string(&vocabulary)?, stored);
+/// assert_eq!(serde_json::from_str::<Vocabulary>(stored)?, vocabulary);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Vocabulary {
     categories: Vec<Category>,
-    names_per_prompt: usize,
+    /// None: as many as fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    names_per_prompt: Option<usize>,
 }
 
 impl Vocabulary {
@@ -42,7 +59,7 @@ impl Vocabulary {
     {
         Self {
             categories: categories.into_iter().map(Into::into).collect(),
-            names_per_prompt: usize::MAX,
+            names_per_prompt: None,
         }
     }
 
@@ -52,7 +69,7 @@ impl Vocabulary {
     #[must_use]
     pub fn with_names_per_prompt(self, names: usize) -> Self {
         Self {
-            names_per_prompt: names,
+            names_per_prompt: Some(names),
             ..self
         }
     }
@@ -79,9 +96,9 @@ impl Vocabulary {
     /// # Errors
     /// - [`Error::PhraseTooLong`]: a single name has more tokens than the model takes.
     /// - [`Error::InvalidOption`]: there may be no name in a prompt.
-    /// - Those of [`PromptRule::render`](crate::PromptRule::render).
+    /// - Those of [`PromptRule::render`](crate::parts::PromptRule::render).
     pub fn prompts(&self, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {
-        if self.names_per_prompt == 0 {
+        if self.names_per_prompt == Some(0) {
             return Err(Error::InvalidOption {
                 option: "names_per_prompt",
                 found: "0".to_owned(),
@@ -118,7 +135,8 @@ impl Vocabulary {
                 });
             }
             let has_room = |(used, names): &&mut (usize, Vec<_>)| {
-                used + separator + tokens <= limit && names.len() < self.names_per_prompt
+                used + separator + tokens <= limit
+                    && self.names_per_prompt.is_none_or(|most| names.len() < most)
             };
             match prompts.iter_mut().find(has_room) {
                 Some((used, names)) => {

@@ -6,8 +6,11 @@ use std::{
 };
 
 use glip::{
-    BBox, Detection, GridSize, Prompt, ResizeRule,
-    parts::{HeadBoxes, HeadOutput, PreprocessOptions, Preprocessor, TokenizedPrompt, Tokenizer},
+    BBox, Detection, Prompt, ResizeRule,
+    parts::{
+        GridSize, HeadBoxes, HeadOutput, PreprocessOptions, Preprocessor, TokenizedPrompt,
+        Tokenizer,
+    },
 };
 use image::RgbImage;
 use ndarray::{Array, Array1, Array2, ArrayView1, Axis, Dimension, Ix1, Ix2};

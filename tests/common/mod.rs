@@ -11,8 +11,8 @@ use std::{
 };
 
 use glip::{
-    Detector, GridSize,
-    parts::{HeadBoxes, HeadOutput},
+    Detector,
+    parts::{GridSize, HeadBoxes, HeadOutput},
 };
 use image::DynamicImage;
 use ndarray::{ArrayView2, ArrayView3};

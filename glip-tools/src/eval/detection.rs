@@ -34,7 +34,7 @@ impl Detection {
     pub fn new(image: u64, prediction: &Prediction) -> Self {
         Self {
             image,
-            category: prediction.label,
+            category: prediction.class,
             bbox: xywh(prediction.bbox),
             score: f64::from(prediction.score),
         }

@@ -126,13 +126,13 @@ fn parse_sentence(line: &str) -> (String, Vec<Mark>) {
         let Some((inside, after)) = after.split_once(']') else {
             break;
         };
-        let Some((label, words)) = inside.split_once(' ') else {
+        let Some((mark, words)) = inside.split_once(' ') else {
             break;
         };
         text.push_str(before);
         let begin = text.len();
         text.push_str(words.trim());
-        let mut parts = label.split('/').map(str::to_owned);
+        let mut parts = mark.split('/').map(str::to_owned);
         if let (Some(entity), false) = (parts.next(), text.len() == begin) {
             marks.push(Mark {
                 entity,

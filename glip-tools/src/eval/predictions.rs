@@ -20,7 +20,7 @@ const FORMAT_VERSION: u64 = 2;
 pub struct Prediction {
     /// What it is: the id of a category, or the place of a phrase among those that the image was asked
     /// for.
-    pub label: u64,
+    pub class: u64,
     /// How sure the model is, from 0 to 1.
     pub score: f32,
     /// Where it is: its edges, in pixels of the image.
@@ -28,26 +28,26 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// What the model found, as something with this label.
-    pub fn new(label: u64, found: &glip::Detection) -> Self {
+    /// What the model found, as one of this class.
+    pub fn new(class: u64, found: &glip::Detection) -> Self {
         Self {
-            label,
+            class,
             score: found.score,
             bbox: found.bbox,
         }
     }
 }
 
-/// `[label, score, [x1, y1, x2, y2]]`.
+/// `[class, score, [x1, y1, x2, y2]]`.
 impl From<Prediction> for (u64, f32, BBox) {
     fn from(prediction: Prediction) -> Self {
-        (prediction.label, prediction.score, prediction.bbox)
+        (prediction.class, prediction.score, prediction.bbox)
     }
 }
 
 impl From<(u64, f32, BBox)> for Prediction {
-    fn from((label, score, bbox): (u64, f32, BBox)) -> Self {
-        Self { label, score, bbox }
+    fn from((class, score, bbox): (u64, f32, BBox)) -> Self {
+        Self { class, score, bbox }
     }
 }
 
@@ -73,7 +73,7 @@ pub struct RunKey {
 /// # let path = folder.path().join("predictions.jsonl");
 /// let options = json!({"max_detections": 100});
 /// let key = RunKey { data: "1f2e".into(), model: "3d4c".into(), options };
-/// let circle = Prediction { label: 3, score: 0.75, bbox: glip::BBox::new(1.0, 2.0, 3.0, 4.0)? };
+/// let circle = Prediction { class: 3, score: 0.75, bbox: glip::BBox::new(1.0, 2.0, 3.0, 4.0)? };
 /// PredictionFile::open(&path, &key)?.append("image 1", &[circle])?;
 /// // ... the run is stopped, and started again:
 /// let file = PredictionFile::open(&path, &key)?;
@@ -186,7 +186,7 @@ mod tests {
 
     fn prediction(score: f32) -> Prediction {
         Prediction {
-            label: 7,
+            class: 7,
             score,
             bbox: BBox::new(0.1, 0.2, 3.3, 4.4).unwrap(),
         }

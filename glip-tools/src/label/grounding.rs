@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use glip::{
-    Detections, Detector, Device, EncodedPrompt, GroundOptions, postprocess::PostprocessOptions,
+    Detections, Detector, Device, EncodedPrompt, GroundOptions, parts::PromptRule,
+    postprocess::PostprocessOptions,
 };
 use image::DynamicImage;
 use serde_json::{Value, json};
@@ -14,6 +15,9 @@ use crate::label::subject::Subject;
 pub(super) trait Grounding: Send + Sync {
     /// The thresholds and limits that are used if nobody says otherwise.
     fn defaults(&self) -> &PostprocessOptions;
+
+    /// How it wants prompts written.
+    fn rule(&self) -> &PromptRule;
 
     /// What it runs on.
     fn device(&self) -> Device;
@@ -63,6 +67,10 @@ impl ModelGrounding {
 impl Grounding for ModelGrounding {
     fn defaults(&self) -> &PostprocessOptions {
         self.detector.postprocessor().options()
+    }
+
+    fn rule(&self) -> &PromptRule {
+        self.detector.manifest().prompt()
     }
 
     fn device(&self) -> Device {

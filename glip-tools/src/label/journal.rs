@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     files::unwritable,
     label::{
-        record::{Asked, Label, LabelRecord, Outcome},
+        record::{Asked, LabelRecord, LabelledBox, Outcome},
         request::Request,
         subject::Caption,
     },
@@ -43,9 +43,10 @@ pub struct JournalHeader {
     pub categories: Option<Vec<String>>,
     /// How those are said to the model.
     pub prompt: Option<String>,
-    /// Whether there are boxes for a person to look at.
-    pub asks: bool,
-    /// What the model does with images and boxes, and what becomes a label.
+    /// Whether there can be boxes for a person to look at.
+    #[serde(rename = "asks")] // as journals of all versions have it
+    pub has_review: bool,
+    /// What the model does with images and boxes, and which are kept.
     pub options: Value,
 }
 
@@ -202,7 +203,7 @@ impl Journal {
             source: record.source.clone(),
             categories,
             caption,
-            labels: record.labels.clone(),
+            labels: record.boxes.clone(),
         }
     }
 
@@ -218,7 +219,7 @@ impl Journal {
             height: line.height,
             source: line.source,
             asked,
-            labels: match self.header.journal_version {
+            boxes: match self.header.journal_version {
                 VERSION_OF_PIXELS => line.labels.into_iter().map(with_edges).collect(),
                 _ => line.labels,
             },
@@ -250,17 +251,17 @@ struct RecordLine {
     categories: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     caption: Option<Caption>,
-    labels: Vec<Label>,
+    labels: Vec<LabelledBox>,
 }
 
-/// A label whose box was given by its first and last column and row.
-fn with_edges(label: Label) -> Label {
-    let [x1, y1, x2, y2] = label.bbox.into();
+/// What was given by its first and last column and row.
+fn with_edges(found: LabelledBox) -> LabelledBox {
+    let [x1, y1, x2, y2] = found.bbox.into();
     // As finite as it was.
     let edges = BBox::new(x1, y1, x2 + 1.0, y2 + 1.0);
-    Label {
-        bbox: edges.unwrap_or(label.bbox),
-        ..label
+    LabelledBox {
+        bbox: edges.unwrap_or(found.bbox),
+        ..found
     }
 }
 
@@ -290,7 +291,7 @@ mod tests {
         let outcomes: Result<Vec<_>> = journal.outcomes().unwrap().collect();
         let outcomes = outcomes.unwrap();
         let record = outcomes[0].as_ref().unwrap();
-        assert_eq!(record.edges(&record.labels[0]), [8.0, 4.5, 20.0, 48.0]);
+        assert_eq!(record.edges(&record.boxes[0]), [8.0, 4.5, 20.0, 48.0]);
         assert_eq!(outcomes[1].as_ref().unwrap_err().image, "b.jpg");
         // What is added has edges, so it is not added there.
         let now = JournalHeader {

@@ -1,8 +1,8 @@
-//! From images and words to labels.
+//! From images and words to labelled boxes.
 
 use std::{borrow::Cow, ops::AddAssign, sync::Arc, thread};
 
-use glip::{Detections, Detector, GroundOptions, ImageSize};
+use glip::{Category, Detections, Detector, GroundOptions, ImageSize, Prompt};
 use image::DynamicImage;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     label::{
         grounding::{Grounding, ModelGrounding},
         options::{Band, LabelOptions, Verdict},
-        record::{Asked, Label, LabelRecord, Outcome},
+        record::{Asked, LabelRecord, LabelledBox, Outcome},
         request::{ImageBytes, Request},
         subject::Subject,
         tiles::{Tile, merge},
@@ -52,7 +52,7 @@ const BATCHES_AHEAD: usize = 2;
 /// let mut found = Vec::new();
 /// let counts = labeller.run(["coffee.jpg", "missing.jpg"].map(request), |outcome| {
 ///     match outcome {
-///         Ok(record) => found.extend(record.labels.iter().map(|label| record.name(label).to_owned())),
+///         Ok(record) => found.extend(record.boxes.iter().map(|bbox| record.name(bbox).to_owned())),
 ///         Err(failure) => eprintln!("{}", failure.error),
 ///     }
 ///     Ok(())
@@ -111,7 +111,14 @@ impl Labeller {
         self.grounding.name()
     }
 
-    /// What labels depend on besides the options.
+    /// How the model reads categories, as one list.
+    pub(super) fn text_of(&self, categories: &[Category]) -> glip::Result<String> {
+        let rule = self.grounding.rule();
+        let rendered = rule.render(&Prompt::categories(categories))?;
+        Ok(rendered.text().to_owned())
+    }
+
+    /// What boxes depend on besides the options.
     pub(super) fn model_options(&self) -> serde_json::Value {
         self.grounding.identity()
     }
@@ -152,7 +159,7 @@ impl Labeller {
     ///
     /// # Errors
     /// - [`Error::Model`]: the words cannot be looked for, or a graph failed.
-    pub fn label(&self, picture: DynamicImage, subject: &Arc<Subject>) -> Result<Vec<Label>> {
+    pub fn label(&self, picture: DynamicImage, subject: &Arc<Subject>) -> Result<Vec<LabelledBox>> {
         let asked = Asked::of(subject)?;
         let mut found = self.find(&[&picture], &asked, subject)?;
         Ok(found.pop().unwrap_or_default())
@@ -187,9 +194,7 @@ impl Labeller {
         match self.find(&pictures, asked, &request.subject) {
             Ok(found) => {
                 let tasks = tasks.into_iter().zip(found);
-                tasks
-                    .map(|(task, labels)| Ok(task.record(labels)))
-                    .collect()
+                tasks.map(|(task, boxes)| Ok(task.record(boxes))).collect()
             }
             Err(error) if tasks.len() == 1 => vec![Err(Failure::new(&request.image, &error))],
             Err(_) => {
@@ -199,13 +204,13 @@ impl Labeller {
         }
     }
 
-    /// The labels of each picture.
+    /// The boxes of each picture.
     fn find(
         &self,
         pictures: &[&DynamicImage],
         asked: &Asked,
         subject: &Arc<Subject>,
-    ) -> Result<Vec<Vec<Label>>> {
+    ) -> Result<Vec<Vec<LabelledBox>>> {
         let options = self.options_for(asked);
         let numbered = pictures.iter().enumerate();
         let parts: Vec<(usize, Part<'_>)> = numbered
@@ -222,12 +227,12 @@ impl Labeller {
             of_picture[*index].push((part.place, found));
         }
         let options = options.apply_to(self.grounding.defaults());
-        let labels = |(picture, parts): (&&DynamicImage, _)| {
+        let boxes = |(picture, parts): (&&DynamicImage, _)| {
             let size = size(picture);
             let found = merge(parts, size, &options)?;
-            Ok(self.labels(found, asked, size))
+            Ok(self.labelled(found, asked, size))
         };
-        pictures.iter().zip(of_picture).map(labels).collect()
+        pictures.iter().zip(of_picture).map(boxes).collect()
     }
 
     /// What the model sees of a picture: all of it, or tiles and perhaps all of it.
@@ -265,24 +270,24 @@ impl Labeller {
         }
         let numbered = asked.phrases().iter().enumerate();
         numbered.fold(options, |options, (index, phrase)| {
-            options.with_phrase_threshold(index, self.band(phrase).ask)
+            options.with_phrase_threshold(index, self.band(phrase).review)
         })
     }
 
-    /// What is found, as labels, without the boxes that are not wanted.
-    fn labels(&self, found: Detections, asked: &Asked, size: ImageSize) -> Vec<Label> {
-        let label = |detection: glip::Detection| {
+    /// What is found, with verdicts, without the boxes that are not wanted.
+    fn labelled(&self, found: Detections, asked: &Asked, size: ImageSize) -> Vec<LabelledBox> {
+        let labelled = |detection: glip::Detection| {
             let phrase = asked.phrases().get(detection.phrase_index)?;
-            Some(Label {
+            Some(LabelledBox {
                 phrase: detection.phrase_index,
                 score: detection.score,
                 verdict: self.band(phrase).verdict(detection.score)?,
                 bbox: detection.bbox,
             })
         };
-        let labels = found.into_iter().filter_map(label);
-        labels
-            .filter(|label| self.options.boxes.passes(label.bbox, size))
+        let boxes = found.into_iter().filter_map(labelled);
+        boxes
+            .filter(|found| self.options.boxes.passes(found.bbox, size))
             .collect()
     }
 
@@ -294,7 +299,7 @@ impl Labeller {
 }
 
 impl Task {
-    fn record(self, labels: Vec<Label>) -> LabelRecord {
+    fn record(self, boxes: Vec<LabelledBox>) -> LabelRecord {
         let ImageSize { width, height } = size(&self.picture);
         LabelRecord {
             image: self.request.image,
@@ -302,7 +307,7 @@ impl Task {
             height,
             source: self.request.source,
             asked: self.asked,
-            labels,
+            boxes,
         }
     }
 }
@@ -337,10 +342,10 @@ pub struct Counts {
     pub labelled: u64,
     /// Inputs that failed.
     pub failed: u64,
-    /// Boxes that are labels.
+    /// Boxes that are kept.
     pub kept: u64,
     /// Boxes for a person to look at.
-    pub asked: u64,
+    pub in_review: u64,
 }
 
 impl Counts {
@@ -354,16 +359,16 @@ impl Counts {
         };
         let of = |verdict| {
             record
-                .labels
+                .boxes
                 .iter()
-                .filter(|label| label.verdict == verdict)
+                .filter(|found| found.verdict == verdict)
                 .count() as u64
         };
         Self {
             labelled: 1,
             failed: 0,
             kept: of(Verdict::Keep),
-            asked: of(Verdict::Ask),
+            in_review: of(Verdict::Review),
         }
     }
 }
@@ -373,7 +378,7 @@ impl AddAssign for Counts {
         self.labelled += more.labelled;
         self.failed += more.failed;
         self.kept += more.kept;
-        self.asked += more.asked;
+        self.in_review += more.in_review;
     }
 }
 
@@ -388,7 +393,7 @@ mod tests {
         time::Duration,
     };
 
-    use glip::{BBox, Detection, Device, postprocess::PostprocessOptions};
+    use glip::{BBox, Detection, Device, parts::PromptRule, postprocess::PostprocessOptions};
     use image::{ImageFormat, Rgb, RgbImage};
 
     use super::*;
@@ -397,6 +402,7 @@ mod tests {
     /// Finds every phrase where the picture is red, and remembers how many pictures it was given.
     struct RedFinder {
         defaults: PostprocessOptions,
+        rule: PromptRule,
         batches: Mutex<Vec<usize>>,
         score: f32,
     }
@@ -404,6 +410,7 @@ mod tests {
     fn red_finder(score: f32) -> RedFinder {
         RedFinder {
             defaults: PostprocessOptions::default(),
+            rule: PromptRule::default(),
             batches: Mutex::default(),
             score,
         }
@@ -412,6 +419,10 @@ mod tests {
     impl Grounding for RedFinder {
         fn defaults(&self) -> &PostprocessOptions {
             &self.defaults
+        }
+
+        fn rule(&self) -> &PromptRule {
+            &self.rule
         }
 
         fn device(&self) -> Device {
@@ -453,6 +464,17 @@ mod tests {
             })
             .collect()
         }
+    }
+
+    #[test]
+    fn categories_are_written_as_the_model_wants_them() {
+        let finder = RedFinder {
+            rule: PromptRule::default().with_closing(".").with_lower_case(),
+            ..red_finder(0.5)
+        };
+        let labeller = Labeller::with_grounding(Box::new(finder), LabelOptions::default()).unwrap();
+        let categories = ["US_flag", "cat"].map(Category::from);
+        assert_eq!(labeller.text_of(&categories).unwrap(), "us flag. cat.");
     }
 
     /// The box of the red pixels, if there are any; `None` within for a picture that is all red.
@@ -569,7 +591,7 @@ mod tests {
         let summary: Vec<_> = outcomes
             .iter()
             .map(|outcome| match outcome {
-                Ok(record) => (record.image.as_str(), record.labels.len()),
+                Ok(record) => (record.image.as_str(), record.boxes.len()),
                 Err(failure) => (failure.image.as_str(), usize::MAX),
             })
             .collect();
@@ -596,15 +618,15 @@ mod tests {
         let subject = subject(&["red", "sure", "never"]);
         let label = |options: LabelOptions| {
             let picture = image::load_from_memory(&picture(20, 20, [4, 4, 5, 10])).unwrap();
-            let labels = labeller(0.5, options).label(picture, &subject).unwrap();
-            labels
+            let boxes = labeller(0.5, options).label(picture, &subject).unwrap();
+            boxes
                 .iter()
-                .map(|label| (label.phrase, label.verdict))
+                .map(|found| (found.phrase, found.verdict))
                 .collect::<Vec<_>>()
         };
         assert_eq!(
             label(options.clone()),
-            [(0, Verdict::Ask), (1, Verdict::Keep)]
+            [(0, Verdict::Review), (1, Verdict::Keep)]
         );
         let small = BoxFilter::default().with_min_area(51.0);
         assert!(label(options.with_boxes(small)).is_empty());
@@ -618,10 +640,10 @@ mod tests {
             let finder = red_finder(0.9);
             let options = LabelOptions::default().with_tiling(tiling);
             let labeller = Labeller::with_grounding(Box::new(finder), options).unwrap();
-            let labels = labeller.label(picture.clone(), &subject).unwrap();
-            labels
+            let boxes = labeller.label(picture.clone(), &subject).unwrap();
+            boxes
                 .iter()
-                .map(|label| <[f32; 4]>::from(label.bbox))
+                .map(|found| <[f32; 4]>::from(found.bbox))
                 .collect::<Vec<_>>()
         };
         let whole = [85.0, 20.0, 95.0, 50.0];
@@ -639,6 +661,9 @@ mod tests {
         impl Grounding for Watching {
             fn defaults(&self) -> &PostprocessOptions {
                 self.0.defaults()
+            }
+            fn rule(&self) -> &PromptRule {
+                self.0.rule()
             }
             fn device(&self) -> Device {
                 self.0.device()
@@ -675,7 +700,7 @@ mod tests {
         let outcomes = outcomes(&labeller, requests.collect());
         for (number, outcome) in outcomes.iter().enumerate() {
             let expected = if number % 10 < 5 { 1 } else { 2 };
-            assert_eq!(outcome.as_ref().unwrap().labels.len(), expected);
+            assert_eq!(outcome.as_ref().unwrap().boxes.len(), expected);
         }
         let batches = finder.lock().unwrap();
         assert!(

@@ -21,7 +21,7 @@ pub use self::{
     labeller::{Counts, Labeller},
     options::{Band, LabelOptions, Verdict},
     outputs::{ERRORS, Format, OutputOptions, write},
-    record::{Asked, Label, LabelRecord, Outcome},
+    record::{Asked, LabelRecord, LabelledBox, Outcome},
     request::{ImageBytes, Request},
     run::Run,
     subject::{Caption, Subject},

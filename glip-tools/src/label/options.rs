@@ -1,4 +1,4 @@
-//! What becomes a label, and how the work is spread.
+//! Which boxes are kept, and how the work is spread.
 
 use std::{collections::BTreeMap, num::NonZeroUsize, thread};
 
@@ -22,7 +22,7 @@ use crate::{
 /// use glip_tools::label::{Band, BoxFilter, LabelOptions, Tiling};
 ///
 /// let options = LabelOptions::default()
-///     .with_band(Band::review(0.4, 0.6)) // over 0.6 a label, over 0.4 a question, else nothing
+///     .with_band(Band::review(0.4, 0.6)) // kept over 0.6, reviewed over 0.4, else dropped
 ///     .with_phrase_band("traffic light", Band::keep(0.7))
 ///     .with_tiling(Tiling::new(1024, 128))
 ///     .with_boxes(BoxFilter::default().with_min_area(64.0));
@@ -167,9 +167,9 @@ impl LabelOptions {
     }
 
     /// Whether there can be boxes for a person to look at.
-    pub fn asks(&self) -> bool {
+    pub fn has_review(&self) -> bool {
         let mut bands = self.band.iter().chain(self.phrase_bands.values());
-        bands.any(|band| band.ask < band.keep)
+        bands.any(|band| band.review < band.keep)
     }
 
     /// That phrases with bands of their own are among those that are looked for in all images.
@@ -208,21 +208,21 @@ impl LabelOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Band {
-    /// Boxes over this are labels.
+    /// Boxes over this are kept.
     pub keep: f32,
-    /// Boxes over this that are no labels are for a person to look at; others are dropped.
-    pub ask: f32,
+    /// Boxes over this that are not kept are for a person to look at; others are dropped.
+    pub review: f32,
 }
 
 impl Band {
-    /// Labels over this score, and nothing to look at.
+    /// Keeps boxes over this score, and drops the rest.
     pub fn keep(keep: f32) -> Self {
-        Self { keep, ask: keep }
+        Self { keep, review: keep }
     }
 
-    /// Labels over `keep`, and questions over `ask`.
-    pub fn review(ask: f32, keep: f32) -> Self {
-        Self { keep, ask }
+    /// Keeps boxes over `keep`, and has a person look at the others over `review`.
+    pub fn review(review: f32, keep: f32) -> Self {
+        Self { keep, review }
     }
 
     /// What becomes of a box with this score.
@@ -232,24 +232,24 @@ impl Band {
     ///
     /// let band = Band::review(0.4, 0.6);
     /// assert_eq!(band.verdict(0.9), Some(Verdict::Keep));
-    /// assert_eq!(band.verdict(0.5), Some(Verdict::Ask));
+    /// assert_eq!(band.verdict(0.5), Some(Verdict::Review));
     /// assert_eq!(band.verdict(0.3), None);
     /// ```
     pub fn verdict(&self, score: f32) -> Option<Verdict> {
         match score {
             score if score > self.keep => Some(Verdict::Keep),
-            score if score > self.ask => Some(Verdict::Ask),
+            score if score > self.review => Some(Verdict::Review),
             _ => None,
         }
     }
 
     fn validate(&self) -> Result<()> {
         share("keep", self.keep)?;
-        share("ask", self.ask)?;
-        if self.ask > self.keep {
+        share("review", self.review)?;
+        if self.review > self.keep {
             return Err(Error::Option {
-                option: "ask",
-                found: self.ask.to_string(),
+                option: "review",
+                found: self.review.to_string(),
                 expected: format!("at most keep, which is {}", self.keep),
             });
         }
@@ -261,10 +261,11 @@ impl Band {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It is a label.
+    /// It is kept.
     Keep,
     /// A person shall look at it.
-    Ask,
+    #[serde(alias = "ask")] // in journals of earlier versions
+    Review,
 }
 
 #[cfg(test)]
@@ -285,9 +286,9 @@ mod tests {
         assert!(defaults().validate().is_ok());
         let cases = [
             ("keep", defaults().with_band(Band::keep(1.5))),
-            ("ask", defaults().with_band(Band::review(f32::NAN, 0.5))),
+            ("review", defaults().with_band(Band::review(f32::NAN, 0.5))),
             (
-                "ask",
+                "review",
                 defaults().with_phrase_band("cat", Band::review(0.6, 0.5)),
             ),
             ("nms_iou", defaults().with_nms_iou(-0.5)),

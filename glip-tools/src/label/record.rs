@@ -28,10 +28,10 @@ pub struct LabelRecord {
     /// What was looked for.
     pub asked: Asked,
     /// What was found, best first.
-    pub labels: Vec<Label>,
+    pub boxes: Vec<LabelledBox>,
 }
 
-/// What was looked for in an image, as labels name it.
+/// What the model was asked for: each phrase by its label, which is what its boxes are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// The labels of categories.
@@ -65,10 +65,10 @@ impl Asked {
     }
 }
 
-/// A box and what is in it.
+/// A box with a label: what is in it, and what becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(expecting = "an object with phrase, score, verdict and bbox")]
-pub struct Label {
+pub struct LabelledBox {
     /// The index of its phrase in [`Asked::phrases`].
     pub phrase: usize,
     /// How sure the model is, 0 to 1.
@@ -80,30 +80,30 @@ pub struct Label {
 }
 
 impl LabelRecord {
-    /// The labels of the phrase with this index that a person need not look at.
-    pub fn kept(&self, phrase: usize) -> impl Iterator<Item = &Label> {
-        let labels = self.labels.iter();
-        labels.filter(move |label| label.phrase == phrase && label.verdict == Verdict::Keep)
+    /// The boxes of the phrase with this index that a person need not look at.
+    pub fn kept(&self, phrase: usize) -> impl Iterator<Item = &LabelledBox> {
+        let boxes = self.boxes.iter();
+        boxes.filter(move |found| found.phrase == phrase && found.verdict == Verdict::Keep)
     }
 
-    /// Whether a person shall look at a label of this phrase.
-    pub fn asks(&self, phrase: usize) -> bool {
-        let mut labels = self.labels.iter();
-        labels.any(|label| label.phrase == phrase && label.verdict == Verdict::Ask)
+    /// Whether a person shall look at a box of this phrase.
+    pub fn is_in_review(&self, phrase: usize) -> bool {
+        let mut boxes = self.boxes.iter();
+        boxes.any(|found| found.phrase == phrase && found.verdict == Verdict::Review)
     }
 
-    /// What a label's phrase is called.
-    pub fn name(&self, label: &Label) -> &str {
+    /// The label of a box: what its phrase is called.
+    pub fn name(&self, found: &LabelledBox) -> &str {
         self.asked
             .phrases()
-            .get(label.phrase)
+            .get(found.phrase)
             .map_or("", String::as_str)
     }
 
-    /// A label's left, top, right and bottom edge in pixels, within the image.
-    pub fn edges(&self, label: &Label) -> [f32; 4] {
+    /// A box's left, top, right and bottom edge in pixels, within the image.
+    pub fn edges(&self, found: &LabelledBox) -> [f32; 4] {
         let image = ImageSize::new(self.width, self.height);
-        label.bbox.clamp(image).into()
+        found.bbox.clamp(image).into()
     }
 }
 

@@ -22,14 +22,14 @@ use crate::{
 /// An image to label, not decoded yet.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What the image is called in labels and errors: its path below the folder that was given, with
+    /// What the image is called in records and errors: its path below the folder that was given, with
     /// `/` between the parts.
     pub image: String,
     /// Where its bytes are.
     pub bytes: ImageBytes,
     /// What to look for.
     pub subject: Arc<Subject>,
-    /// Where the image is from, if a label shall say so.
+    /// Where the image is from, if its record shall say so.
     pub source: Option<String>,
 }
 

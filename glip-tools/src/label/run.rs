@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use glip::{Prompt, PromptRule};
 use serde_json::json;
 
 #[cfg(doc)]
@@ -164,10 +163,9 @@ fn header(
         base: fs::canonicalize(base).map_err(unreadable(base))?,
         categories: subject.map(|subject| subject.phrases()).transpose()?,
         prompt: categories
-            .map(|categories| PromptRule::default().render(&Prompt::categories(categories)))
-            .transpose()?
-            .map(|rendered| rendered.text().to_owned()),
-        asks: options.asks(),
+            .map(|categories| labeller.text_of(categories))
+            .transpose()?,
+        has_review: options.has_review(),
         options: json!({"model": labeller.model_options(), "label": options}),
     })
 }

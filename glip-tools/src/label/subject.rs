@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use glip::{Category, NounPhrases, PhraseExtractor, Prompt, PromptInput, PromptRule, Vocabulary};
+use glip::{
+    Category, NounPhrases, Prompt, PromptInput, Vocabulary,
+    parts::{PhraseExtractor, PromptRule},
+};
 use serde::{Deserialize, Serialize};
 
 /// What is looked for in an image: categories, or the phrases of a caption.
@@ -61,7 +64,7 @@ impl Subject {
     /// What each phrase is called, by its index.
     ///
     /// # Errors
-    /// As [`PromptRule::render`](glip::PromptRule::render).
+    /// As [`PromptRule::render`](glip::parts::PromptRule::render).
     pub fn phrases(&self) -> glip::Result<Vec<String>> {
         match self {
             Self::Categories(categories) => Ok(categories

@@ -68,9 +68,11 @@ class Row:
     place: Place
     line: bytes
     images: Images
+    #: Of the format.
+    version: int
 
     def record(self) -> Record:
-        return parse_record(self.line, self.place)
+        return parse_record(self.line, self.place, self.version)
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class JsonLines:
             file.seek(block.offset)
             for number, line in enumerate(file, block.line):
                 if line.strip():
-                    rows.append(Row(Place(self.path, number), line, images))
+                    rows.append(Row(Place(self.path, number), line, images, self.header.version))
                 if len(rows) == block.rows:
                     return rows
         raise DataError(f"{self.path} has become shorter while it was read: leave it alone during a run")
@@ -156,7 +158,7 @@ class TarShard:
         if len(lines) != block.rows:
             raise DataError(f"{self.path} has changed while it was read: leave it alone during a run")
         members = ImageMembers(self.path, images)
-        return [Row(Place(self.path, name), line, members) for name, line in lines]
+        return [Row(Place(self.path, name), line, members, self.header.version) for name, line in lines]
 
 
 def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:

@@ -2,7 +2,7 @@
 
 The first line of a file is its header, every further line a record:
 
-    {"format": "glip-grounding", "format_version": 1, "categories": ["dog", "cat"]}
+    {"format": "glip-grounding", "format_version": 2, "categories": ["dog", "cat"]}
     {"image": "images/1.jpg", "width": 640, "height": 480, "source": "coco",
      "categories": [{"name": "dog", "boxes": [[8, 20, 99, 140]]}, {"name": "cat", "boxes": []}]}
     {"image": "images/2.jpg", "width": 640, "height": 427, "source": "flickr30k", "text": "A dog chases two cats",
@@ -11,7 +11,8 @@ The first line of a file is its header, every further line a record:
 - `image` is a path relative to the file, or the name of another member of the same tar shard; `width` and `height` are its.
 - A detection record has `categories`, a caption record `text` and `phrases`. Either way what has no boxes is known to be
   absent. The header's `categories`, which may be left out, are the names that negatives are drawn from.
-- Boxes are x1 y1 x2 y2 in pixels: the first and the last column and row, which both belong to the box.
+- Boxes are x1 y1 x2 y2 in pixels, their edges: a box over the first ten columns goes from 0 to 10, and a width is x2 - x1.
+  In version 1, x2 and y2 were the last column and row, which belong to the box. It is read still, and boxes are edges then too.
 - Spans are begin and end (exclusive) in characters of the text, that is Unicode code points: as `str` counts in Python,
   and as official's `tokens_positive`. A phrase may have several.
 - `scores`, one for each box in 0..1, mark boxes that a model found; `source` says where a record is from.
@@ -25,7 +26,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-FORMAT, FORMAT_VERSION = "glip-grounding", 1
+FORMAT, FORMAT_VERSION = "glip-grounding", 2
+#: Versions that are read.
+READABLE = (1, FORMAT_VERSION)
 #: A box may pass the image's border by this much, in pixels, as rounding makes it; it is clipped.
 TOLERANCE = 1.0
 #: The largest width and height, as other programs hold them.
@@ -53,6 +56,8 @@ class Place:
 @dataclass(frozen=True)
 class Header:
     categories: tuple[str, ...] = ()
+    #: That of the records after it. What is written is of the newest, whatever was read.
+    version: int = FORMAT_VERSION
 
 
 @dataclass(frozen=True)
@@ -129,9 +134,9 @@ def parse_header(line: str | bytes, place: Place) -> Header:
     if content.get("format") != FORMAT:
         raise DataError(f"{place}: not a header of the grounding format: begin the file with {{{expected}}}")
     version = content.get("format_version")
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or version not in READABLE:
         raise DataError(
-            f"{place}: format version {version!r}, but {FORMAT_VERSION} is what this version reads: "
+            f"{place}: format version {version!r}, but {' and '.join(map(str, READABLE))} are what this version reads: "
             "update glip_torch or write the file anew"
         )
     _only(content, ("format", "format_version", "categories"), "header", place)
@@ -142,17 +147,18 @@ def parse_header(line: str | bytes, place: Place) -> Header:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{place}: the header lists category {twice!r} twice: list it once")
-    return Header(tuple(names))
+    return Header(tuple(names), version)
 
 
-def parse_record(line: str | bytes, place: Place) -> Record:
-    """The record in a line; raises `DataError` for whatever is not as the format says."""
+def parse_record(line: str | bytes, place: Place, version: int = FORMAT_VERSION) -> Record:
+    """The record in a line of a file of this version; raises `DataError` for whatever is not as the format says."""
     content = _parse_json(line, place)
     _only(content, ("image", "width", "height", "categories", "text", "phrases", "source"), "record", place)
     image = content.get("image")
     if not isinstance(image, str) or not image:
         raise DataError(f"{place}: image is {image!r}: give the path of the image, relative to this file")
     width, height = (_side(content, name, place) for name in ("width", "height"))
+    frame = _Frame(width, height, version)
     source = content.get("source")
     if source is not None and not isinstance(source, str):
         raise DataError(f"{place}: source is {source!r}: give a text or leave it out")
@@ -162,12 +168,12 @@ def parse_record(line: str | bytes, place: Place) -> Record:
     if text is None:
         if content.get("phrases") is not None:
             raise DataError(f"{place}: phrases belong to a text: give the text, or name categories instead")
-        categories = _parse_categories(entries, width, height, place)
+        categories = _parse_categories(entries, frame, place)
         return Record(image, width, height, categories=categories, source=source)
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"{place}: text is {text!r}: give a text of at least one word")
     phrases = tuple(
-        _parse_phrase(phrase, number, text, width, height, place)
+        _parse_phrase(phrase, number, text, frame, place)
         for number, phrase in enumerate(_list(content, "phrases", place), 1)
     )
     return Record(image, width, height, text=text, phrases=phrases, source=source)
@@ -225,7 +231,16 @@ def _side(content: dict, name: str, place: Place) -> int:
     return value
 
 
-def _parse_categories(entries: object, width: int, height: int, place: Place) -> tuple[Category, ...]:
+@dataclass(frozen=True)
+class _Frame:
+    """What the numbers of a record's boxes mean: the image's size, and the version of the format."""
+
+    width: int
+    height: int
+    version: int
+
+
+def _parse_categories(entries: object, frame: _Frame, place: Place) -> tuple[Category, ...]:
     categories = []
     for number, entry in enumerate(_list({"categories": entries}, "categories", place), 1):
         what = f"category {number}"
@@ -233,7 +248,7 @@ def _parse_categories(entries: object, width: int, height: int, place: Place) ->
             raise DataError(f"{place}: {what} has no name: write {{'name': ..., 'boxes': [...]}}")
         what = f"category {entry['name']!r}"
         _only(entry, ("name", "boxes", "scores"), "category", place)
-        categories.append(Category(entry["name"], *_parse_boxes(entry, what, width, height, place)))
+        categories.append(Category(entry["name"], *_parse_boxes(entry, what, frame, place)))
     names = [category.name for category in categories]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -241,7 +256,7 @@ def _parse_categories(entries: object, width: int, height: int, place: Place) ->
     return tuple(categories)
 
 
-def _parse_phrase(entry: object, number: int, text: str, width: int, height: int, place: Place) -> Phrase:
+def _parse_phrase(entry: object, number: int, text: str, frame: _Frame, place: Place) -> Phrase:
     what = f"phrase {number}"
     if not isinstance(entry, dict):
         raise DataError(f"{place}: {what} is {entry!r}: write {{'spans': [[begin, end]], 'boxes': [...]}}")
@@ -249,7 +264,7 @@ def _parse_phrase(entry: object, number: int, text: str, width: int, height: int
     spans = tuple(_parse_span(span, what, text, place) for span in _list(entry, "spans", place))
     if not spans:
         raise DataError(f"{place}: {what} has no spans: say which characters of the text it is")
-    return Phrase(spans, *_parse_boxes(entry, what, width, height, place))
+    return Phrase(spans, *_parse_boxes(entry, what, frame, place))
 
 
 def _parse_span(span: object, what: str, text: str, place: Place) -> Span:
@@ -267,9 +282,9 @@ def _parse_span(span: object, what: str, text: str, place: Place) -> Span:
 
 
 def _parse_boxes(
-    entry: dict, what: str, width: int, height: int, place: Place
+    entry: dict, what: str, frame: _Frame, place: Place
 ) -> tuple[tuple[Box, ...], tuple[float, ...] | None]:
-    boxes = tuple(_parse_box(box, what, width, height, place) for box in _list(entry, "boxes", place))
+    boxes = tuple(_parse_box(box, what, frame, place) for box in _list(entry, "boxes", place))
     if entry.get("scores") is None:
         return boxes, None
     scores = _list(entry, "scores", place)
@@ -280,7 +295,7 @@ def _parse_boxes(
     return boxes, tuple(float(score) for score in scores)
 
 
-def _parse_box(box: object, what: str, width: int, height: int, place: Place) -> Box:
+def _parse_box(box: object, what: str, frame: _Frame, place: Place) -> Box:
     if not isinstance(box, list) or len(box) != 4 or not all(_is_number(edge) for edge in box):
         raise DataError(f"{place}: {what} has the box {box!r}: give [x1, y1, x2, y2] in pixels")
     x1, y1, x2, y2 = box
@@ -288,18 +303,21 @@ def _parse_box(box: object, what: str, width: int, height: int, place: Place) ->
         raise DataError(
             f"{place}: {what} has the box {box}, whose end lies before its begin: give x1 y1 x2 y2, not width and height"
         )
-    if min(x1, y1) < -TOLERANCE or x2 > width - 1 + TOLERANCE or y2 > height - 1 + TOLERANCE:
+    if frame.version == 1:
+        x2, y2 = x2 + 1, y2 + 1
+    width, height = frame.width, frame.height
+    leaves = min(x1, y1) < -TOLERANCE or x2 > width + TOLERANCE or y2 > height + TOLERANCE
+    if leaves or x1 > width or y1 > height or x2 < 0 or y2 < 0:
         raise DataError(f"{place}: {what} has the box {box}, which leaves the image of {width} x {height}: clip it")
-    clipped = clip_box((x1, y1, x2, y2), width, height)
-    if clipped is None:
-        raise DataError(
-            f"{place}: {what} has the box {box}, which is outside of the image of {width} x {height}: drop it"
-        )
-    return clipped
+    return _clamped((x1, y1, x2, y2), width, height)
 
 
 def clip_box(box: Box, width: int, height: int) -> Box | None:
     """The part of a box that is in the image, or None if there is none."""
+    x1, y1, x2, y2 = _clamped(box, width, height)
+    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+def _clamped(box: Box, width: int, height: int) -> Box:
     x1, y1, x2, y2 = box
-    x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width - 1), min(y2, height - 1)
-    return (float(x1), float(y1), float(x2), float(y2)) if x1 <= x2 and y1 <= y2 else None
+    return float(max(x1, 0)), float(max(y1, 0)), float(min(x2, width)), float(min(y2, height))

@@ -15,6 +15,7 @@ from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
 from ..losses import Targets
+from ..postprocess import to_inclusive
 from ..preprocess import SIZE_DIVISOR, normalise, resized_size
 from ..tokenizer import phrase_tokens
 from .batches import Batch, pad_encodings
@@ -143,7 +144,10 @@ def decode(row: Row, record: Record) -> Image.Image:
 
 
 def targets_of(named: Named, encoding: Encoding) -> tuple[Tensor, Tensor]:
-    """All boxes `[boxes, 4]`, in pixels of the record's image, and the tokens that mean each `[boxes, tokens]`."""
+    """All boxes `[boxes, 4]`, and the tokens that mean each `[boxes, tokens]`.
+
+    Boxes are inclusive here, as the losses take them, and in pixels of the record's image.
+    """
     boxes = [box for _, meant in named for box in meant]
     tokens = torch.zeros(len(boxes), len(encoding.ids), dtype=torch.bool)
     first = 0
@@ -152,7 +156,7 @@ def targets_of(named: Named, encoding: Encoding) -> tuple[Tensor, Tensor]:
             words = phrase_tokens(encoding, *span)
             tokens[first : first + len(meant), words.start : words.stop] = True
         first += len(meant)
-    return torch.tensor(boxes).reshape(-1, 4), tokens
+    return to_inclusive(torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4)).float(), tokens
 
 
 def mirror(boxes: Tensor, width: int) -> Tensor:

@@ -57,6 +57,12 @@ class SceneObject:
     box: Box
 
     @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """The box by its edges, so that a width is x2 - x1."""
+        x1, y1, x2, y2 = map(float, self.box)
+        return x1, y1, x2 + 1, y2 + 1
+
+    @property
     def held_out(self) -> bool:
         return (self.colour, self.shape) in HELD_OUT
 

@@ -13,7 +13,7 @@ from tokenizers import Encoding, Tokenizer
 from ..config import OFFICIAL
 from ..data.grounding import Phrase, Span, clip_box
 from ..model import GLIP
-from ..postprocess import Detections, detect
+from ..postprocess import Detections, detect, to_edges
 from ..preprocess import normalise, pad, resize
 from ..tokenizer import phrase_tokens
 
@@ -74,7 +74,7 @@ def _tokens(encoding: Encoding, spans: tuple[Span, ...]) -> list[int]:
 
 def _phrase(spans: tuple[Span, ...], number: int, found: Detections, image: Image.Image) -> Phrase:
     mine = found.labels == number
-    pairs = zip(found.boxes[mine].tolist(), found.scores[mine].tolist())
+    pairs = zip(to_edges(found.boxes[mine]).tolist(), found.scores[mine].tolist())
     clipped = [(clip_box(tuple(box), image.width, image.height), score) for box, score in pairs]
     kept = [(box, score) for box, score in clipped if box is not None]
     return Phrase(spans, tuple(box for box, _ in kept), tuple(score for _, score in kept))

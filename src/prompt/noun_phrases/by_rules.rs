@@ -23,7 +23,7 @@ use super::{
 /// Text in other languages gives spans too, of whole sequences of words that are taken for nouns.
 ///
 /// ```
-/// use glip::{NounPhrases, Prompt, PromptRule};
+/// use glip::{NounPhrases, Prompt, parts::PromptRule};
 ///
 /// let prompt = Prompt::caption("A man in a red shirt watches a parked car.").extract(&NounPhrases);
 /// let rendered = PromptRule::default().render(&prompt)?;

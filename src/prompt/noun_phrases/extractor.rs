@@ -5,11 +5,11 @@ use std::ops::Range;
 /// Finds the phrases of a caption that shall be looked for in the image.
 ///
 /// [`NounPhrases`](crate::NounPhrases) needs nothing else,
-/// [`PerceptronTagger`](crate::PerceptronTagger) a file of weights; a closure from `&str` to spans is an
+/// [`PerceptronTagger`](crate::parts::PerceptronTagger) a file of weights; a closure from `&str` to spans is an
 /// extractor too. [`Prompt::extract`](crate::Prompt::extract) takes any of them.
 ///
 /// ```
-/// use glip::{Prompt, PromptRule};
+/// use glip::{Prompt, parts::PromptRule};
 ///
 /// let around_the_space = |caption: &str| match caption.find(' ') {
 ///     Some(space) => vec![0..space, space + 1..caption.len()],

@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 /// Phrases are positions in the caption, as with [`NounPhrases`](crate::NounPhrases).
 ///
 /// ```
-/// use glip::{PerceptronTagger, Prompt, PromptRule};
+/// use glip::{Prompt, parts::{PerceptronTagger, PromptRule}};
 ///
 /// let tagger = PerceptronTagger::from_dir("tests/fixtures/perceptron")?;
 /// let prompt = Prompt::caption("A man rides a red bicycle.").extract(&tagger);

@@ -23,7 +23,7 @@ use crate::{
 /// Labels pictures: finds what words name in any number of them, and writes it for training and for
 /// labelling tools.
 ///
-/// With --out, labels go into a folder. A run that was ended there, in whatever way, goes on where it
+/// With --out, boxes go into a folder. A run that was ended there, in whatever way, goes on where it
 /// was when the same command is given again. Pictures that fail are listed in errors.jsonl.
 ///
 /// Without --out, it is a filter: a line of JSON for each picture goes to the standard output as soon
@@ -68,17 +68,17 @@ struct Words {
 }
 
 #[derive(clap::Args)]
-#[command(next_help_heading = "What becomes a label")]
+#[command(next_help_heading = "Which boxes are kept")]
 struct Selection {
-    /// Boxes over this score are labels, 0 to 1 [default: the model's own threshold].
+    /// Boxes over this score are kept, 0 to 1 [default: the model's own threshold].
     #[arg(long, value_name = "SCORE")]
     keep: Option<f32>,
-    /// Boxes over this score that are no labels are for a person to look at; the rest is dropped
+    /// Boxes over this score that are not kept are for a person to look at; the rest is dropped
     /// [default: nothing to look at].
     #[arg(long, value_name = "SCORE", requires = "keep", requires = "out")]
-    ask: Option<f32>,
-    /// Scores of one phrase, in place of --keep and --ask; may be given several times.
-    #[arg(long = "band", value_name = "PHRASE=KEEP[:ASK]", value_parser = parse_band)]
+    review: Option<f32>,
+    /// Scores of one phrase, in place of --keep and --review; may be given several times.
+    #[arg(long = "band", value_name = "PHRASE=KEEP[:REVIEW]", value_parser = parse_band)]
     bands: Vec<(String, Band)>,
     /// Boxes that overlap a better one by more than this are suppressed, 0 to 1 [default: the
     /// model's own, 0.6].
@@ -154,7 +154,7 @@ struct Work {
 const EXAMPLES: &str = "\
 Examples:
   glip label photos --category person --category traffic_light --model models/glip-t --out labels
-  glip label photos --categories names.yaml --keep 0.6 --ask 0.4 --out labels --format coco,label-studio
+  glip label photos --categories names.yaml --keep 0.6 --review 0.4 --out labels --format coco,label-studio
   glip label 'aerial/**/*.tif' --category car --tiles 1024:128 --border 0.5 --out labels --format yolo
   glip label captions.jsonl --out labels --format grounding,gligen
   glip label shards/*.tar --categories names.json --out labels
@@ -265,7 +265,7 @@ impl Label {
             .with_nms_across_phrases(nms_across)
             .with_pictures(limits);
         if let Some(keep) = self.selection.keep {
-            options = options.with_band(Band::review(self.selection.ask.unwrap_or(keep), keep));
+            options = options.with_band(Band::review(self.selection.review.unwrap_or(keep), keep));
         }
         for (phrase, band) in &self.selection.bands {
             options = options.with_phrase_band(phrase, *band);
@@ -320,12 +320,12 @@ fn summary(counts: &Counts, failures: u64) -> String {
     let Counts {
         labelled,
         kept,
-        asked,
+        in_review,
         ..
     } = counts;
-    let mut summary = format!("{labelled} images, {kept} labels");
-    if *asked > 0 {
-        summary += &format!(", {asked} boxes to look at");
+    let mut summary = format!("{labelled} images, {kept} boxes");
+    if *in_review > 0 {
+        summary += &format!(", {in_review} more to review");
     }
     if failures > 0 {
         summary += &format!(", {failures} failed (errors.jsonl)");
@@ -337,7 +337,7 @@ fn parse_band(text: &str) -> Result<(String, Band), String> {
     let parse = || {
         let (phrase, scores) = text.rsplit_once('=')?;
         let band = match scores.split_once(':') {
-            Some((keep, ask)) => Band::review(ask.parse().ok()?, keep.parse().ok()?),
+            Some((keep, review)) => Band::review(review.parse().ok()?, keep.parse().ok()?),
             None => Band::keep(scores.parse().ok()?),
         };
         Some((phrase.to_owned(), band))

@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn lines_say_what_to_look_for_in_many_ways() {
-        let text = r#"{"format": "glip-grounding", "format_version": 1, "categories": ["bird", "bee"]}
+        let text = r#"{"format": "glip-grounding", "format_version": 2, "categories": ["bird", "bee"]}
             {"image": "1 ü.jpg", "categories": ["dog", "traffic_light"]}
             {"image": "2.jpg", "width": 4, "height": 3, "source": "coco", "categories": [{"name": "cat", "boxes": [[1, 2, 3, 4]]}]}
 

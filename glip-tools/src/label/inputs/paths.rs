@@ -4,7 +4,7 @@ use std::{fs::File, path::Path};
 
 use crate::{error::Result, failure::Failure, files::unreadable};
 
-/// A path as it is called in labels: below the base, with `/` between the parts.
+/// A path as it is called in records: below the base, with `/` between the parts.
 pub(super) fn name_below(base: &Path, path: &Path) -> Result<String, Failure> {
     let below = path.strip_prefix(base).unwrap_or(path);
     match below.to_str() {

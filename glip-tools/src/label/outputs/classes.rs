@@ -1,4 +1,4 @@
-//! The classes of labels, with the numbers that formats give them.
+//! The classes of boxes, with the numbers that formats give them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -45,8 +45,8 @@ impl Classes {
     }
 
     fn add_found(&mut self, record: &LabelRecord) {
-        for label in &record.labels {
-            self.add(record.name(label));
+        for found in &record.boxes {
+            self.add(record.name(found));
         }
     }
 

@@ -58,7 +58,7 @@ fn image_entry(id: u64, record: &LabelRecord) -> serde_json::Value {
     json!({"id": id, "file_name": record.image, "width": record.width, "height": record.height})
 }
 
-/// The labels of an image; `last` is the id of the one before.
+/// The boxes of an image; `last` is the id of the one before.
 fn annotations(
     image: u64,
     record: &LabelRecord,
@@ -66,23 +66,23 @@ fn annotations(
     last: &mut u64,
 ) -> Vec<serde_json::Value> {
     let kept = record
-        .labels
+        .boxes
         .iter()
-        .filter(|label| label.verdict == Verdict::Keep);
-    let annotation = |label| {
-        let [left, top, right, bottom] = record.edges(label);
+        .filter(|found| found.verdict == Verdict::Keep);
+    let annotation = |found| {
+        let [left, top, right, bottom] = record.edges(found);
         let (width, height) = (right - left, bottom - top);
         let bbox = [left, top, width, height].map(hundredths);
         *last += 1;
         json!({
             "id": *last,
             "image_id": image,
-            "category_id": classes.number(record.name(label)) + 1,
+            "category_id": classes.number(record.name(found)) + 1,
             "bbox": bbox,
             "area": hundredths(width * height),
             "iscrowd": 0,
             "segmentation": [],
-            "score": label.score,
+            "score": found.score,
         })
     };
     kept.map(annotation).collect()

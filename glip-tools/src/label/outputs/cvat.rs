@@ -31,7 +31,7 @@ pub(super) fn write(journal: &Journal, path: &Path) -> Result<()> {
     })
 }
 
-/// The labels, with the attributes that CVAT needs to know before it takes them.
+/// The labels of boxes, with the attributes that CVAT needs to know before it takes them.
 fn head(classes: &Classes) -> String {
     let attribute = |name: &str, kind: &str, default: &str, values: &str| {
         format!(
@@ -53,19 +53,19 @@ fn head(classes: &Classes) -> String {
 }
 
 fn element(id: usize, record: &LabelRecord) -> String {
-    let boxes = record.labels.iter().map(|label| {
-        let [left, top, right, bottom] = record.edges(label).map(hundredths);
-        let verdict = match label.verdict {
+    let boxes = record.boxes.iter().map(|found| {
+        let [left, top, right, bottom] = record.edges(found).map(hundredths);
+        let verdict = match found.verdict {
             Verdict::Keep => "keep",
-            Verdict::Ask => "ask",
+            Verdict::Review => "review",
         };
         format!(
             "  <box label=\"{}\" source=\"auto\" occluded=\"0\" xtl=\"{left}\" ytl=\"{top}\" \
              xbr=\"{right}\" ybr=\"{bottom}\" z_order=\"0\">\
              <attribute name=\"score\">{:.4}</attribute>\
              <attribute name=\"verdict\">{verdict}</attribute></box>\n",
-            escaped(record.name(label)),
-            label.score,
+            escaped(record.name(found)),
+            found.score,
         )
     });
     format!(

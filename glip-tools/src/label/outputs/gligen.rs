@@ -13,14 +13,14 @@ use crate::{
             atomic::{AtomicFile, json_line},
             records::records,
         },
-        record::{Asked, Label, LabelRecord},
+        record::{Asked, LabelRecord, LabelledBox},
     },
 };
 
 /// The most boxes that GLIGEN takes (`max_objs` of its grounding input).
 const MOST: usize = 30;
 
-/// Writes a line for each image with labels: `prompt`, `phrases` and `locations` (left, top, right and
+/// Writes a line for each image with boxes that are kept: `prompt`, `phrases` and `locations` (left, top, right and
 /// bottom edge, 0 to 1), as GLIGEN's own inference and diffusers' pipeline take them.
 pub(super) fn write(journal: &Journal, path: &Path) -> Result<()> {
     AtomicFile::write(path, |file| {
@@ -35,16 +35,16 @@ pub(super) fn write(journal: &Journal, path: &Path) -> Result<()> {
 
 fn line(record: &LabelRecord) -> Option<Value> {
     let kept = record
-        .labels
+        .boxes
         .iter()
-        .filter(|label| label.verdict == Verdict::Keep);
-    let kept: Vec<&Label> = kept.take(MOST).collect();
+        .filter(|found| found.verdict == Verdict::Keep);
+    let kept: Vec<&LabelledBox> = kept.take(MOST).collect();
     if kept.is_empty() {
         return None;
     }
-    let phrases: Vec<&str> = kept.iter().map(|label| record.name(label)).collect();
-    let locations: Vec<_> = kept.iter().map(|label| location(record, label)).collect();
-    let scores: Vec<f32> = kept.iter().map(|label| label.score).collect();
+    let phrases: Vec<&str> = kept.iter().map(|found| record.name(found)).collect();
+    let locations: Vec<_> = kept.iter().map(|found| location(record, found)).collect();
+    let scores: Vec<f32> = kept.iter().map(|found| found.score).collect();
     Some(json!({
         "image": record.image,
         "prompt": prompt(record, &phrases),
@@ -68,9 +68,9 @@ fn prompt(record: &LabelRecord, phrases: &[&str]) -> String {
     names.join(", ")
 }
 
-fn location(record: &LabelRecord, label: &Label) -> [f64; 4] {
+fn location(record: &LabelRecord, found: &LabelledBox) -> [f64; 4] {
     let (width, height) = (f64::from(record.width), f64::from(record.height));
-    let [left, top, right, bottom] = record.edges(label).map(f64::from);
+    let [left, top, right, bottom] = record.edges(found).map(f64::from);
     let share = |value: f64| (value * 1e6).round() / 1e6;
     [left / width, top / height, right / width, bottom / height].map(share)
 }

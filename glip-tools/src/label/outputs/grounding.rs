@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use glip::{BBox, ImageSize};
+use glip::ImageSize;
 
 use crate::{
     error::Result,
@@ -12,11 +12,11 @@ use crate::{
         journal::Journal,
         options::Verdict,
         outputs::{atomic::AtomicFile, records::records},
-        record::{Asked, Label, LabelRecord},
+        record::{Asked, LabelRecord, LabelledBox},
     },
 };
 
-/// Writes `labels.jsonl`, and `review.jsonl` if the run asks questions.
+/// Writes `labels.jsonl`, and `review.jsonl` if the run has boxes in review.
 pub(super) fn write(journal: &Journal, folder: &Path) -> Result<()> {
     let images = below(folder, &journal.header().base);
     let model = &journal.header().model;
@@ -30,15 +30,15 @@ pub(super) fn write(journal: &Journal, folder: &Path) -> Result<()> {
         &path,
         records(journal)?.map(|record| Ok(of_image(record?.to_grounding()))),
     )?;
-    if journal.header().asks {
+    if journal.header().has_review {
         let path = folder.join("review.jsonl");
-        let is_asked = |record: &LabelRecord| {
+        let is_in_review = |record: &LabelRecord| {
             record
-                .labels
+                .boxes
                 .iter()
-                .any(|label| label.verdict == Verdict::Ask)
+                .any(|found| found.verdict == Verdict::Review)
         };
-        let records = records(journal)?.filter(|record| record.as_ref().map_or(true, is_asked));
+        let records = records(journal)?.filter(|record| record.as_ref().map_or(true, is_in_review));
         write_lines(&path, records.map(|record| Ok(of_image(all(&record?)))))?;
     }
     Ok(())
@@ -57,11 +57,12 @@ fn write_lines(path: &Path, records: impl Iterator<Item = Result<Record>>) -> Re
 }
 
 impl LabelRecord {
-    /// The labels as a record of the grounding format, with scores. Phrases without labels are absent;
-    /// one that is in question is neither there nor absent, so it is left out.
+    /// The boxes that are kept as a record of the grounding format, with scores. Phrases without boxes are
+    /// absent; one in review is neither there nor absent, so it is left out.
     pub fn to_grounding(&self) -> Record {
-        let is_known = |phrase: usize| self.kept(phrase).next().is_some() || !self.asks(phrase);
-        content(self, is_known, |label| label.verdict == Verdict::Keep)
+        let is_known =
+            |phrase: usize| self.kept(phrase).next().is_some() || !self.is_in_review(phrase);
+        content(self, is_known, |found| found.verdict == Verdict::Keep)
     }
 }
 
@@ -73,12 +74,15 @@ fn all(record: &LabelRecord) -> Record {
 fn content(
     record: &LabelRecord,
     has_phrase: impl Fn(usize) -> bool,
-    has_label: impl Fn(&Label) -> bool,
+    has_box: impl Fn(&LabelledBox) -> bool,
 ) -> Record {
+    let size = ImageSize::new(record.width, record.height);
     let boxes = |phrase: usize| {
-        let labels = record.labels.iter();
-        let labels = labels.filter(|label| label.phrase == phrase && has_label(label));
-        let (boxes, scores) = labels.map(|label| (pixels(label), label.score)).unzip();
+        let boxes = record.boxes.iter();
+        let boxes = boxes.filter(|found| found.phrase == phrase && has_box(found));
+        let (boxes, scores) = boxes
+            .map(|found| (found.bbox.clamp(size), found.score))
+            .unzip();
         Boxes {
             boxes,
             scores: Some(scores),
@@ -114,20 +118,10 @@ fn content(
     };
     Record {
         image: record.image.clone(),
-        size: ImageSize {
-            width: record.width,
-            height: record.height,
-        },
+        size,
         content,
         source: record.source.clone(),
     }
-}
-
-/// A label's first and last column and row, which the format has in place of edges. A box is a pixel wide
-/// and high at least.
-fn pixels(label: &Label) -> BBox {
-    let [x1, y1, x2, y2] = label.bbox.into();
-    BBox::new(x1, y1, (x2 - 1.0).max(x1), (y2 - 1.0).max(y1)).unwrap_or(label.bbox)
 }
 
 /// The way from one folder to another, both of which are absolute or else relative to one folder.
@@ -153,12 +147,15 @@ fn slashed(path: &Path) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use glip::BBox;
+
     use super::*;
+    use crate::grounding::FormatVersion;
 
     #[test]
-    fn edges_become_first_and_last_pixels() {
-        let corners = [[8.0, 4.5, 20.0, 48.0], [8.0, 4.5, 8.25, 4.5]]; // one thinner than a pixel
-        let label = |corners: [f32; 4]| Label {
+    fn boxes_are_written_by_their_edges_within_the_image() {
+        let corners = [[8.0, 4.5, 20.0, 48.3], [8.0, 4.5, 8.25, 4.5]]; // one thinner than a pixel
+        let labelled = |corners: [f32; 4]| LabelledBox {
             phrase: 0,
             score: 0.5,
             verdict: Verdict::Keep,
@@ -170,14 +167,14 @@ mod tests {
             height: 48,
             source: None,
             asked: Asked::Categories(Arc::new(["cat".to_owned()])),
-            labels: corners.map(label).into(),
+            boxes: corners.map(labelled).into(),
         };
         let line = record.to_grounding().to_line();
         assert!(
-            line.contains(r#""boxes":[[8.0,4.5,19.0,47.0],[8.0,4.5,8.0,4.5]]"#),
+            line.contains(r#""boxes":[[8.0,4.5,20.0,48.0],[8.0,4.5,8.25,4.5]]"#),
             "{line}"
         );
-        assert!(Record::parse(&line).is_ok());
+        assert!(Record::parse(&line, FormatVersion::default()).is_ok());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
             cvat::escaped,
             records::images_to_review,
         },
-        record::{Label, LabelRecord},
+        record::{LabelRecord, LabelledBox},
     },
 };
 
@@ -39,16 +39,16 @@ pub(super) fn write(journal: &Journal, folder: &Path, image_url: &str) -> Result
 }
 
 fn task(record: &LabelRecord, model: &str, image_url: &str) -> Value {
-    let numbered = record.labels.iter().enumerate();
+    let numbered = record.boxes.iter().enumerate();
     let regions: Vec<Value> = numbered
-        .map(|(number, label)| region(number, record, label))
+        .map(|(number, found)| region(number, record, found))
         .collect();
     let mut prediction = json!({"model_version": model, "result": regions});
     // The least sure box decides when an image's turn comes.
     if let Some(score) = record
-        .labels
+        .boxes
         .iter()
-        .map(|label| label.score)
+        .map(|found| found.score)
         .reduce(f32::min)
     {
         prediction["score"] = json!(score);
@@ -58,8 +58,8 @@ fn task(record: &LabelRecord, model: &str, image_url: &str) -> Value {
 }
 
 /// A box, in percent of the image.
-fn region(number: usize, record: &LabelRecord, label: &Label) -> Value {
-    let [left, top, right, bottom] = record.edges(label);
+fn region(number: usize, record: &LabelRecord, found: &LabelledBox) -> Value {
+    let [left, top, right, bottom] = record.edges(found);
     let (width, height) = (record.width as f32, record.height as f32);
     let percent = |part: f32, whole: f32| (f64::from(part) / f64::from(whole) * 1e6).round() / 1e4;
     json!({
@@ -70,14 +70,14 @@ fn region(number: usize, record: &LabelRecord, label: &Label) -> Value {
         "original_width": record.width,
         "original_height": record.height,
         "image_rotation": 0,
-        "score": label.score,
+        "score": found.score,
         "value": {
             "x": percent(left, width),
             "y": percent(top, height),
             "width": percent(right - left, width),
             "height": percent(bottom - top, height),
             "rotation": 0,
-            "rectanglelabels": [record.name(label)],
+            "rectanglelabels": [record.name(found)],
         },
     })
 }

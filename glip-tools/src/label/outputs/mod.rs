@@ -1,4 +1,4 @@
-//! Labels in the formats of training and of labelling tools, made of a run's journal.
+//! Labelled boxes in the formats of training and of labelling tools, made of a run's journal.
 
 mod atomic;
 mod classes;
@@ -23,22 +23,22 @@ use crate::{
     label::journal::Journal,
 };
 
-/// A format that labels are written in.
+/// A format that labelled boxes are written in.
 ///
 /// | format | name | file | boxes |
 /// | --- | --- | --- | --- |
-/// | [`Grounding`](Self::Grounding) | `grounding` | `labels.jsonl` | labels |
-/// | [`Coco`](Self::Coco) | `coco` | `coco.json` | labels |
-/// | [`Yolo`](Self::Yolo) | `yolo` | `yolo/` | labels |
-/// | [`Gligen`](Self::Gligen) | `gligen` | `gligen.jsonl` | labels |
-/// | [`LabelStudio`](Self::LabelStudio) | `label-studio` | `label_studio.json` | labels and questions |
-/// | [`Cvat`](Self::Cvat) | `cvat` | `cvat.xml` | labels and questions |
+/// | [`Grounding`](Self::Grounding) | `grounding` | `labels.jsonl` | kept ones |
+/// | [`Coco`](Self::Coco) | `coco` | `coco.json` | kept ones |
+/// | [`Yolo`](Self::Yolo) | `yolo` | `yolo/` | kept ones |
+/// | [`Gligen`](Self::Gligen) | `gligen` | `gligen.jsonl` | kept ones |
+/// | [`LabelStudio`](Self::LabelStudio) | `label-studio` | `label_studio.json` | kept ones, those in review |
+/// | [`Cvat`](Self::Cvat) | `cvat` | `cvat.xml` | kept ones, those in review |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Format {
     /// JSON Lines that `glip_torch` trains on, with scores. What was looked for and not found is there
-    /// without boxes; what is in question is left out. If there are questions, `review.jsonl` has the
-    /// images with one, and all their boxes.
+    /// without boxes; what is in review is left out. If anything is, `review.jsonl` has the images with such
+    /// boxes, and all of theirs.
     Grounding,
     /// COCO's JSON of instances, with a `score` for each annotation.
     Coco,
@@ -49,11 +49,11 @@ pub enum Format {
     /// of each image, which is as many as it takes.
     Gligen,
     /// Tasks with predictions to import into Label Studio, with `label_studio.xml`, its labelling
-    /// configuration. If there are questions, just the images with one; the least sure are first in
+    /// configuration. If boxes are in review, just the images with such; the least sure are first in
     /// its order by score.
     LabelStudio,
     /// An annotation file to import into CVAT ("CVAT for images 1.1"), whose boxes have the attributes
-    /// `score` and `verdict`. If there are questions, just the images with one.
+    /// `score` and `verdict`. If boxes are in review, just the images with such.
     Cvat,
 }
 
@@ -105,7 +105,7 @@ impl FromStr for Format {
     }
 }
 
-/// How labels are written.
+/// How labelled boxes are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutputOptions {

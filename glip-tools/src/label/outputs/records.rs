@@ -33,17 +33,17 @@ pub(super) fn images(
     }))
 }
 
-/// As [`images`], those that a person shall look at: with a question, if the run asks any.
+/// As [`images`], those that a person shall look at: with boxes in review, if the run has any.
 pub(super) fn images_to_review(
     journal: &Journal,
 ) -> Result<impl Iterator<Item = Result<(u64, LabelRecord)>>> {
-    let asks = journal.header().asks;
+    let has_review = journal.header().has_review;
     let is_wanted = move |record: &LabelRecord| {
-        !asks
+        !has_review
             || record
-                .labels
+                .boxes
                 .iter()
-                .any(|label| label.verdict == Verdict::Ask)
+                .any(|found| found.verdict == Verdict::Review)
     };
     Ok(images(journal)?
         .filter(move |image| image.as_ref().map_or(true, |(_, record)| is_wanted(record))))

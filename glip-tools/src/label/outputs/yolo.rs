@@ -58,7 +58,7 @@ struct Folder<'a> {
 }
 
 impl Folder<'_> {
-    /// Adds an image and its labels. The inner error is why it has no place.
+    /// Adds an image and its boxes. The inner error is why it has no place.
     fn add(&self, record: &LabelRecord) -> Result<Result<(), String>> {
         let name = Path::new(&record.image);
         if !name
@@ -97,18 +97,18 @@ impl Folder<'_> {
         Ok(Ok(()))
     }
 
-    /// A line for each label: class, centre, width and height, as shares of the image.
+    /// A line for each box: class, centre, width and height, as shares of the image.
     fn lines(&self, record: &LabelRecord) -> String {
         let kept = record
-            .labels
+            .boxes
             .iter()
-            .filter(|label| label.verdict == Verdict::Keep);
-        let line = |label| {
-            let [left, top, right, bottom] = record.edges(label);
+            .filter(|found| found.verdict == Verdict::Keep);
+        let line = |found| {
+            let [left, top, right, bottom] = record.edges(found);
             let (width, height) = (record.width as f32, record.height as f32);
             format!(
                 "{} {:.6} {:.6} {:.6} {:.6}\n",
-                self.classes.number(record.name(label)),
+                self.classes.number(record.name(found)),
                 (left + right) / 2.0 / width,
                 (top + bottom) / 2.0 / height,
                 (right - left) / width,

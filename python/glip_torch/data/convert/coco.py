@@ -1,7 +1,7 @@
 """COCO and LVIS annotations to detection records.
 
-As official does: crowds are left out, boxes are clipped to their image, those without an area are left out, and so are
-images without boxes. LVIS says of each image which categories were looked for and not found (`neg_category_ids`): they
+As official does: crowds are left out, boxes are clipped to their image, those no wider or higher than a pixel are left out,
+and so are images without boxes. LVIS says of each image which categories were looked for and not found (`neg_category_ids`): they
 become categories without boxes. Annotations with a `score` are a model's, and keep it.
 """
 
@@ -73,8 +73,8 @@ class CocoSource:
                 report.skip(what, "unknown category", repr(annotation.get("category_id")))
             elif (corners := _corners(annotation.get("bbox"))) is None:
                 report.skip(what, "malformed box", repr(annotation.get("bbox")))
-            elif (box := clip_box(corners, width, height)) is None or box[2] <= box[0] or box[3] <= box[1]:
-                report.skip(what, "box without an area in its image", repr(annotation["bbox"]))
+            elif (box := clip_box(corners, width, height)) is None or box[2] - box[0] <= 1 or box[3] - box[1] <= 1:
+                report.skip(what, "box of no more than a pixel in its image", repr(annotation["bbox"]))
             else:
                 boxes.setdefault(self.names[annotation["category_id"]], []).append((box, annotation.get("score")))
         return boxes
@@ -106,11 +106,11 @@ def _file_name(image: dict) -> str:
 
 
 def _corners(box: object) -> Box | None:
-    """First and last pixels of x, y, width, height."""
+    """x1 y1 x2 y2 of x, y, width, height."""
     if not isinstance(box, list) or len(box) != 4 or not all(isinstance(edge, (int, float)) for edge in box):
         return None
     x, y, width, height = box
-    return (x, y, x + width - 1, y + height - 1)
+    return (x, y, x + width, y + height)
 
 
 def _identity(entry: object) -> object:

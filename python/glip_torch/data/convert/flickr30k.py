@@ -81,10 +81,10 @@ def _read_annotations(path: Path) -> tuple[int, int, dict[str, list[Box]], set[s
         names = [name.text for name in thing.iter("name")]
         box = thing.find("bndbox")
         if box is not None:
-            # The files count pixels from 1.
-            corners = tuple(_number(box, edge) - 1.0 for edge in ("xmin", "ymin", "xmax", "ymax"))
+            # The files have the first and the last pixel, and count them from 1.
+            x1, y1, x2, y2 = (float(_number(box, edge)) for edge in ("xmin", "ymin", "xmax", "ymax"))
             for name in names:
-                boxes[name].append(corners)
+                boxes[name].append((x1 - 1, y1 - 1, x2, y2))
         elif _flag(thing, "nobndbox") and not _flag(thing, "scene"):
             absent.update(names)
     return width, height, boxes, absent

@@ -38,14 +38,14 @@ class SceneSource:
     def _detection(self, image: str, scene: Scene) -> Record:
         boxes: dict[str, list] = {}
         for thing in scene.objects:
-            boxes.setdefault(f"{thing.colour} {thing.shape}", []).append(tuple(map(float, thing.box)))
+            boxes.setdefault(f"{thing.colour} {thing.shape}", []).append(thing.edges)
         categories = tuple(Category(name, tuple(found)) for name, found in boxes.items())
         return Record(image, self.side, self.side, categories=categories, source="scenes")
 
     def _caption(self, image: str, scene: Scene, index: int) -> Record:
         prompt = sample_prompt(np.random.default_rng([self.seed, 2, index]), scene)
         phrases = tuple(
-            Phrase((span,), tuple(tuple(map(float, scene.objects[i].box)) for i in meant))
+            Phrase((span,), tuple(scene.objects[i].edges for i in meant))
             for span, meant in zip(prompt.spans, prompt.targets)
         )
         return Record(image, self.side, self.side, text=prompt.text, phrases=phrases, source="scenes")

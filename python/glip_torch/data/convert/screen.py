@@ -63,8 +63,7 @@ def screen(record: Record, screening: Screening) -> Record:
     scores = torch.tensor([score for entry in named for score in (entry.scores or [1.0] * len(entry.boxes))])
     kept = scores > screening.min_score
     if screening.nms_iou is not None:
-        # torchvision's areas leave the last row and column out; ours hold them.
-        survivors = nms(boxes + torch.tensor([0.0, 0.0, 1.0, 1.0]), torch.where(kept, scores, -1.0), screening.nms_iou)
+        survivors = nms(boxes, torch.where(kept, scores, -1.0), screening.nms_iou)
         kept &= torch.zeros_like(kept).scatter(0, survivors, True)
     keep = iter(kept.tolist())
     named = [_keeping(entry, [next(keep) for _ in entry.boxes]) for entry in named]

@@ -268,10 +268,10 @@ impl Run<'_> {
             .with_max_detections(limit);
         let ask = |_, image: &glip::EncodedImage| {
             let found = self.detector.ground_with(image, &prompt, &asked)?;
-            let label = |found: &glip::Detection| ids.get(found.phrase_index).copied();
+            let class = |found: &glip::Detection| ids.get(found.phrase_index).copied();
             let predictions = found
                 .iter()
-                .map(|found| Prediction::new(label(found).unwrap_or_default(), found));
+                .map(|found| Prediction::new(class(found).unwrap_or_default(), found));
             Ok(predictions.collect())
         };
         let (file, problems) =

@@ -124,7 +124,7 @@ impl Flickr30k {
     }
 }
 
-/// Asks for the phrases of every sentence. Labels count the phrases of all sentences.
+/// Asks for the phrases of every sentence. Classes count the phrases of all sentences.
 fn ask(
     detector: &Detector,
     image: &EncodedImage,
@@ -139,8 +139,8 @@ fn ask(
         let prompt = encode(detector, sentence)?;
         let detections = detector.ground_with(image, &prompt, &options)?;
         found.extend(detections.iter().map(|detection| {
-            let label = first + detection.phrase_index as u64;
-            Prediction::new(label, detection)
+            let class = first + detection.phrase_index as u64;
+            Prediction::new(class, detection)
         }));
         first += sentence.phrases.len() as u64;
     }
@@ -164,7 +164,7 @@ fn phrase_results(sentences: &[&Sentence], found: &[Prediction]) -> Vec<PhraseRe
         .collect();
     // Predictions of a sentence are best first.
     for prediction in found {
-        if let Some(result) = results.get_mut(prediction.label as usize) {
+        if let Some(result) = results.get_mut(prediction.class as usize) {
             let [x1, y1, x2, y2] = <[f32; 4]>::from(prediction.bbox).map(f64::from);
             // The last column and row, as the annotations have them.
             result.found.push([x1, y1, x2 - 1.0, y2 - 1.0]);
