@@ -99,7 +99,7 @@
 //!
 //! # Limits
 //!
-//! A prompt has at most as many tokens as the model takes, 256 in every GLIP; a longer list is a
+//! A prompt has at most as many tokens as the model takes, 256 in every published one; a longer list is a
 //! [`Vocabulary`]. Padding is not masked, as in official GLIP, so images of different padded
 //! sizes never share a batch.
 
@@ -125,6 +125,9 @@ mod files;
 mod geometry;
 mod graph;
 mod head_output;
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/models.md")]
+pub mod models {}
 pub mod postprocess;
 mod preprocess;
 mod prompt;
