@@ -108,7 +108,7 @@ smoke: runtime $(VENV)
 	cargo bench --bench workloads -- --size 256x384 --batch 2 --runs 1 --warm-up 0 \
 		components reuse ground vocabulary names batch pipelined callers load
 	$(VENV)/bin/python python/tools/evaluation_speed.py --images 20 --rounds 1
-	$(MAKE) bench-glip-t ARGS="--model-size small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
+	$(MAKE) bench-glip-t ARGS="--model glip-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
 	PYTHON=$(VENV)/bin/python benches/gpu.sh --device cpu --small --runs 1 --warm-up 0 --batches 1 2
 
 bench: runtime
@@ -116,10 +116,11 @@ bench: runtime
 
 # Full-size GLIP-T against PyTorch, ONNX Runtime and the machine's limit, into benches/RESULTS.md.
 # With options: make bench-glip-t ARGS="--runs 9"; ARGS=--help lists them. On a small model, within minutes and without
-# touching the results: make bench-glip-t ARGS="--model-size small --tokens 10 --runs 1".
+# touching the results: make ARGS="--model gdino-small --tokens 10 --runs 1".
+bench-glip-t: MODEL = glip-t
 bench-glip-t: $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --editable "./python[bench]"
-	$(VENV)/bin/python -m benches.glip_t $(ARGS)
+	$(VENV)/bin/python -m benches.full_size --model $(MODEL) $(ARGS)
 
 # An environment for the Python side. PyTorch is a large download, so it is kept.
 $(VENV):
