@@ -162,7 +162,7 @@ def subject_facts(
         f"{described['precision']}, graphs of {graphs / 1e6:.0f} MB, one image of {model.height} x {model.width}, "
         f"{arguments.runs} rounds, " + (f"{arguments.threads} threads" if arguments.threads else "default threads"),
         f"{vocabulary.names} names: {vocabulary.per_prompt} fill a prompt; {names}",
-        *([f"largest difference from {reference}, relative to the tensor: {agreement}"] if errors else []),
+        *([f"largest difference from {reference}, {model.family.error_is}: {agreement}"] if errors else []),
     ]
 
 

@@ -74,6 +74,8 @@ class Family(ABC):
     components: ClassVar[dict[str, str]]
     limits: ClassVar[Limits]
     compares_straight_export: ClassVar[bool] = False
+    #: What `error` is, in words.
+    error_is: ClassVar[str] = "relative to the tensor"
 
     @abstractmethod
     def build(self) -> nn.Module:
@@ -109,7 +111,7 @@ class Family(ABC):
         raise NotImplementedError
 
     def error(self, name: str, found: np.ndarray, expected: np.ndarray) -> float:
-        """Of an output, relative to its largest magnitude."""
+        """The largest of an output."""
         return relative_error(found, expected)
 
     def flops(self, height: int, width: int, tokens: int) -> dict[str, int]:

@@ -8,6 +8,7 @@ from glip_torch.config import GLIP_T, NANO
 
 from .family import Family
 from .glip import Glip
+from .grounding_dino import SMALL, TINY, TransformersGroundingDino
 
 
 @dataclass(frozen=True)
@@ -27,5 +28,8 @@ MODELS = {
     for model in (
         Model("glip-t", Glip(GLIP_T), 800, 1248),
         Model("glip-small", _SMALL_GLIP, 256, 384, is_published=False),
+        Model("gdino-t", TransformersGroundingDino(TINY), 800, 1333),
+        # Its sides are no multiples of anything: this family pads no images.
+        Model("gdino-small", TransformersGroundingDino(SMALL), 250, 333, is_published=False),
     )
 }
