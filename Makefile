@@ -18,7 +18,7 @@ FEATURES = glip-rs/draw,glip-rs/yaml,glip-rs/captions
 # With `cuda`, as on a machine that has none: what is asked for and missing must be an error or logged.
 TEST = cargo test --workspace --features $(FEATURES),glip-rs/cuda
 
-.PHONY: runtime demo test fast check style lint msrv package public-api public-api-update semver smoke bench bench-glip-t golden \
+.PHONY: runtime demo test fast check style lint msrv package public-api public-api-update semver smoke bench bench-glip-t bench-gdino golden \
 	python-test label-readers-test pictures
 runtime: $(RUNTIME)
 
@@ -108,18 +108,21 @@ smoke: runtime $(VENV)
 	cargo bench --bench workloads -- --size 256x384 --batch 2 --runs 1 --warm-up 0 \
 		components reuse ground vocabulary names batch pipelined callers load
 	$(VENV)/bin/python python/tools/evaluation_speed.py --images 20 --rounds 1
-	$(MAKE) bench-glip-t ARGS="--model-size small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
+	$(MAKE) bench-glip-t ARGS="--model glip-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
+	$(MAKE) bench-gdino ARGS="--model gdino-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
 	PYTHON=$(VENV)/bin/python benches/gpu.sh --device cpu --small --runs 1 --warm-up 0 --batches 1 2
 
 bench: runtime
 	cargo bench --bench pipeline
 
-# Full-size GLIP-T against PyTorch, ONNX Runtime and the machine's limit, into benches/RESULTS.md.
+# Full-size GLIP-T, and Grounding DINO tiny, against PyTorch, ONNX Runtime and the machine's limit, into benches/RESULTS.md.
 # With options: make bench-glip-t ARGS="--runs 9"; ARGS=--help lists them. On a small model, within minutes and without
-# touching the results: make bench-glip-t ARGS="--model-size small --tokens 10 --runs 1".
-bench-glip-t: $(VENV)
+# touching the results: make bench-gdino ARGS="--model gdino-small --tokens 10 --runs 1".
+bench-glip-t: MODEL = glip-t
+bench-gdino: MODEL = gdino-t
+bench-glip-t bench-gdino: $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --editable "./python[bench]"
-	$(VENV)/bin/python -m benches.glip_t $(ARGS)
+	$(VENV)/bin/python -m benches.full_size --model $(MODEL) $(ARGS)
 
 # An environment for the Python side. PyTorch is a large download, so it is kept.
 $(VENV):

@@ -54,7 +54,7 @@ fn preprocess(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// 22,400 anchors (an input of 1344 x 800) and 256 tokens.
+/// 22,400 anchors (an input of 1344 x 800) or 900 queries, and 256 tokens.
 fn postprocess(criterion: &mut Criterion) -> Result<()> {
     let size = ImageSize::new(1344, 800);
     let geometry = ImageGeometry {
@@ -68,10 +68,22 @@ fn postprocess(criterion: &mut Criterion) -> Result<()> {
         postprocessor(PostprocessOptions::default())?,
         postprocessor(everything)?,
     );
+    // As Grounding DINO's bundles have it: the best 300 pairs of a query and a phrase.
+    let best_pairs = PostprocessOptions::default()
+        .with_candidate_threshold(0.0)
+        .with_candidates_per_level(300)
+        .with_nms_iou_threshold(1.0)
+        .with_max_detections(300);
+    let of_queries = |score_threshold| {
+        let options = best_pairs.clone().with_score_threshold(score_threshold);
+        Postprocessor::new(options, HeadSpec::Queries)
+    };
+    let (query_display, query_evaluation) = (of_queries(0.35)?, of_queries(0.0)?);
     let (names, long_list) = (phrases(80), phrases(100));
     let (few, many) = (head_output(-6.0, 10)?, head_output(-6.0, 1500)?);
     // One token in 50 over the threshold without an object behind it.
     let noisy = head_output(-4.0, 1500)?;
+    let queries = query_output(900)?;
     let cases = [
         ("few candidates, 80 phrases", &display, &few, &names),
         (
@@ -94,6 +106,18 @@ fn postprocess(criterion: &mut Criterion) -> Result<()> {
             &long_list,
         ),
         ("noise, 80 phrases, all scores", &evaluation, &noisy, &names),
+        (
+            "900 queries x 256 tokens, 80 phrases",
+            &query_display,
+            &queries,
+            &names,
+        ),
+        (
+            "900 queries x 256 tokens, 80 phrases, all scores",
+            &query_evaluation,
+            &queries,
+            &names,
+        ),
     ];
     let mut group = criterion.benchmark_group("postprocess");
     group.sample_size(30);
@@ -154,6 +178,21 @@ fn head_output(background: f32, places: usize) -> Result<HeadOutput> {
         level_sizes,
     };
     HeadOutput::new(logits, boxes)
+}
+
+/// A head with so many queries, of which every tenth sees an object.
+fn query_output(queries: usize) -> Result<HeadOutput> {
+    let mut noise = noise();
+    let mut logits = Array3::from_shape_simple_fn((1, queries, TOKENS), || 0.5 * noise() - 6.0);
+    let phrases = phrases(80);
+    for query in (0..queries).step_by(10) {
+        let logit = noise() - 1.0;
+        for &token in &phrases[query % phrases.len()].tokens {
+            logits[[0, query, token]] = logit;
+        }
+    }
+    let boxes = Array3::from_shape_simple_fn((1, queries, 4), || 1.0 / (1.0 + (-noise()).exp()));
+    HeadOutput::new(logits, HeadBoxes::Queries { boxes })
 }
 
 /// Numbers of mean 0 and standard deviation 1, close to normally distributed.

@@ -18,9 +18,10 @@ from statistics import median
 import onnxruntime
 import torch
 
-from ..glip_t.machine import commit, description
-from ..glip_t.prepare import MODEL_SIZES, build_program, make_bundle, make_checkpoint, runtime_library
-from ..glip_t.worker import REPOSITORY
+from ..full_size.machine import commit, description
+from ..full_size.models import MODELS
+from ..full_size.prepare import build_program, make_bundle, make_checkpoint, runtime_library
+from ..full_size.worker import REPOSITORY
 from .contender import Task
 from .report import Row, markdown
 
@@ -53,9 +54,9 @@ def main(command_line: list[str] | None = None) -> int:
     except (BenchmarkError, OSError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    size = MODEL_SIZES[size_of(arguments)]
+    model = MODELS[model_of(arguments)]
     subject = (
-        f"{size.config.variant}, {arguments.checkpoint or 'random weights'}, {size.height} x {size.width}, "
+        f"{model.family.config.variant}, {arguments.checkpoint or 'random weights'}, {model.height} x {model.width}, "
         f"{arguments.tokens} tokens, median of {arguments.runs} runs, no TF32, commit {commit()}"
     )
     text = markdown(rows, arguments.batches, [gpu(arguments.device), *description(), subject])
@@ -65,8 +66,8 @@ def main(command_line: list[str] | None = None) -> int:
     return int(any(row.failed for row in rows))
 
 
-def size_of(arguments: argparse.Namespace) -> str:
-    return "small" if arguments.small else "glip-t"
+def model_of(arguments: argparse.Namespace) -> str:
+    return "glip-small" if arguments.small else "glip-t"
 
 
 class BenchmarkError(RuntimeError):
@@ -88,33 +89,32 @@ def check(arguments: argparse.Namespace) -> None:
 def compare_with_cpu(device: str) -> None:
     """That the crate computes the same on the device, on a small model, before anything is timed there."""
     print("testing the crate on the device", flush=True)
-    model = Model("small").bundle("fp16")
+    model = Subject("glip-small").bundle("fp16")
     command = ["cargo", "test", "--release", "--features", FEATURES, "--test", "gpu", "--", "--ignored"]
     environment = {"ORT_DYLIB_PATH": str(runtime_library()), "GLIP_DEVICE": device, "GLIP_MODEL": str(model)}
     if subprocess.run(command, cwd=REPOSITORY, env=os.environ | environment, check=False).returncode != 0:
         print("warning: the crate's tests failed on the device, see above; times follow", file=sys.stderr)
 
 
-class Model:
+class Subject:
     """A checkpoint and its bundles, made where they are missing."""
 
-    def __init__(self, size: str, checkpoint: Path | None = None):
-        self.size = MODEL_SIZES[size]
-        self.folder = REPOSITORY / "target/gpu" / size
+    def __init__(self, name: str, checkpoint: Path | None = None):
+        self.model = MODELS[name]
+        self.folder = REPOSITORY / "target/gpu" / name
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.checkpoint = checkpoint or make_checkpoint(self.folder, self.size.config)
+        self.checkpoint = checkpoint or make_checkpoint(self.folder, self.model.family)
 
     def bundle(self, precision: str) -> Path:
-        choices = ("--precision", precision, "--device", "gpu")
-        return make_bundle(self.folder / precision, self.checkpoint, self.size.config, *choices)
+        return make_bundle(self.folder / precision, self.checkpoint, self.model.family, precision, device="gpu")
 
 
 class Benchmark:
     def __init__(self, arguments: argparse.Namespace):
         self.arguments = arguments
-        self.model = Model(size_of(arguments), arguments.checkpoint)
-        self.size = self.model.size
-        self.bundles = {precision: self.model.bundle(precision) for precision in PRECISIONS}
+        self.subject = Subject(model_of(arguments), arguments.checkpoint)
+        self.model = self.subject.model
+        self.bundles = {precision: self.subject.bundle(precision) for precision in PRECISIONS}
         self.program = build_program(FEATURES)
 
     def rows(self) -> list[Row]:
@@ -126,7 +126,7 @@ class Benchmark:
         if self.arguments.device != "cpu":
             rows += [self._crate("this crate, CUDA graphs", p, "--cuda-graphs") for p in PRECISIONS]
         if self.arguments.tensorrt:
-            cache = ["--tensorrt-cache", str(self.model.folder / "tensorrt")]
+            cache = ["--tensorrt-cache", str(self.subject.folder / "tensorrt")]
             device = self.arguments.device.replace("cuda", "tensorrt")
             rows += [self._crate("this crate, TensorRT", p, "--device", device, *cache) for p in PRECISIONS]
         return rows
@@ -138,12 +138,12 @@ class Benchmark:
                 device=self.arguments.device,
                 precision=precision,
                 official=official,
-                checkpoint=self.model.checkpoint,
-                text_heads=self.size.config.text.heads,
+                checkpoint=self.subject.checkpoint,
+                text_heads=self.model.family.config.text.heads,
                 bundle=self.bundles[precision],
                 batch=batch,
-                height=self.size.height,
-                width=self.size.width,
+                height=self.model.height,
+                width=self.model.width,
                 tokens=self.arguments.tokens,
                 runs=self.arguments.runs,
                 warm_up=self.arguments.warm_up,
@@ -157,7 +157,7 @@ class Benchmark:
         row = Row(name, precision)
         for batch in self.arguments.batches:
             command = [str(self.program), "--model", str(self.bundles[precision]), "--device", self.arguments.device]
-            command += ["--size", f"{self.size.height}x{self.size.width}", "--batch", str(batch)]
+            command += ["--size", f"{self.model.height}x{self.model.width}", "--batch", str(batch)]
             command += ["--tokens", str(self.arguments.tokens), "--runs", str(self.arguments.runs)]
             command += ["--warm-up", str(self.arguments.warm_up), *options, "ground"]
             workloads = ["pipelined"] if batch > 1 else []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..glip_t.worker import take_stdout
+from ..full_size.worker import take_stdout
 
 #: Token ids of a prompt; which ones they are does not change the time.
 FIRST_ID = 5

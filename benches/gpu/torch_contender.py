@@ -7,7 +7,7 @@ from torch import Tensor
 
 from glip_torch.checkpoint import load_checkpoint
 
-from ..glip_t.official import make_official, pad_text
+from ..full_size.glip.official import make_official, pad_text
 from .contender import Task, main
 
 

@@ -2,7 +2,7 @@
 
 Two things set it apart from `glip_torch`: every prompt is padded to 256 tokens, and the bi-attention is in its plain
 form, which projects all N image tokens to 2048 channels three times. Everything else is the same modules with the same
-weights, so that the two must agree (`__main__.py` compares them before anything is timed).
+weights, so that the two must agree (`agreement.py` compares them before anything is timed).
 """
 
 from __future__ import annotations

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from glip_torch.export.check import relative_error
-
-from .rounds import Contenders
+from .family import Family
+from .rounds import ONNX, Contenders
 
 #: Largest error allowed, relative to each tensor's largest magnitude.
 TOLERANCE = 1e-3
@@ -18,34 +17,35 @@ class DisagreementError(RuntimeError):
     """Two contenders gave different outputs for the same input."""
 
 
-def check_agreement(contenders: Contenders, folder: Path, precision: str) -> dict[str, float]:
-    """The worst relative error of each Python contender's last outputs against our forms in PyTorch.
+def check_agreement(contenders: Contenders, family: Family, folder: Path, precision: str) -> dict[str, float]:
+    """The worst relative error of each Python contender's last outputs against the last in PyTorch.
 
     The same prompt must have been their last. The crate runs the graphs that `onnx` stands for; of graphs
     that round more than float32 does, the error is only told.
     """
     outputs = {}
-    workers = {"forms": contenders.forms, "official": contenders.official, "onnx": contenders.onnx}
-    for name, worker in workers.items():
+    for name, worker in (contenders.torch | {ONNX: contenders.onnx}).items():
         path = folder / f"outputs.{name}.npz"
         worker.ask("save", path=str(path))
         outputs[name] = dict(np.load(path))
-    errors = {name: worst_error(outputs[name], outputs["forms"]) for name in ("official", "onnx")}
+    reference = list(contenders.torch)[-1]
+    expected = outputs.pop(reference)
+    errors = {name: worst_error(family, found, expected) for name, found in outputs.items()}
     for name, error in errors.items():
-        exact = name == "official" or precision == "fp32"
+        exact = name != ONNX or precision == "fp32"
         # Not `error > TOLERANCE`, which a NaN would pass.
         if exact and not error <= TOLERANCE:
             raise DisagreementError(
-                f"{name} and our forms in PyTorch differ by {error:.1e} of the largest magnitude, more than "
-                f"{TOLERANCE:.0e}: a bundle must come from the checkpoint that it is compared with"
+                f"{name} and {family.torch_kinds[reference].label} differ by {error:.1e} of the largest magnitude, more "
+                f"than {TOLERANCE:.0e}: a bundle must come from the checkpoint that it is compared with"
             )
     return errors
 
 
-def worst_error(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+def worst_error(family: Family, found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
     errors = []
     for name, value in expected.items():
         if found[name].shape != value.shape:
             raise DisagreementError(f"{name} has shape {found[name].shape}, not {value.shape}")
-        errors.append(relative_error(found[name], value))
+        errors.append(family.error(name, found[name], value))
     return float(np.max(errors))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,72 +17,99 @@ from onnx import TensorProto, helper, numpy_helper
 from .stopwatch import PEAK_SIZE, Stopwatch, matrix_product_peak
 from .worker import peak_memory, serve
 
+#: Runs that a profile is the mean of, after one that is not counted.
+PROFILED_RUNS = 2
+#: Operators whose time is that of the graphs within them.
+WITH_GRAPHS = ("If", "Loop", "Scan")
+
 
 class Contender:
+    """Graphs are fed by name: with the image, the prompt, and what the graphs before gave."""
+
     def __init__(self, bundle: Path, pixels: np.ndarray, threads: int):
         self.threads = threads
         graphs = json.loads((bundle / "glip.json").read_text())["graphs"]
-        self.sessions = {name: self.open(bundle / graph["file"]) for name, graph in graphs.items()}
-        self.pixels = pixels
+        self.files = {name: bundle / graph["file"] for name, graph in graphs.items()}
+        self.sessions = {name: self.open(file) for name, file in self.files.items()}
+        self.pixels = {"pixels": pixels}
         self.pyramid: dict[str, np.ndarray] = {}
         self.outputs: dict[str, np.ndarray] = {}
+        #: What each graph was last run with.
+        self.feeds: dict[str, dict[str, np.ndarray]] = {}
         self.straight: onnxruntime.InferenceSession | None = None
         self.peak_session: onnxruntime.InferenceSession | None = None
 
-    def open(self, graph: Path | bytes) -> onnxruntime.InferenceSession:
+    def open(self, graph: Path | bytes, profile: Path | None = None) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
         graph = str(graph) if isinstance(graph, Path) else graph
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
-    def ground(self, ids: list[int]) -> dict:
+    def ground(self, prompt: str) -> dict:
         """One image and one prompt, from start to end."""
+        values = dict(np.load(prompt))
         clock = Stopwatch()
         with clock("whole"):
             with clock("image_encoder"):
-                self.pyramid = self._run("image_encoder", {"pixels": self.pixels})
-            self._read(ids, clock)
+                self.pyramid = self._run("image_encoder", self.pixels)
+            self._read(values, clock)
         return clock.answer()
 
-    def prompt(self, ids: list[int]) -> dict:
+    def prompt(self, prompt: str) -> dict:
         """Another prompt on the same image: all but the image encoder."""
+        values = dict(np.load(prompt))
         clock = Stopwatch()
-        self._read(ids, clock)
+        self._read(values, clock)
         return clock.answer()
 
-    def _read(self, ids: list[int], clock: Stopwatch) -> None:
-        ids_array = np.array([ids], dtype=np.int64)
-        mask = np.ones_like(ids_array)
+    def _read(self, prompt: dict[str, np.ndarray], clock: Stopwatch) -> None:
+        values = self.pyramid | prompt
         with clock("text_encoder"):
-            text = self._run("text_encoder", {"input_ids": ids_array, "attention_mask": mask})
+            values |= self._run("text_encoder", values)
         with clock("fusion"):
-            fused = self._run("fusion", {**self.pyramid, "hidden": text["hidden"], "attention_mask": mask})
+            fused = self._run("fusion", values)
         with clock("head"):
-            words = fused["fused_text"]
-            levels = {name: value for name, value in fused.items() if name != "fused_text"}
-            output = self._run("head", {**levels, "text": words})
+            # The head takes fused words by the name of words.
+            words = {name.removeprefix("fused_"): value for name, value in fused.items()}
+            output = self._run("head", values | fused | words)
         self.outputs = fused | output
 
     def image_encoder(self) -> dict:
         clock = Stopwatch()
         with clock("image_encoder"):
-            self._run("image_encoder", {"pixels": self.pixels})
+            self._run("image_encoder", self.pixels)
         return clock.answer()
 
     def straight_image_encoder(self, path: str) -> dict:
         """The image encoder as PyTorch's exporter writes it."""
         if self.straight is None:
             self.straight = self.open(Path(path))
-            self.straight.run(None, {"pixels": self.pixels})
+            self.straight.run(None, self.pixels)
         clock = Stopwatch()
         with clock("image_encoder"):
-            self.straight.run(None, {"pixels": self.pixels})
+            self.straight.run(None, self.pixels)
         return clock.answer()
 
-    def _run(self, name: str, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _run(self, name: str, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         session = self.sessions[name]
+        self.feeds[name] = {port.name: values[port.name] for port in session.get_inputs()}
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, feeds), strict=True))
+        return dict(zip(names, session.run(names, self.feeds[name]), strict=True))
+
+    def profile(self) -> dict:
+        """Of each graph, with what it was last run with: seconds of a run by operator."""
+        return {name: self._profile(file, self.feeds[name]) for name, file in self.files.items()}
+
+    def _profile(self, file: Path, feeds: dict[str, np.ndarray]) -> dict[str, float]:
+        with tempfile.TemporaryDirectory() as folder:
+            session = self.open(file, Path(folder) / "profile")
+            for _ in range(1 + PROFILED_RUNS):
+                session.run(None, feeds)
+            events = json.loads(Path(session.end_profiling()).read_text())
+        return by_operator(events)
 
     def save(self, path: str) -> dict:
         """Writes the last run's outputs, for comparison."""
@@ -92,6 +121,19 @@ class Contender:
             self.peak_session = self.open(_matrix_product().SerializeToString())
         a = np.random.default_rng(0).standard_normal((PEAK_SIZE, PEAK_SIZE), dtype=np.float32)
         return matrix_product_peak(lambda: self.peak_session.run(None, {"a": a}))
+
+
+def by_operator(events: list[dict]) -> dict[str, float]:
+    """Seconds of a run, most first, from a profile of runs of which the first is not counted."""
+    warm = sorted(event["ts"] for event in events if event["name"] == "model_run")[1]
+    seconds: Counter[str] = Counter()
+    for event in events:
+        if event["ts"] < warm or event["cat"] != "Node" or not event["name"].endswith("_kernel_time"):
+            continue
+        operator = event["args"]["op_name"]
+        if operator not in WITH_GRAPHS:
+            seconds[operator] += event["dur"] / 1e6 / PROFILED_RUNS
+    return dict(seconds.most_common())
 
 
 def _matrix_product() -> onnx.ModelProto:
@@ -122,6 +164,7 @@ def main() -> None:
         "prompt": contender.prompt,
         "image_encoder": contender.image_encoder,
         "straight_image_encoder": contender.straight_image_encoder,
+        "profile": contender.profile,
         "save": contender.save,
         "peak": contender.peak,
         "memory": peak_memory,

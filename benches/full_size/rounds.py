@@ -6,23 +6,35 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from statistics import mean
 
+from .family import STAGES, Family
 from .worker import Worker
 
-OFFICIAL, FORMS, ONNX, CRATE = "official", "forms", "onnx", "crate"
+ONNX, CRATE = "onnx", "crate"
 #: The image encoder's graph alone, and as PyTorch's exporter writes it.
 GRAPH, STRAIGHT = "graph", "straight"
 
 
 @dataclass
 class Contenders:
-    """The two in PyTorch may be left out."""
+    """Those in PyTorch, by kind, may be left out."""
 
-    official: Worker | None
-    forms: Worker | None
+    torch: dict[str, Worker]
     onnx: Worker
     crate: Worker
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a round runs."""
+
+    family: Family
+    #: Files by number of tokens; what only one length is measured of is measured with the first.
+    prompts: dict[int, Path]
+    #: The straight export of the image encoder.
+    straight: Path | None
 
 
 @dataclass
@@ -48,48 +60,50 @@ class Round:
         return {component: self.seconds(contender, tokens, component) for component in found}
 
 
-def measure(contenders: Contenders, tokens: list[int], straight: str, runs: int) -> list[Round]:
+def measure(contenders: Contenders, plan: Plan, runs: int) -> list[Round]:
     rounds = []
     for number in range(runs):
         start = time.perf_counter()
         # Every other round backwards, so that nobody always runs in another's wake.
-        rounds.append(one_round(contenders, tokens, straight, backwards=number % 2 == 1))
+        rounds.append(one_round(contenders, plan, backwards=number % 2 == 1))
         print(f"round {number + 1} of {runs}: {time.perf_counter() - start:.0f} s", flush=True)
     return rounds
 
 
-def one_round(contenders: Contenders, tokens: list[int], straight: str, backwards: bool = False) -> Round:
+def one_round(contenders: Contenders, plan: Plan, backwards: bool = False) -> Round:
     result = Round()
-    steps = _steps(contenders, tokens, straight, result)
+    steps = _steps(contenders, plan, result)
     for step in reversed(steps) if backwards else steps:
         step()
-    _complete(result, tokens)
+    for contender in (*contenders.torch, ONNX):
+        _complete(result, contender, plan)
     return result
 
 
-def _steps(contenders: Contenders, tokens: list[int], straight: str, result: Round) -> list[Callable[[], None]]:
-    first, *others = tokens
-    onnx = contenders.onnx
+def _steps(contenders: Contenders, plan: Plan, result: Round) -> list[Callable[[], None]]:
+    first, *others = plan.prompts
+    onnx, kinds = contenders.onnx, plan.family.torch_kinds
 
     def python(name: str, worker: Worker, what: str, tokens: int) -> None:
-        result.add(name, tokens, worker.ask(what, ids=ids_of(tokens))["seconds"])
+        result.add(name, tokens, worker.ask(what, prompt=str(plan.prompts[tokens]))["seconds"])
 
     def crate(workload: str, tokens: int) -> None:
         result.add(CRATE, tokens, crate_seconds(contenders.crate, workload, tokens))
 
     def image_encoders() -> None:
-        result.add(STRAIGHT, first, onnx.ask("straight_image_encoder", path=straight)["seconds"])
+        result.add(STRAIGHT, first, onnx.ask("straight_image_encoder", path=str(plan.straight))["seconds"])
         result.add(GRAPH, first, onnx.ask("image_encoder")["seconds"])
 
     def peak() -> None:
-        for worker in filter(None, (onnx, contenders.forms)):
+        for worker in (onnx, *list(contenders.torch.values())[-1:]):
             result.peak = max(result.peak, worker.ask("peak")["flops_per_second"])
 
-    pytorch = [
-        # Padded to the same length, it takes the same time whatever the prompt.
-        partial(python, OFFICIAL, contenders.official, "ground", first),
-        partial(python, FORMS, contenders.forms, "ground", first),
-        *(partial(python, FORMS, contenders.forms, "prompt", count) for count in others),
+    pytorch = [partial(python, name, worker, "ground", first) for name, worker in contenders.torch.items()]
+    pytorch += [
+        partial(python, name, worker, "prompt", count)
+        for name, worker in contenders.torch.items()
+        if not kinds[name].pads_prompts
+        for count in others
     ]
     onnx_ground = partial(python, ONNX, onnx, "ground", first)
     # The closest race: twice, and in turn.
@@ -99,13 +113,8 @@ def _steps(contenders: Contenders, tokens: list[int], straight: str, result: Rou
         for count in others
         for step in (partial(python, ONNX, onnx, "prompt", count), partial(crate, "components", count))
     ]
-    rest = [image_encoders, image_encoders, partial(crate, "names", first)]
-    return [peak, *(pytorch if contenders.official else []), peak, *closest, peak, *longer, *rest, peak]
-
-
-def ids_of(tokens: int) -> list[int]:
-    """A prompt of so many tokens; which ones does not matter."""
-    return list(range(1, tokens + 1))
+    encoders = [image_encoders, image_encoders] if plan.straight else []
+    return [peak, *pytorch, peak, *closest, peak, *longer, *encoders, partial(crate, "names", first), peak]
 
 
 def crate_seconds(crate: Worker, workload: str, tokens: int) -> dict[str, float]:
@@ -113,19 +122,14 @@ def crate_seconds(crate: Worker, workload: str, tokens: int) -> dict[str, float]
     return {component: mean(times) / 1e3 for component, times in answer["ms"].items()}
 
 
-def _complete(result: Round, tokens: list[int]) -> None:
+def _complete(result: Round, contender: str, plan: Plan) -> None:
     """Fills in, at the other lengths, what does not depend on the length and so was measured once."""
-    first, *others = tokens
-    measured_once = {FORMS: ("image_encoder", "dyconv"), ONNX: ("image_encoder",)}
+    first, *others = plan.prompts
     for count in others:
-        for component, seconds in result.components(OFFICIAL, first).items():
-            result.add(OFFICIAL, count, {component: seconds})
-        for contender, once in measured_once.items():
-            at_first, here = result.components(contender, first), result.components(contender, count)
-            if not at_first:
-                continue
-            added = {component: at_first[component] for component in once}
-            whole = sum(here[part] for part in ("text_encoder", "fusion", "head")) + sum(added.values())
-            result.add(contender, count, added | {"whole": whole})
-            if "dyconv" in added:
-                result.samples[contender, count, "fusion"] = [here["fusion"] + added["dyconv"]]
+        at_first, here = result.components(contender, first), result.components(contender, count)
+        missing = {component: seconds for component, seconds in at_first.items() if component not in here}
+        if here and "whole" in missing:
+            missing_parts = sum(seconds for part, seconds in missing.items() if part in plan.family.parts)
+            result.samples[contender, count, "fusion"] = [here["fusion"] + missing_parts]
+            missing["whole"] = missing_parts + sum((missing | here)[stage] for stage in STAGES)
+        result.add(contender, count, missing)

@@ -9,31 +9,21 @@ from statistics import median
 
 from . import machine
 from .bars import Bar
-from .rounds import CRATE, FORMS, OFFICIAL, ONNX, Round
+from .family import STAGES
+from .models import Model
+from .rounds import CRATE, ONNX, Round
 
-CONTENDERS = {
-    OFFICIAL: "official maths, PyTorch",
-    FORMS: "our forms, PyTorch",
-    ONNX: "ONNX Runtime from Python",
-    CRATE: "this crate",
-}
-COMPONENTS = {
-    "image_encoder": "image encoder",
-    "text_encoder": "text encoder",
-    "fusion": "fusion",
-    "bi_attention": "· bi-attention",
-    "text_layers": "· text layers",
-    "dyconv": "· DyConv",
-    "head": "head",
-    "whole": "**whole**",
-}
+#: How many operators of each graph are told.
+OPERATORS = 8
 #: What only the crate does; there is no floor to compare it with.
 AROUND = ("preprocess", "tokenize", "postprocess")
 
 
 @dataclass(frozen=True)
 class Report:
-    title: str
+    model: Model
+    #: As the bundle calls it.
+    variant: str
     precision: str
     #: Facts about the run, a line each.
     facts: list[str]
@@ -43,10 +33,19 @@ class Report:
     flops: dict[int, dict[str, int]]
     #: By contender: peak memory in bytes, and seconds to load.
     memory: dict[str, tuple[float, float]]
+    #: By graph, then by operator, most first: seconds.
+    profile: dict[str, dict[str, float]]
+
+    @property
+    def contenders(self) -> dict[str, str]:
+        """Names by contender."""
+        pytorch = {name: kind.label for name, kind in self.model.family.torch_kinds.items()}
+        return pytorch | {ONNX: "ONNX Runtime from Python", CRATE: "this crate"}
 
     def markdown(self) -> str:
+        first, size = next(iter(self.flops)), f"{self.model.height} x {self.model.width}"
         parts = [
-            f"## {self.title}, {self.precision}, {date.today().isoformat()}",
+            f"## {self.variant} on a CPU, {size}, {self.precision}, {date.today().isoformat()}",
             "\n".join(f"- {fact}" for fact in self.facts),
         ]
         parts.append(table(["ratio", "measured", "range", "bar", ""], [bar.row() for bar in self.bars]))
@@ -56,22 +55,34 @@ class Report:
         )
         parts += [self._components(tokens) for tokens in self.flops]
         rows = [
-            [CONTENDERS[name], f"{bytes_ / 1e9:.2f} GB", f"{seconds:.1f} s"]
+            [self.contenders[name], f"{bytes_ / 1e9:.2f} GB", f"{seconds:.1f} s"]
             for name, (bytes_, seconds) in self.memory.items()
         ]
-        parts.append(table(["", f"peak memory, {min(self.flops)} tokens", "loading the model"], rows))
+        parts.append(table(["", f"peak memory, {first} tokens", "loading the model"], rows))
+        parts.append(f"Milliseconds of ONNX Runtime from Python by operator, {first} tokens:")
+        parts.append(self._operators())
         return "\n\n".join(parts) + "\n"
 
-    def _components(self, tokens: int) -> str:
-        present = [name for name in CONTENDERS if self.rounds[0].has(name, tokens, "whole")]
+    def _operators(self) -> str:
+        """A column for each graph, its operators most first."""
+        columns = [list(self.profile[stage].items()) for stage in STAGES]
         rows = []
-        for component, label in COMPONENTS.items():
+        for rank in range(OPERATORS):
+            cells = [column[rank] if rank < len(column) else None for column in columns]
+            rows.append([str(rank + 1), *(f"{cell[0]} {1e3 * cell[1]:.1f}" if cell else "" for cell in cells)])
+        rows.append(["all", *(f"{1e3 * sum(seconds for _, seconds in column):.1f}" for column in columns)])
+        return table(["", *(self.model.family.components[stage] for stage in STAGES)], rows)
+
+    def _components(self, tokens: int) -> str:
+        present = [name for name in self.contenders if self.rounds[0].has(name, tokens, "whole")]
+        rows = []
+        for component, label in (self.model.family.components | {"whole": "**whole**"}).items():
             flops = self.flops[tokens][component]
             cells = [self._times_floor(name, tokens, component, flops) for name in present]
             rows.append([label, f"{flops / 1e9:.1f}", *cells])
         wholes = [self._times_crate(name, tokens) for name in present]
         rows.append(["whole / this crate", "", *wholes])
-        heading = [f"{tokens} tokens", "GFLOP", *(CONTENDERS[name] for name in present)]
+        heading = [f"{tokens} tokens", "GFLOP", *(self.contenders[name] for name in present)]
         return table(heading, rows) + f"\n\nOf this crate's whole: {self._around(tokens)}."
 
     def _times_floor(self, name: str, tokens: int, component: str, flops: int) -> str:
@@ -109,10 +120,10 @@ def run_facts(rounds: list[Round], flops: int, tokens: int) -> list[str]:
     return [*machine.description(), f"commit {machine.commit()}", f"{peak}; {work}"]
 
 
-def write(path: Path, precision: str, markdown: str) -> None:
-    """Puts the report between the markers of its precision, or with them at the end."""
-    begin, end = (f"<!-- bench-glip-t, {precision}: {edge} -->" for edge in ("begin", "end"))
-    block = f"{begin}\n{markdown}{end}\n"
+def write(path: Path, report: Report) -> None:
+    """Puts the report between the markers of its model and precision, or with them at the end."""
+    begin, end = (f"<!-- bench-{report.model.name}, {report.precision}: {edge} -->" for edge in ("begin", "end"))
+    block = f"{begin}\n{report.markdown()}{end}\n"
     text = path.read_text(encoding="utf-8") if path.exists() else "# Results\n\n"
     if begin in text and end in text:
         before, rest = text.split(begin, 1)

@@ -1,0 +1,1 @@
+"""`python -m benches.full_size`: full-size models, this crate against PyTorch, ONNX Runtime and the machine's limit."""
