@@ -134,6 +134,8 @@ pub(super) fn candidates(
     // For each phrase, the last row it was scored at: it comes up at each of its tokens.
     let mut scored = vec![usize::MAX; phrases.phrases.len()];
     let mut own = Vec::new();
+    // What is below this is not among the best, whatever comes yet.
+    let mut least = 0.0f32;
     let logits = head.logits_of(rows.clone());
     let all_logits = logits.chunks_exact(head.tokens().max(1));
     for (row, logits) in rows.zip(all_logits) {
@@ -141,7 +143,7 @@ pub(super) fn candidates(
         let floor = match selection {
             Selection::All => floor_of(options.candidate_threshold),
             Selection::Best(_) => {
-                let needed = confidence.phrase_score_for(phrases.score_threshold);
+                let needed = confidence.phrase_score_for(phrases.score_threshold.max(least));
                 floor_of(options.candidate_threshold.max(needed))
             }
         };
@@ -157,7 +159,8 @@ pub(super) fn candidates(
                 } = &phrases.phrases[phrase];
                 let phrase_score = options.aggregation.score(tokens.logits(logits, &mut own));
                 let score = confidence.score(phrase_score);
-                let is_sure = selection == Selection::All || score > *score_threshold;
+                let is_sure =
+                    selection == Selection::All || (score > *score_threshold && score >= least);
                 if phrase_score > options.candidate_threshold && is_sure {
                     found.push(Candidate {
                         row,
@@ -170,11 +173,12 @@ pub(super) fn candidates(
                 }
             }
         }
-        // Once in a while, so that a head that finds everything everywhere does not fill the memory.
+        // Once in a while, so that a head that finds everything everywhere fills neither memory nor time.
         if let Selection::Best(count) = selection
             && found.len() > count.saturating_mul(4)
         {
             keep_best(&mut found, count);
+            least = found.iter().map(|kept| kept.score).fold(1.0, f32::min);
         }
     }
     if let Selection::Best(count) = selection {
