@@ -95,6 +95,11 @@ class Family(ABC):
     @abstractmethod
     def vocabulary_size(self) -> int: ...
 
+    @property
+    def special_tokens(self) -> dict[int, str]:
+        """Tokens whose places in the vocabulary the model has built in."""
+        return {}
+
     @abstractmethod
     def prompt(self, tokens: int) -> Prompt:
         """Of so many tokens; which ones does not matter."""

@@ -88,7 +88,7 @@ def random_model(family: Family) -> torch.nn.Module:
 def make_bundle(bundle: Path, checkpoint: Path, family: Family, precision: str = "fp32", device: str = "cpu") -> Path:
     """The checkpoint exported so, with a vocabulary that is made for it."""
     vocabulary = bundle.with_name("vocab.txt")
-    make(vocabulary, [PROGRAM_WORDS], lambda partial: write_vocabulary(family.vocabulary_size, partial))
+    make(vocabulary, [PROGRAM_WORDS], lambda partial: write_vocabulary(family, partial))
     options = BundleOptions(name=bundle.name, precision=precision, device=device, weights=f"random, seed {SEED}")
 
     def export(done: Path) -> None:
@@ -100,7 +100,7 @@ def make_bundle(bundle: Path, checkpoint: Path, family: Family, precision: str =
     return bundle
 
 
-def write_vocabulary(size: int, path: Path) -> None:
+def write_vocabulary(family: Family, path: Path) -> None:
     """Letters, the words of the timing program's prompts, and made-up words up to the model's vocabulary size.
 
     As in BERT's own vocabulary, everyday words are one token each.
@@ -109,8 +109,15 @@ def write_vocabulary(size: int, path: Path) -> None:
     tokens = dict.fromkeys([*nano_vocabulary(), *words])
     syllables = ["".join(letters) for letters in product("bdfgklmnprstvz", "aeiou")]
     made_up = ("".join(parts) for parts in product(syllables, repeat=3))
-    filler = islice((word for word in made_up if word not in tokens), size - len(tokens))
-    path.write_text("\n".join([*tokens, *filler]) + "\n", encoding="utf-8")
+    placed = family.special_tokens
+    tokens = [token for token in tokens if token not in placed.values()]
+    filler = islice(
+        (word for word in made_up if word not in tokens), family.vocabulary_size - len(tokens) - len(placed)
+    )
+    tokens += filler
+    for index, token in sorted(placed.items()):
+        tokens.insert(index, token)
+    path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
 
 
 def build_program(features: str = "") -> Path:

@@ -16,7 +16,7 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 )
 
 from glip_torch.config import level_sizes
-from glip_torch.export.grounding_dino import strides
+from glip_torch.export.grounding_dino import BLOCK_ENDS, strides
 from glip_torch.grounding_dino import bi_attention_of
 
 from ..family import Family, Limits, Prompt, TorchContender, TorchKind
@@ -93,6 +93,10 @@ class TransformersGroundingDino(Family):
     @property
     def vocabulary_size(self) -> int:
         return self.config.text_config.vocab_size
+
+    @property
+    def special_tokens(self) -> dict[int, str]:
+        return {index: token for token, index in BLOCK_ENDS.items()}
 
     def prompt(self, tokens: int) -> Prompt:
         """Phrases of two words, and a shorter one first if that does not come out even."""
