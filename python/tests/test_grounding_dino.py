@@ -25,7 +25,7 @@ from glip_torch.config import UNKNOWN, Recommended
 from glip_torch.export import __main__ as command
 from glip_torch.export.bundle import BundleOptions
 from glip_torch.export.check import TOLERANCE, relative_error, worst_error
-from glip_torch.export.grounding_dino import build_graphs, export_grounding_dino, strides
+from glip_torch.export.grounding_dino import build_graphs, enhancer, export_grounding_dino, strides
 from glip_torch.export.precision import write_graph
 from glip_torch.grounding_dino import UnsupportedError, bi_attention_of, swin_of
 from glip_torch.tokenizer import build_tokenizer
@@ -132,6 +132,16 @@ def test_levels_beyond_the_backbones(tokenizer):
     assert strides(deeper) == [8, 16, 32, 64, 128]
     for graph in build_graphs(deeper):
         assert worst_error(write_graph(graph, "fp32"), graph) < EXACT, graph.name
+
+
+@pytest.mark.parametrize("piece", [1, 37, 520])
+def test_cells_are_worked_on_in_pieces(monkeypatch, piece):
+    """Of whatever length, the last one filled up with rows that nobody looks at."""
+    monkeypatch.setattr(enhancer, "PIECE", piece)
+    fusion = build_graphs(random_model(KINDS["four_levels"]))[2]
+    written = write_graph(fusion, "fp32")
+    assert any(node.op_type == "Scan" for node in written.graph.node)
+    assert worst_error(written, fusion) < EXACT
 
 
 def test_padding_a_batch_of_texts_changes_nothing(tokenizer):

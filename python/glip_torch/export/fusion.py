@@ -89,8 +89,13 @@ class _FoldedWeights:
         )
 
 
-def write_bi_attention(w: GraphWriter, module: BiAttention, image: str, hidden: str, mask: str) -> tuple[str, str]:
-    """`image [batch, positions, width]` and `hidden [batch, tokens, width]`, each told of the other."""
+def write_bi_attention(
+    w: GraphWriter, module: BiAttention, image: str, hidden: str, mask: str, image_mask: str | None = None
+) -> tuple[str, str]:
+    """`image [batch, positions, width]` and `hidden [batch, tokens, width]`, each told of the other.
+
+    `image_mask [1, 1, positions]` is added to the scores of what words see, if not all positions are of an image.
+    """
     weights, heads = _FoldedWeights.of(module), module.heads
     image_width = module.v_proj.in_features
     states = image
@@ -118,7 +123,10 @@ def write_bi_attention(w: GraphWriter, module: BiAttention, image: str, hidden: 
         update = w.op("MatMul", w.reshape(attention, 0, 0, -1), values)
         image_out = w.op("Add", residuals[0], update)
     with w.scope("to_text"):
-        attention = w.op("Softmax", w.transpose(scores, 0, 2, 1), axis=-1)
+        scores = w.transpose(scores, 0, 2, 1)
+        if image_mask is not None:
+            scores = w.op("Add", scores, image_mask)
+        attention = w.op("Softmax", scores, axis=-1)
         seen = w.reshape(w.op("MatMul", attention, image), 0, heads, -1, image_width)
         seen = w.reshape(w.transpose(seen, 0, 2, 1, 3), 0, 0, heads * image_width)
         text_out = w.op("Add", residuals[1], w.linear(seen, weights.to_text, weights.to_text_bias))

@@ -76,10 +76,23 @@ class SamplingFrame:
     reach: list[str]
 
 
+def write_values(w: GraphWriter, module: nn.Module, image: str, grid: ImageGrid, rest: str | None = None) -> list[str]:
+    """What there is to see on each level of `image [batch, cells, width]`, `[batch * heads, width / heads, h, w]`.
+
+    `rest` is how many rows follow that are no cells.
+    """
+    with w.scope("value"):
+        # As [batch, width, cells], which is how GridSample reads it, without a transpose.
+        values = w.linear_to_channels(image, module.value_proj)
+        values = w.split(values, grid.cells if rest is None else [*grid.cells, rest], axis=2)
+        width = module.d_model // module.n_heads
+        return [w.reshape(value, -1, width, *sides) for value, *sides in zip(values, grid.heights, grid.widths)]
+
+
 def write_deformable_attention(
-    w: GraphWriter, module: nn.Module, asking: str, image: str, grid: ImageGrid, frame: SamplingFrame
+    w: GraphWriter, module: nn.Module, asking: str, values: list[str], frame: SamplingFrame
 ) -> str:
-    """`asking [batch, queries, width]` looks at a few places of every level of `image [batch, cells, width]`.
+    """`asking [batch, queries, width]` looks at a few places of every level.
 
     Queries lie last wherever there is room for it: with points last, as the modules of others have it, ONNX Runtime takes
     twice as long.
@@ -87,10 +100,6 @@ def write_deformable_attention(
     heads, levels, points = module.n_heads, module.n_levels, module.n_points
     width = module.d_model // heads
 
-    with w.scope("value"):
-        # As [batch, width, cells], which is how GridSample reads it, without a transpose.
-        values = w.linear_to_channels(image, module.value_proj)
-        values = w.split(values, grid.cells, axis=2)
     with w.scope("weights"):
         shares = w.linear(asking, module.attention_weights.weight, module.attention_weights.bias)
         shares = w.op("Softmax", w.reshape(shares, 0, 0, heads, levels * points), axis=-1)
@@ -104,8 +113,9 @@ def write_deformable_attention(
             reach = frame.reach[level if len(frame.reach) > 1 else 0]
             places = w.op("Add", w.op("Mul", offsets[level], reach), frame.centre)
             places = w.reshape(places, -1, points, w.size(asking, 1), 2)
-            value = w.reshape(values[level], -1, width, grid.heights[level], grid.widths[level])
-            seen = w.op("GridSample", w.as_float(value), places, mode="linear", padding_mode="zeros", align_corners=0)
+            seen = w.op(
+                "GridSample", w.as_float(values[level]), places, mode="linear", padding_mode="zeros", align_corners=0
+            )
             if w.half:
                 seen = w.cast(seen, w.dtype)
             seen = w.op("Mul", seen, w.reshape(shares[level], -1, 1, points, w.size(asking, 1)))

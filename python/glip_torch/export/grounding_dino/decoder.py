@@ -14,6 +14,7 @@ from .attention import (
     write_deformable_attention,
     write_feed_forward,
     write_sine,
+    write_values,
 )
 
 #: A cell whose proposal lies beyond this on any side, or is larger or smaller, is not looked at.
@@ -123,7 +124,8 @@ def _layer(
     with w.scope("image"):
         placed = w.op("Add", queries, positions)
         frame = _frame(w, reference, layer.encoder_attn.n_points)
-        attended = write_deformable_attention(w, layer.encoder_attn, placed, image, grid, frame)
+        values = write_values(w, layer.encoder_attn, image, grid)
+        attended = write_deformable_attention(w, layer.encoder_attn, placed, values, frame)
         queries = w.layer_norm(w.op("Add", queries, attended), layer.encoder_attn_layer_norm)
     return write_feed_forward(w, layer, queries, layer.final_layer_norm)
 

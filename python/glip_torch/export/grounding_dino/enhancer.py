@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
@@ -16,7 +18,11 @@ from .attention import (
     write_deformable_attention,
     write_feed_forward,
     write_sine,
+    write_values,
 )
+
+#: Cells that are worked on at a time. Fewer make small products, which are slower than what the cache saves.
+PIECE = 2048
 
 
 def write_enhancer(
@@ -29,27 +35,71 @@ def write_enhancer(
     block_mask: str,
 ) -> tuple[list[str], str]:
     """Levels `[batch, width, h, w]` and words `[batch, tokens, width]`, both enhanced."""
-    width = model.config.d_model
     grid = ImageGrid.of(w, levels)
     image, cells = w.positions(levels)
     with w.scope("positions"):
-        image_positions = _image_positions(w, model, grid)
-        word_positions = _word_positions(w, position_ids, width)
-        frame = SamplingFrame(
-            _as_sampled(w, grid.centres(w)), [_one_cell(w, grid, level) for level in range(len(levels))]
-        )
+        positions, centres = _image_positions(w, model, grid), _as_sampled(w, grid.centres(w))
+        reach = [_one_cell(w, grid, level) for level in range(len(levels))]
+        word_positions = _word_positions(w, position_ids, model.config.d_model)
+    with w.scope("pieces"):
+        pieces = Pieces.of(w, image)
+        image = pieces.filled(w, image)
+        positions, centres = (pieces.cut(w, pieces.filled(w, value)) for value in (positions, centres))
     padding = write_padding_mask(w, attention_mask)
     blocks = write_block_mask(w, block_mask)
     for index, layer in enumerate(model.encoder.layers):
         with w.scope(f"layer_{index + 1}"):
             with w.scope("bi_attention"):
                 fusion = bi_attention_of(layer.fusion_layer)
-                image, hidden = write_bi_attention(w, fusion, image, hidden, padding)
+                image, hidden = write_bi_attention(w, fusion, image, hidden, padding, pieces.mask)
             with w.scope("text"):
                 hidden = _text_layer(w, layer.text_enhancer_layer, hidden, word_positions, blocks)
             with w.scope("image"):
-                image = _image_layer(w, layer.deformable_layer, image, image_positions, grid, frame)
-    return w.levels(image, cells, levels), hidden
+                image = _image_layer(w, layer.deformable_layer, image, positions, centres, reach, grid, pieces)
+    return w.levels(image, cells if pieces.rest is None else [*cells, pieces.rest], levels), hidden
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """How the cells of an image go into pieces of one length, for which some rows of zeros follow them.
+
+    A layer's hidden states and samples are many times a CPU's cache for a whole image, and fit it for a piece. On a GPU all
+    is one piece, and everything here is None.
+    """
+
+    count: str | None
+    length: str | None
+    rest: str | None  #: How many rows are no cells.
+    mask: str | None  #: What to add to scores so that nobody looks at them, `[1, 1, cells + rest]`.
+
+    @staticmethod
+    def of(w: GraphWriter, image: str) -> Pieces:
+        if not w.in_pieces:
+            return Pieces(None, None, None, None)
+        cells = w.size(image, 1)
+        count = w.ratio(cells, w.ints(PIECE))
+        length = w.ratio(cells, count)
+        rows = w.op("Mul", count, length)
+        mask = w.op("Where", w.op("Less", w.range(rows), cells), w.scalar(0.0), w.scalar(w.lowest))
+        return Pieces(count, length, w.op("Sub", rows, cells), w.reshape(mask, 1, 1, -1))
+
+    def filled(self, w: GraphWriter, value: str) -> str:
+        """`[batch, cells, width]` with the rest."""
+        if self.rest is None:
+            return value
+        return w.op("Pad", value, w.op("Concat", w.ints(0, 0, 0, 0), self.rest, w.ints(0), axis=0))
+
+    def cut(self, w: GraphWriter, value: str) -> str:
+        """`[batch, rows, width]` to `[pieces, batch, length, width]`."""
+        if self.rest is None:
+            return w.op("Unsqueeze", value, w.ints(0))
+        return w.transpose(w.op("Reshape", value, w.shape(0, self.count, self.length, -1)), 1, 0, 2, 3)
+
+    def joined(self, w: GraphWriter, pieces: str) -> str:
+        """The way back."""
+        if self.rest is None:
+            return w.op("Squeeze", pieces, w.ints(0))
+        return w.reshape(w.transpose(pieces, 1, 0, 2, 3), 0, w.op("Mul", self.count, self.length), -1)
 
 
 def _text_layer(w: GraphWriter, layer: nn.Module, hidden: str, positions: str, blocks: str) -> str:
@@ -61,13 +111,28 @@ def _text_layer(w: GraphWriter, layer: nn.Module, hidden: str, positions: str, b
 
 
 def _image_layer(
-    w: GraphWriter, layer: nn.Module, image: str, positions: str, grid: ImageGrid, frame: SamplingFrame
+    w: GraphWriter,
+    layer: nn.Module,
+    image: str,
+    positions: str,
+    centres: str,
+    reach: list[str],
+    grid: ImageGrid,
+    pieces: Pieces,
 ) -> str:
-    with w.scope("attention"):
-        placed = w.op("Add", image, positions)
-        attended = write_deformable_attention(w, layer.self_attn, placed, image, grid, frame)
-        image = w.layer_norm(w.op("Add", image, attended), layer.self_attn_layer_norm)
-    return write_feed_forward(w, layer, image, layer.final_layer_norm)
+    """`positions` and `centres` are cut already: all layers have the same."""
+    values = write_values(w, layer.self_attn, image, grid, pieces.rest)
+
+    def body(image: str, positions: str, centres: str) -> str:
+        frame = SamplingFrame(w.op("Unsqueeze", centres, w.ints(1)), reach)
+        with w.scope("attention"):
+            placed = w.op("Add", image, positions)
+            attended = write_deformable_attention(w, layer.self_attn, placed, values, frame)
+            image = w.layer_norm(w.op("Add", image, attended), layer.self_attn_layer_norm)
+        return write_feed_forward(w, layer, image, layer.final_layer_norm)
+
+    sequences = (pieces.cut(w, image), w.dtype), (positions, w.dtype), (centres, torch.float32)
+    return pieces.joined(w, w.over_pieces(body, *sequences))
 
 
 def _image_positions(w: GraphWriter, model: nn.Module, grid: ImageGrid) -> str:
@@ -102,10 +167,9 @@ def _word_positions(w: GraphWriter, position_ids: str, width: int) -> str:
 
 
 def _as_sampled(w: GraphWriter, centres: str) -> str:
-    """Places relative to the image in GridSample's measure, for `[batch, points, places, 2]`."""
+    """Places relative to the image in GridSample's measure."""
     with w.in_float():
-        centres = w.op("Sub", w.op("Mul", centres, w.scalar(2.0)), w.scalar(1.0))
-        return w.op("Unsqueeze", centres, w.ints(1))
+        return w.op("Sub", w.op("Mul", centres, w.scalar(2.0)), w.scalar(1.0))
 
 
 def _one_cell(w: GraphWriter, grid: ImageGrid, level: int) -> str:
