@@ -6,6 +6,7 @@ import torch
 from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer, BertModel
 
 from ..text_encoder import TextEncoder
+from .attention import write_attention
 from .writer import GraphWriter
 
 
@@ -82,26 +83,10 @@ def write_bert_layer(w: GraphWriter, module: BertLayer, hidden: str, mask: str) 
     """One layer over `hidden [batch, tokens, width]`; `mask [batch, 1, 1 or tokens, tokens]` is added to scores."""
     attention, output = module.attention, module.output
     with w.scope("attention"):
-        attended = _self_attention(w, attention.self, hidden, mask)
+        attended = write_attention(w, attention.self, hidden, hidden, hidden, mask)
         attended = w.linear(attended, attention.output.dense.weight, attention.output.dense.bias)
         hidden = w.layer_norm(w.op("Add", attended, hidden), attention.output.LayerNorm)
     with w.scope("mlp"):
         inner = w.gelu(w.linear(hidden, module.intermediate.dense.weight, module.intermediate.dense.bias))
         inner = w.linear(inner, output.dense.weight, output.dense.bias)
         return w.layer_norm(w.op("Add", inner, hidden), output.LayerNorm)
-
-
-def _self_attention(w: GraphWriter, module: torch.nn.Module, hidden: str, mask: str) -> str:
-    heads, depth = module.num_attention_heads, module.attention_head_size
-    scale = depth**-0.5
-
-    def in_heads(weight: torch.Tensor, bias: torch.Tensor, *order: int) -> str:
-        projected = w.linear(hidden, weight, bias)
-        return w.transpose(w.reshape(projected, 0, 0, heads, depth), *order)
-
-    query = in_heads(module.query.weight * scale, module.query.bias * scale, 0, 2, 1, 3)
-    key = in_heads(module.key.weight, module.key.bias, 0, 2, 3, 1)
-    value = in_heads(module.value.weight, module.value.bias, 0, 2, 1, 3)
-    weights = w.op("Softmax", w.op("Add", w.op("MatMul", query, key), mask), axis=-1)
-    attended = w.transpose(w.op("MatMul", weights, value), 0, 2, 1, 3)
-    return w.reshape(attended, 0, 0, heads * depth)

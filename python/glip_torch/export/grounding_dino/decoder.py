@@ -7,10 +7,10 @@ from torch import nn
 
 from ..text_encoder import write_padding_mask
 from ..writer import GraphWriter
-from .attention import (
+from .layers import (
     ImageGrid,
     SamplingFrame,
-    write_attention,
+    write_attention_layer,
     write_deformable_attention,
     write_feed_forward,
     write_sine,
@@ -115,11 +115,11 @@ def _layer(
         positions = _perceptron(w, places_head, _sines_of_boxes(w, reference, queries_width=layer.embed_dim))
     with w.scope("queries"):
         placed = w.op("Add", queries, positions)
-        attended = write_attention(w, layer.self_attn, placed, placed, queries, mask=None)
+        attended = write_attention_layer(w, layer.self_attn, placed, placed, queries, mask=None)
         queries = w.layer_norm(w.op("Add", queries, attended), layer.self_attn_layer_norm)
     with w.scope("text"):
         placed = w.op("Add", queries, positions)
-        attended = write_attention(w, layer.encoder_attn_text, placed, text, text, padding)
+        attended = write_attention_layer(w, layer.encoder_attn_text, placed, text, text, padding)
         queries = w.layer_norm(w.op("Add", queries, attended), layer.encoder_attn_text_layer_norm)
     with w.scope("image"):
         placed = w.op("Add", queries, positions)

@@ -11,10 +11,10 @@ from ...grounding_dino import bi_attention_of
 from ..fusion import write_bi_attention
 from ..text_encoder import write_block_mask, write_padding_mask
 from ..writer import GraphWriter
-from .attention import (
+from .layers import (
     ImageGrid,
     SamplingFrame,
-    write_attention,
+    write_attention_layer,
     write_deformable_attention,
     write_feed_forward,
     write_sine,
@@ -105,7 +105,7 @@ class Pieces:
 def _text_layer(w: GraphWriter, layer: nn.Module, hidden: str, positions: str, blocks: str) -> str:
     with w.scope("attention"):
         placed = w.op("Add", hidden, positions)
-        attended = write_attention(w, layer.self_attn, placed, placed, hidden, blocks)
+        attended = write_attention_layer(w, layer.self_attn, placed, placed, hidden, blocks)
         hidden = w.layer_norm(w.op("Add", hidden, attended), layer.layer_norm_before)
     return write_feed_forward(w, layer, hidden, layer.layer_norm_after)
 

@@ -1,31 +1,22 @@
-"""Attention between all of one side and all of another, and between queries and a few places of an image."""
+"""What the layers of enhancer and decoder are made of; above all attention to a few places of an image."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from ..attention import write_attention
 from ..writer import GraphWriter
 
 
-def write_attention(w: GraphWriter, module: nn.Module, asking: str, asked: str, values: str, mask: str | None) -> str:
-    """`asking [batch, n, width]` looks at `asked` and takes from `values [batch, m, width]`; `mask` is added to scores."""
-    heads, depth = module.num_attention_heads, module.attention_head_size
-    scale = depth**-0.5
-
-    def in_heads(states: str, weight: Tensor, bias: Tensor, *order: int) -> str:
-        return w.transpose(w.reshape(w.linear(states, weight, bias), 0, 0, heads, depth), *order)
-
-    query = in_heads(asking, module.query.weight * scale, module.query.bias * scale, 0, 2, 1, 3)
-    key = in_heads(asked, module.key.weight, module.key.bias, 0, 2, 3, 1)
-    value = in_heads(values, module.value.weight, module.value.bias, 0, 2, 1, 3)
-    scores = w.op("MatMul", query, key)
-    if mask is not None:
-        scores = w.op("Add", scores, mask)
-    attended = w.transpose(w.op("MatMul", w.op("Softmax", scores, axis=-1), value), 0, 2, 1, 3)
-    return w.linear(w.reshape(attended, 0, 0, heads * depth), module.out_proj.weight, module.out_proj.bias)
+def write_attention_layer(
+    w: GraphWriter, module: nn.Module, asking: str, asked: str, values: str, mask: str | None
+) -> str:
+    """Attention between all of one side and all of another, and its output layer."""
+    attended = write_attention(w, module, asking, asked, values, mask)
+    return w.linear(attended, module.out_proj.weight, module.out_proj.bias)
 
 
 def write_feed_forward(w: GraphWriter, layer: nn.Module, states: str, norm: nn.LayerNorm) -> str:
