@@ -76,7 +76,7 @@
 //! # Recipes
 //!
 //! [`cookbook`] has short programs: a photograph that lies on its side, video, threads, a server, shipping, crops and
-//! JSON.
+//! JSON. [`models`] says which model to take, and how to make a bundle of it.
 //!
 //! # Devices
 //!
