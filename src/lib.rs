@@ -1,7 +1,7 @@
-//! Find in an image what words describe: GLIP (Grounded Language-Image Pre-training, CVPR 2022) over
-//! ONNX Runtime.
+//! Find in an image what words describe: GLIP (Grounded Language-Image Pre-training, CVPR 2022) and its
+//! descendants Grounding DINO, MM-Grounding-DINO and LLMDet, over ONNX Runtime.
 //!
-//! GLIP scores every region of an image against every word of a prompt, so that any text is a label
+//! They score every region of an image against every word of a prompt, so that any text is a label
 //! set. [`Detector`] is the whole model behind one call; every part of it is a public type that also
 //! works alone.
 //!
@@ -19,8 +19,8 @@
 //! # A model
 //!
 //! A model is a folder, called a bundle, that `python -m glip_torch.export` (in the repository's
-//! `python/`) makes of an official GLIP checkpoint: ONNX graphs, a tokenizer, and a manifest that says
-//! what they need. [`Detector::from_dir`] loads one, and [`Detector::builder`] has the options.
+//! `python/`) makes of released weights: ONNX graphs, a tokenizer, and a manifest that says
+//! what they need. [`models`] compares those that there are. [`Detector::from_dir`] loads one, and [`Detector::builder`] has the options.
 //! [`Detector::nano`] is a small model in the crate: it looks at photographs and finds the 80 things of
 //! COCO, by their names, plurals, synonyms and words for groups of them, and nothing else.
 //!
@@ -76,7 +76,7 @@
 //! # Recipes
 //!
 //! [`cookbook`] has short programs: a photograph that lies on its side, video, threads, a server, shipping, crops and
-//! JSON. [`models`] says which model to take, and how to make a bundle of it.
+//! JSON.
 //!
 //! # Devices
 //!
