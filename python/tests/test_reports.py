@@ -23,8 +23,9 @@ def load(name, monkeypatch):
     return importlib.import_module(name)
 
 
-def test_the_tables_of_the_teaching_report_are_those_of_its_results(monkeypatch):
-    report = load("teaching_report", monkeypatch)
+@pytest.mark.parametrize("name", ["teaching_report", "photos_report"])
+def test_the_tables_of_the_teaching_report_are_those_of_its_results(monkeypatch, name):
+    report = load(name, monkeypatch)
     text = report.REPORT.read_text(encoding="utf-8")
     assert report.fill(text, json.loads(report.RESULTS.read_text(encoding="utf-8"))) == text
 
