@@ -1,7 +1,8 @@
-"""Writes the tables of tuning.md: `python reports/tuning_report.py [--runs RUNS --patient ... --context ... --rates ...]`.
+"""Writes the tables of tuning.md: `python reports/tuning_report.py [--runs RUNS --rates RATES]`; of tuning-drawn.md with `--drawn`.
 
 With the folders of `tuning_runs.py` and the files of `context.py` and `tuning_rates.py`, their results go to
-tuning_results.json first. The tables are made of that file alone and replace what is between their marks in tuning.md.
+tuning_results.json first (tuning_drawn_results.json). The tables are made of that file alone and replace what is between
+their marks in the report.
 """
 
 from __future__ import annotations
@@ -9,43 +10,78 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
 
 HERE = Path(__file__).parent
-REPORT, RESULTS = HERE / "tuning.md", HERE / "tuning_results.json"
-MODELS = {"fused": "fused", "nofusion": "without fusion"}
-TASKS = ("objects", "bccd")
 METHODS = ("linear", "prompt", "full")
 SHOTS = (1, 3, 5, 10, "all")
 SEEDS = 3
 KEPT = ("before", "after", "best_epoch", "epochs", "seconds", "images", "boxes", "trained_parameters")
 
 
+@dataclass(frozen=True)
+class Report:
+    file: Path
+    results: Path
+    #: What the tables call the models.
+    models: dict[str, str]
+    tasks: tuple[str, ...]
+
+    def named(self, model: str, *rest: str) -> list[str]:
+        """The cells of a row that say what it is of: the model's name where there are several."""
+        return [self.models.get(model, model), *rest] if len(self.models) > 1 else [*rest]
+
+
+PHOTOGRAPHS = Report(
+    HERE / "tuning.md", HERE / "tuning_results.json", {"nano": "glip-nano"}, ("rabbits", "chess", "bccd")
+)
+DRAWN = Report(
+    HERE / "tuning-drawn.md",
+    HERE / "tuning_drawn_results.json",
+    {"fused": "fused", "nofusion": "without fusion"},
+    ("objects", "bccd"),
+)
+
+
 def collect(arguments: argparse.Namespace) -> dict:
     """What the report needs of the result files."""
-    return {
-        "runs": collect_runs(arguments.runs),
-        "patient": collect_runs(arguments.patient),
-        "context": json.loads(arguments.context.read_text()),
-        "rates": json.loads(arguments.rates.read_text()),
-    }
+    results = {"runs": collect_runs(arguments.runs), "rates": collect_rates(arguments.rates)}
+    if arguments.patient:
+        results["patient"] = collect_runs(arguments.patient)
+    if arguments.context:
+        results["context"] = json.loads(arguments.context.read_text())
+    return results
+
+
+def result_files(runs: Path) -> list[tuple[str, str, dict]]:
+    """Model, task and result of every run in a folder."""
+    files = sorted(runs.glob("*/*/*/result.json"))
+    return [(*file.parts[-4:-2], json.loads(file.read_text())) for file in files]
 
 
 def collect_runs(runs: Path) -> list[dict]:
-    entries = []
-    for file in sorted(runs.glob("*/*/*/result.json")):
-        model, task = file.parts[-4:-2]
-        result = json.loads(file.read_text())
-        named = {name: result[name] for name in ("method", "shots", "seed", *KEPT)}
-        entries.append({"model": model, "task": task, **named})
-    return entries
+    return [
+        {"model": model, "task": task, **{name: result[name] for name in ("method", "shots", "seed", *KEPT)}}
+        for model, task, result in result_files(runs)
+    ]
 
 
-def models_of(results: dict) -> dict[str, str]:
-    """The models with runs, and what the tables call them."""
-    found = {run["model"] for run in results["runs"]}
-    return {model: name for model, name in MODELS.items() if model in found}
+def collect_rates(rates: Path) -> list[dict]:
+    """What `tuning_rates.py` wrote, or the AP on validation images of the runs in a folder."""
+    if rates.is_file():
+        return json.loads(rates.read_text())
+    return [
+        {
+            "model": model,
+            "task": task,
+            "method": result["method"],
+            "rate": result["settings"]["learning_rate"],
+            "AP": result["after"]["val"]["AP"],
+        }
+        for model, task, result in result_files(rates)
+    ]
 
 
 def select(results: dict, kind: str = "runs", **wanted) -> list[dict]:
@@ -69,9 +105,9 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def score_table(results: dict, task: str, measure: str = "AP") -> str:
+def score_table(report: Report, results: dict, task: str, measure: str = "AP") -> str:
     rows = []
-    for model, name in models_of(results).items():
+    for model in report.models:
         before = test_scores(results, measure, "before", model=model, task=task)
         zero = f"{before[0]:.1f}" if before else "not run"
         for method in METHODS:
@@ -79,15 +115,15 @@ def score_table(results: dict, task: str, measure: str = "AP") -> str:
                 cell(test_scores(results, measure, model=model, task=task, method=method, shots=shots))
                 for shots in SHOTS
             ]
-            rows.append([name, method, zero, *scores])
-    return table(["model", "method", "0 shots", *(f"{shots}" for shots in SHOTS)], rows)
+            rows.append(report.named(model, method, zero, *scores))
+    return table(report.named("model", "method", "0 shots", *(f"{shots}" for shots in SHOTS)), rows)
 
 
-def share_table(results: dict) -> str:
+def share_table(report: Report, results: dict) -> str:
     """AP of prompt and linear tuning as a share of full tuning's, means over seeds."""
     rows = []
-    for model, name in models_of(results).items():
-        for task in TASKS:
+    for model in report.models:
+        for task in report.tasks:
             for method in ("linear", "prompt"):
                 shares = []
                 for shots in SHOTS:
@@ -95,8 +131,8 @@ def share_table(results: dict) -> str:
                         test_scores(results, model=model, task=task, method=m, shots=shots) for m in (method, "full")
                     )
                     shares.append(f"{mean(own) / mean(full):.0%}" if own and full and mean(full) else "not run")
-                rows.append([name, task, method, *shares])
-    return table(["model", "task", "method", *(f"{shots}" for shots in SHOTS)], rows)
+                rows.append(report.named(model, task, method, *shares))
+    return table(report.named("model", "task", "method", *(f"{shots}" for shots in SHOTS)), rows)
 
 
 def cost_table(results: dict) -> str:
@@ -128,10 +164,10 @@ def patient_table(results: dict) -> str:
     return table(["task", "shots", "method", "AP, short runs", "AP, patient runs", "epochs", "best epoch"], rows)
 
 
-def size_table(results: dict) -> str:
+def size_table(report: Report, results: dict) -> str:
     """How many images and boxes the sets of shots have: the same for all models and methods."""
     rows = []
-    for task in TASKS:
+    for task in report.tasks:
         for shots in SHOTS:
             runs = {run["seed"]: run for run in select(results, task=task, shots=shots)}.values()
             if runs:
@@ -140,19 +176,19 @@ def size_table(results: dict) -> str:
     return table(["task", "shots", "images", "boxes"], rows)
 
 
-def context_table(results: dict) -> str:
-    found = [model for model in MODELS if model in results["context"]]
-    forms = results["context"][found[0]] if found else {}
+def context_table(report: Report, results: dict) -> str:
+    found = [model for model in report.models if model in results["context"]]
+    forms = results["context"][found[0]]
     rows = [
         [f"`{form}`", *(f"{100 * results['context'][model][form][m]:.1f}" for model in found for m in ("AP", "AP50"))]
         for form in forms
     ]
-    return table(["prompt", *(f"{MODELS[model]}, {m}" for model in found for m in ("AP", "AP50"))], rows)
+    return table(["prompt", *(f"{report.models[model]}, {m}" for model in found for m in ("AP", "AP50"))], rows)
 
 
-def rates_table(results: dict) -> str:
+def rates_table(report: Report, results: dict) -> str:
     """AP on validation images by learning rate."""
-    columns = [(model, task) for model in models_of(results) for task in TASKS]
+    columns = [(model, task) for model in report.models for task in report.tasks]
     rows = []
     for method in METHODS:
         measured = [entry for entry in results["rates"] if entry["method"] == method]
@@ -160,26 +196,24 @@ def rates_table(results: dict) -> str:
         for rate in sorted({rate for *_, rate in found}):
             scores = [found.get((*column, rate)) for column in columns]
             rows.append([method, f"{rate:g}", *("not run" if ap is None else f"{100 * ap:.1f}" for ap in scores)])
-    return table(["method", "learning rate", *(f"{MODELS[model]}, {task}" for model, task in columns)], rows)
+    return table(["method", "learning rate", *(", ".join(report.named(*column)) for column in columns)], rows)
 
 
-def tables(results: dict) -> dict[str, str]:
-    return {
-        "objects": score_table(results, "objects"),
-        "objects-50": score_table(results, "objects", "AP50"),
-        "bccd": score_table(results, "bccd"),
-        "bccd-50": score_table(results, "bccd", "AP50"),
-        "share": share_table(results),
-        "cost": cost_table(results),
-        "size": size_table(results),
-        "context": context_table(results),
-        "rates": rates_table(results),
-        "patient": patient_table(results),
-    }
+def tables(report: Report, results: dict) -> dict[str, str]:
+    made = {"share": share_table(report, results), "cost": cost_table(results), "size": size_table(report, results)}
+    made["rates"] = rates_table(report, results)
+    for task in report.tasks:
+        made[task] = score_table(report, results, task)
+        made[f"{task}-50"] = score_table(report, results, task, "AP50")
+    if "context" in results:
+        made["context"] = context_table(report, results)
+    if "patient" in results:
+        made["patient"] = patient_table(results)
+    return made
 
 
-def fill(report: str, results: dict) -> str:
-    return fill_tables(report, tables(results), REPORT.name)
+def fill(report: Report, text: str, results: dict) -> str:
+    return fill_tables(text, tables(report, results), report.file.name)
 
 
 def fill_tables(report: str, tables: dict[str, str], name: str) -> str:
@@ -194,14 +228,16 @@ def fill_tables(report: str, tables: dict[str, str], name: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--drawn", action="store_true", help="the report of the model of drawn things")
     for name in ("runs", "patient", "context", "rates"):
         parser.add_argument(f"--{name}", type=Path)
     arguments = parser.parse_args()
+    report = DRAWN if arguments.drawn else PHOTOGRAPHS
     if arguments.runs:
         content = json.dumps(collect(arguments), separators=(",", ":"))
-        RESULTS.write_text(content.replace('{"model"', '\n{"model"') + "\n", encoding="utf-8")
-    text = REPORT.read_text(encoding="utf-8")
-    REPORT.write_text(fill(text, json.loads(RESULTS.read_text(encoding="utf-8"))), encoding="utf-8")
+        report.results.write_text(content.replace('{"model"', '\n{"model"') + "\n", encoding="utf-8")
+    text, results = report.file.read_text(encoding="utf-8"), json.loads(report.results.read_text(encoding="utf-8"))
+    report.file.write_text(fill(report, text, results), encoding="utf-8")
 
 
 if __name__ == "__main__":

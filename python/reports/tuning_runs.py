@@ -1,4 +1,4 @@
-"""Runs the experiments of tuning.md, one after another: `python reports/tuning_runs.py RUNS --model fused=model.pth ...`.
+"""Runs the experiments of tuning.md and tuning-drawn.md, one after another: `python reports/tuning_runs.py RUNS --model fused=model.pth ...`.
 
 Every run has a folder of its own, RUNS/MODEL/TASK/METHOD-SHOTS-SEED, and is left out if it has a result, so that this can be
 stopped and started at any time; runs that share a model, a task and a method share what is frozen. The order is by shots, then
@@ -32,7 +32,7 @@ METHODS = ("linear", "prompt", "full")
 #: Of the models, and the sides of images, where no option says otherwise: those of the drawn worlds.
 TEXT_HEADS = 4
 SIDES = (192, 320)
-#: Chosen on validation images with shots of another seed; see tuning.md.
+#: Chosen on validation images with shots of another seed; see tuning-drawn.md.
 RATES = {
     "linear": {"learning_rate": 0.03},
     "prompt": {"learning_rate": 0.2},
@@ -109,12 +109,13 @@ def all_runs(
     models: list[str],
     tasks: list[str],
     chosen: list[int | None],
+    seeds: list[int],
     rates: dict[str, dict[str, float]],
     sides: tuple[int, int],
     patient: bool,
 ) -> Iterator[Run]:
     for shots in chosen:
-        for seed in SEEDS:
+        for seed in seeds:
             for task in tasks:
                 for model in models:
                     for method in METHODS:
@@ -139,8 +140,11 @@ def main() -> None:
     )
     parser.add_argument("--text-heads", type=int, default=TEXT_HEADS, help="of the models")
     parser.add_argument("--sides", nargs=2, type=int, default=SIDES, metavar=("SHORT", "LONG"))
-    parser.add_argument("--rates", nargs="+", default=[], metavar="METHOD=RATE", help="others than those of tuning.md")
+    parser.add_argument(
+        "--rates", nargs="+", default=[], metavar="METHOD=RATE", help="others than those of tuning-drawn.md"
+    )
     parser.add_argument("--shots", nargs="+", type=parse_shots, default=SHOTS, help="to share the work among processes")
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument(
         "--patient", action="store_true", help="stop as late as official does; give another RUNS for it"
     )
@@ -155,7 +159,7 @@ def main() -> None:
     }
     given = {method: own_rates(float(rate)) for method, rate in (entry.split("=") for entry in arguments.rates)}
     rates, sides = RATES | given, tuple(arguments.sides)
-    for run in all_runs(list(models), list(folders), arguments.shots, rates, sides, arguments.patient):
+    for run in all_runs(list(models), list(folders), arguments.shots, arguments.seeds, rates, sides, arguments.patient):
         out = run.folder(arguments.runs)
         if not (out / "result.json").exists():
             print(run, flush=True)

@@ -1,8 +1,18 @@
-import importlib.util
+import importlib
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+
+from glip_torch.checkpoint import load_checkpoint
+from glip_torch.data.grounding_batches import Example, collate
+from glip_torch.losses import grounding_losses
+from glip_torch.preprocess import normalise
+from glip_torch.tokenizer import build_tokenizer
 
 REPORTS = Path(__file__).parents[1] / "reports"
 
@@ -10,17 +20,22 @@ REPORTS = Path(__file__).parents[1] / "reports"
 def load(name, monkeypatch):
     """A script of the reports' folder, which imports others from there."""
     monkeypatch.syspath_prepend(str(REPORTS))
-    spec = importlib.util.spec_from_file_location(name, REPORTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(name)
 
 
-@pytest.mark.parametrize("name", ["tuning_report", "teaching_report"])
-def test_the_tables_of_a_report_are_those_of_its_results(monkeypatch, name):
+@pytest.mark.parametrize("name", ["teaching_report", "photos_report"])
+def test_the_tables_of_the_teaching_report_are_those_of_its_results(monkeypatch, name):
     report = load(name, monkeypatch)
     text = report.REPORT.read_text(encoding="utf-8")
     assert report.fill(text, json.loads(report.RESULTS.read_text(encoding="utf-8"))) == text
+
+
+@pytest.mark.parametrize("name", ["PHOTOGRAPHS", "DRAWN"])
+def test_the_tables_of_a_tuning_report_are_those_of_its_results(monkeypatch, name):
+    module = load("tuning_report", monkeypatch)
+    report = getattr(module, name)
+    text = report.file.read_text(encoding="utf-8")
+    assert module.fill(report, text, json.loads(report.results.read_text(encoding="utf-8"))) == text
 
 
 def test_cells_say_how_many_runs_are_missing(monkeypatch):
@@ -50,3 +65,25 @@ def test_what_the_data_sets_of_the_teaching_report_say(monkeypatch, tmp_path):
         assert set(phrase.boxes) == meant and (query.shape or query.colour)
     # Some mention what is not there.
     assert 0 < sum(not phrase.boxes for _, phrase in phrases) < len(phrases) / 2
+
+
+def test_words_are_trained_with_the_loss_of_the_whole_model(monkeypatch):
+    runs = load("photos_runs", monkeypatch)
+    folder = REPORTS.parent / "checkpoints" / "glip-nano"
+    model = load_checkpoint(folder / "model.pth").eval()
+    encoding = build_tokenizer(folder / "vocab.txt").encode("dog. traffic light")
+    picture, content = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)), io.BytesIO()
+    picture.save(content, "png")
+    tokens = torch.zeros(2, len(encoding.ids), dtype=torch.bool)
+    tokens[0, 1] = tokens[1, 3] = True
+    boxes, doubtful = torch.tensor([[4.0, 4, 40, 36], [20, 30, 60, 60]]), (torch.zeros(0, 4), torch.zeros(0, 0) > 0)
+    example = Example(normalise(np.asarray(picture)), encoding, boxes, tokens, doubtful, "picture")
+    batch, eyes = collate([example, example]), runs.Eyes(model, 64)
+
+    output = model(batch.pixels, batch.input_ids, batch.attention_mask)
+    whole = grounding_losses(
+        output, batch.attention_mask, eyes.anchors, eyes.counts, batch.targets, shared_target=False, joint_score=True
+    )
+    seen = eyes.see("picture", content.getvalue()).float().expand(2, -1, -1)
+    assert runs.words_loss(model, eyes, seen, batch).item() == pytest.approx(whole.token.item(), rel=1e-3)
+    assert whole.token.item() > 0.1

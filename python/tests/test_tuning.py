@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from glip_torch.tuning.stopping import StopRule
 
 VOCABULARY = [*SPECIAL_TOKENS, ".", "a", "red", "cell", "circle", "ü", "##ü", "on", "glass"]
 WITHOUT_FUSION = GLIPConfig(**{**vars(TINY), "fusion": None})
+CLOSED_GATES = replace(TINY, fusion=replace(TINY.fusion, gated=True))
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -159,7 +161,9 @@ def test_exactly_the_intended_parameters_are_trained(files, method, config):
     assert {"offset"} <= changed or {"model.head.bias0", "model.head.bbox_pred.weight"} <= changed
 
 
-@pytest.mark.parametrize("config", [TINY, WITHOUT_FUSION], ids=["fused", "without fusion"])
+@pytest.mark.parametrize(
+    "config", [TINY, WITHOUT_FUSION, CLOSED_GATES], ids=["fused", "without fusion", "closed gates"]
+)
 @pytest.mark.parametrize("method", METHODS)
 def test_before_tuning_the_outputs_are_the_models(files, method, config):
     self = tuner(files, method, config)
@@ -168,6 +172,17 @@ def test_before_tuning_the_outputs_are_the_models(files, method, config):
     with torch.no_grad():
         expected = tiny_model(config)(pixels, ids, torch.ones_like(ids))
         torch.testing.assert_close(outputs(self.method(*self.method.freeze(pixels))), outputs(expected))
+
+
+@torch.no_grad()
+def test_where_gates_are_closed_a_prompt_needs_the_tower_once(files):
+    method, pixels = tuner(files, "prompt", CLOSED_GATES).method, torch.randn(2, 3, 64, 64)
+    method.offset.normal_()
+    once = outputs(method(*method.freeze(pixels)))
+    assert not method.tower_reads
+    method.tower_reads = True
+    torch.testing.assert_close(outputs(method(*method.freeze(pixels))), once)
+    assert tuner(files, "prompt").method.tower_reads
 
 
 def test_rates_are_official_ones_by_official_names():

@@ -62,6 +62,12 @@ class Method(nn.Module, ABC):
         return self.model.fuse(pyramid, hidden.expand(batch, -1, -1), self.attention_mask.expand(batch, -1))
 
 
+def tower_reads(model: GLIP) -> bool:
+    """Whether the tower sees the text: not without fusion, and not while its gates are closed."""
+    fusions = [layer.fusion for layer in model.tower.layers if layer.fusion is not None]
+    return any(gate.any() for fusion in fusions for gate in (fusion.gamma_v, fusion.gamma_l))
+
+
 class PromptTuning(Method):
     """One offset for each token, added to the text encoder's two outputs; the whole model is frozen."""
 
@@ -75,13 +81,13 @@ class PromptTuning(Method):
             hidden, _ = model.text_encoder(self.input_ids, self.attention_mask)
         self.register_buffer("hidden", hidden, persistent=False)
         self.offset = nn.Parameter(torch.zeros_like(hidden[0]))
+        self.tower_reads = tower_reads(model)
 
     @torch.no_grad()
     def freeze(self, pixels: Tensor) -> Frozen:
         pyramid = self.model.image_encoder(pixels)
-        if self.model.config.fusion is None:
-            # The tower does not see the text.
-            pyramid, _ = self.model.tower(pyramid)
+        if not self.tower_reads:
+            pyramid, _ = self._fuse(pyramid, self.hidden)
         return tuple(pyramid)
 
     def text(self) -> tuple[Tensor, Tensor]:
@@ -91,7 +97,7 @@ class PromptTuning(Method):
 
     def forward(self, *frozen: Tensor) -> HeadOutput:
         hidden, embedded = self.text()
-        if self.model.config.fusion is None:
+        if not self.tower_reads:
             return self.model.head(list(frozen), embedded.expand(len(frozen[0]), -1, -1))
         return self.model.head(*self._fuse(list(frozen), hidden[None]))
 
