@@ -51,10 +51,16 @@ pub(crate) static GLIP: Family = Family {
     signatures: glip,
 };
 
+fn floats(name: &str, rank: usize) -> TensorSpec {
+    TensorSpec::new(name, Element::F32, rank)
+}
+
+fn integers(name: &str, rank: usize) -> TensorSpec {
+    TensorSpec::new(name, Element::I64, rank)
+}
+
 fn glip(levels: usize, features: Element) -> Signatures {
     let maps = |name| TensorSpec::feature_maps(name, features, levels);
-    let floats = |name, rank| TensorSpec::new(name, Element::F32, rank);
-    let integers = |name, rank| TensorSpec::new(name, Element::I64, rank);
     Signatures {
         image_encoder: Signature {
             graph: "image_encoder",
@@ -97,8 +103,6 @@ static GROUNDING_DINO: Family = Family {
 
 fn grounding_dino(levels: usize, features: Element) -> Signatures {
     let maps = |name| TensorSpec::feature_maps(name, features, levels);
-    let floats = |name, rank| TensorSpec::new(name, Element::F32, rank);
-    let integers = |name, rank| TensorSpec::new(name, Element::I64, rank);
     let block_mask = || TensorSpec::new("block_mask", Element::Bool, 3);
     Signatures {
         image_encoder: Signature {

@@ -112,7 +112,6 @@ def test_every_stage_is_that_of_transformers(tokenizer, kind, size):
         Kind(mm=True, levels=4, window=7),
         Kind(mm=True, levels=4, window=7, shared_heads=True),
         Kind(mm=False, levels=5, window=12),
-        # Two levels beyond the backbone's, each of which halves the one before.
         Kind(mm=False, levels=4, window=5, width=96),
     ],
     ids=str,

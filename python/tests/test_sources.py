@@ -438,11 +438,11 @@ def test_the_command_says_what_it_found_and_passes_it_on(tmp_path, monkeypatch, 
     (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
     given = {}
 
-    def export_bundle(model, tokenizer, target, options, overwrite):
+    def write_bundle(model, export, tokenizer, target, options, overwrite):
         given.update(tokens=tokenizer.get_vocab_size(), options=options)
         raise ValueError("far enough")
 
-    monkeypatch.setattr(command, "export_bundle", export_bundle)
+    monkeypatch.setattr(command, "write_bundle", write_bundle)
     arguments = [str(tmp_path / "glip.pth"), str(tmp_path / "out"), "--text-heads", "4"]
     assert command.main(arguments) == 1
     assert capsys.readouterr().out.startswith("GLIP-T: a GLIP checkpoint, ")

@@ -28,7 +28,13 @@ def export_bundle(
     model: nn.Module, tokenizer: Tokenizer, target: Path, options: BundleOptions, overwrite: bool = False
 ) -> dict[str, float]:
     """Writes the bundle, or nothing. Returns each graph's worst error against PyTorch in float32."""
-    export = export_model(model)
+    return write_bundle(model, export_model(model), tokenizer, target, options, overwrite)
+
+
+def write_bundle(
+    model: nn.Module, export: Export, tokenizer: Tokenizer, target: Path, options: BundleOptions, overwrite: bool
+) -> dict[str, float]:
+    """As `export_bundle`, of what the model's exporter has made."""
     options = options.completed(model, export)
     check_options(export, tokenizer, options)
     if not options.text_encoder:
@@ -184,12 +190,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(source.description)
         tokenizer = load_tokenizer(source.tokenizer, args.vocab, args.tokenizer)
         options = _options(args, source)
-        errors = export_bundle(source.model, tokenizer, args.out, options, args.overwrite)
+        export = export_model(source.model)
+        errors = write_bundle(source.model, export, tokenizer, args.out, options, args.overwrite)
     except (CheckpointError, CheckError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("what the bundle recommends:")
-    for line in recommendations(options.recommended, source.recommended, export_model(source.model).recommended):
+    for line in recommendations(options.recommended, source.recommended, export.recommended):
         print(f"  {line}")
     print(f"worst error against PyTorch, relative to the tensor's largest magnitude ({options.precision}):")
     for name, error in errors.items():

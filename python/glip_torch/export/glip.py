@@ -11,7 +11,7 @@ from ..postprocess import CENTRE_WEIGHT, MAX_LOG_SCALE, SCALE_WEIGHT, Postproces
 from ..preprocess import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
 from ..text_encoder import mask_padding
 from .fusion import write_tower
-from .graphs import Export, Graph, InputSize, PartModule, Port
+from .graphs import Export, Graph, InputSize, PartModule, Port, padded_mask
 from .head import write_head
 from .modules import write_module
 from .text_encoder import write_masked_padding, write_text_encoder
@@ -132,13 +132,6 @@ def _example_ids(text: TextConfig, size: InputSize) -> Tensor:
         drawn = torch.randint(len(text.boundaries), ids[:, ::4].shape)
         ids[:, ::4] = torch.tensor(text.boundaries)[drawn]
     return ids
-
-
-def padded_mask(batch: int, tokens: int) -> Tensor:
-    """A mask whose last row ends in padding, so that a check sees whether padding counts."""
-    mask = torch.ones(batch, tokens, dtype=torch.int64)
-    mask[-1, tokens - tokens // 3 :] = 0
-    return mask
 
 
 class ImageEncoderPart(PartModule):

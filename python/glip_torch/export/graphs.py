@@ -44,6 +44,13 @@ CHECKED = (
 )
 
 
+def padded_mask(batch: int, tokens: int) -> Tensor:
+    """A mask whose last row ends in padding, so that a check sees whether padding counts."""
+    mask = torch.ones(batch, tokens, dtype=torch.int64)
+    mask[-1, tokens - tokens // 3 :] = 0
+    return mask
+
+
 class PartModule(nn.Module):
     """A part in PyTorch, and how it is written to ONNX: `write` takes and gives what `forward` does, as values."""
 

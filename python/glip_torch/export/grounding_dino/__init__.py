@@ -18,7 +18,7 @@ from ...config import SEPARATOR, Recommended, level_sizes
 from ...grounding_dino import GroundingDino, check_supported, swin_of, variant
 from ...postprocess import PostprocessOptions
 from ...preprocess import PIXEL_MEAN, PIXEL_STD
-from ..graphs import Export, Graph, InputSize, PartModule, Port
+from ..graphs import Export, Graph, InputSize, PartModule, Port, padded_mask
 from ..image_encoder import write_lateral, write_swin
 from ..text_encoder import write_bert, write_block_mask
 from ..writer import GraphWriter
@@ -143,8 +143,7 @@ def build_graphs(model: GroundingDino) -> list[Graph]:
 
 def _blocks(size: InputSize) -> tuple[Tensor, Tensor, Tensor]:
     """A mask whose last row ends in padding, and positions and masks of blocks of four."""
-    mask = torch.ones(size.batch, size.tokens, dtype=torch.int64)
-    mask[-1, size.tokens - size.tokens // 3 :] = 0
+    mask = padded_mask(size.batch, size.tokens)
     places = torch.arange(size.tokens)
     blocks = (places[:, None] // 4 == places[None] // 4) & (mask[:, None] * mask[:, :, None] > 0)
     return mask, (places % 4).repeat(size.batch, 1), blocks | torch.eye(size.tokens, dtype=torch.bool)
