@@ -253,6 +253,16 @@ pub enum Error {
         /// Height in pixels.
         height: u32,
     },
+    /// An image has a side so long that the weights of resizing it would take gigabytes.
+    #[error("the image is {width} x {height} pixels, a side may have {limit}: cut it into tiles")]
+    ImageTooLong {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The longest side there may be.
+        limit: u32,
+    },
     /// Raw pixels do not fill their image.
     #[error(
         "a {width} x {height} RGB image has {expected} bytes, {found} were given: \
@@ -263,7 +273,7 @@ pub enum Error {
         width: u32,
         /// Height in pixels.
         height: u32,
-        /// Width x height x 3.
+        /// Width x height x 3, or the largest number if that is larger.
         expected: u64,
         /// The bytes that were given.
         found: usize,
@@ -631,6 +641,7 @@ impl Error {
             | Self::Tokenizer { .. } => ErrorKind::Model,
             Self::GraphRun { .. } | Self::NonFinite { .. } => ErrorKind::Run,
             Self::EmptyImage { .. }
+            | Self::ImageTooLong { .. }
             | Self::ImageBytes { .. }
             | Self::EmptyBatch
             | Self::MixedSizes { .. } => ErrorKind::Image,

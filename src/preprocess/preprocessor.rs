@@ -10,6 +10,10 @@ use crate::{
     geometry::{ImageGeometry, ImageSize},
 };
 
+/// The longest side of an image: its weights are some 40 bytes a pixel of a side, 40 MB here. Pictures that
+/// long are cut into tiles, or made to fill the memory.
+const LONGEST_SIDE: u32 = 1 << 20;
+
 /// Turns images into the network's input, as the official evaluation does.
 ///
 /// The image is resized (bilinear with antialiasing on 8-bit RGB, equal to Pillow's to the last
@@ -65,7 +69,16 @@ impl Preprocessor {
     ///
     /// # Errors
     /// - [`Error::EmptyImage`]: the image has no pixels.
+    /// - [`Error::ImageTooLong`]: a side has more than 1,048,576 pixels.
     pub fn geometry(&self, original: ImageSize) -> Result<ImageGeometry> {
+        let ImageSize { width, height } = original;
+        if width.max(height) > LONGEST_SIDE {
+            return Err(Error::ImageTooLong {
+                width,
+                height,
+                limit: LONGEST_SIDE,
+            });
+        }
         let resized = self.options.resize.apply(original)?;
         let padded = self.options.padding.apply(resized);
         Ok(ImageGeometry {
@@ -78,7 +91,7 @@ impl Preprocessor {
     /// One image as a batch of one.
     ///
     /// # Errors
-    /// - [`Error::EmptyImage`]: the image has no pixels.
+    /// As [`geometry`](Self::geometry).
     pub fn run<'a>(&self, image: impl Into<SourceImage<'a>>) -> Result<PixelBatch> {
         self.run_batch([image])
     }
@@ -91,7 +104,7 @@ impl Preprocessor {
     ///
     /// # Errors
     /// - [`Error::EmptyBatch`]: there are no images.
-    /// - [`Error::EmptyImage`]: an image has no pixels.
+    /// - As [`geometry`](Self::geometry), for the first image that has none.
     /// - [`Error::MixedSizes`]: the padded sizes differ, and the model does not mask padding.
     pub fn run_batch<'a, I>(&self, images: I) -> Result<PixelBatch>
     where
@@ -295,6 +308,17 @@ mod tests {
                 height: 4
             }
         ));
+    }
+
+    #[test]
+    fn images_without_end_cost_nothing() {
+        let preprocessor = preprocessor(64, 100);
+        let longest = ImageSize::new(LONGEST_SIDE, 1);
+        assert!(preprocessor.geometry(longest).is_ok());
+        for size in [(LONGEST_SIDE + 1, 1), (1, 99_000_000), (u32::MAX, u32::MAX)] {
+            let error = preprocessor.geometry(size.into()).unwrap_err();
+            assert!(matches!(error, Error::ImageTooLong { .. }), "{error}");
+        }
     }
 
     #[test]
