@@ -40,9 +40,11 @@ const LIBRARY: &Allowed = &[
 const COMMAND: &Allowed = &[
     ("model", ""),
     ("output", ""),
-    ("ground", "model output"),
-    ("label", "model output"),
-    ("evaluate", "model output"),
+    ("pictures", ""),
+    ("remedies", ""),
+    ("ground", "model output pictures"),
+    ("label", "model output pictures"),
+    ("evaluate", "model output pictures"),
 ];
 
 fn crates() -> [(PathBuf, &'static Allowed); 2] {

@@ -77,7 +77,9 @@ pub fn phrase_scores<P: AsRef<[usize]>>(
     aggregation: Aggregation,
 ) -> Result<Array2<f32>> {
     let (rows, tokens) = logits.dim();
-    let phrases = phrases.iter().map(|phrase| in_order(phrase.as_ref(), tokens));
+    let phrases = phrases
+        .iter()
+        .map(|phrase| in_order(phrase.as_ref(), tokens));
     let phrases = phrases.collect::<Result<Vec<_>>>()?;
     let mut own = Vec::new();
     Ok(Array2::from_shape_fn(
@@ -137,7 +139,11 @@ mod tests {
 
     #[test]
     fn what_is_not_a_number_stays_so() {
-        for aggregation in [Aggregation::Mean, Aggregation::Max, Aggregation::GeometricMean] {
+        for aggregation in [
+            Aggregation::Mean,
+            Aggregation::Max,
+            Aggregation::GeometricMean,
+        ] {
             for logits in [[f32::NAN, 2.0], [2.0, f32::NAN]] {
                 assert!(aggregation.score(&logits).is_nan(), "{aggregation:?}");
             }
@@ -152,8 +158,7 @@ mod tests {
             (vec![2, 0, 1], vec![0, 1, 2]),
             (vec![3, 0, 3], vec![0, 3]),
         ] {
-            let scores =
-                phrase_scores(logits.view(), &[given, sorted], Aggregation::Mean).unwrap();
+            let scores = phrase_scores(logits.view(), &[given, sorted], Aggregation::Mean).unwrap();
             assert_eq!(scores[[0, 0]], scores[[0, 1]]);
         }
     }

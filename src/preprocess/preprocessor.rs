@@ -10,10 +10,6 @@ use crate::{
     geometry::{ImageGeometry, ImageSize},
 };
 
-/// The longest side of an image: its weights are some 40 bytes a pixel of a side, 40 MB here. Pictures that
-/// long are cut into tiles, or made to fill the memory.
-const LONGEST_SIDE: u32 = 1 << 20;
-
 /// Turns images into the network's input, as the official evaluation does.
 ///
 /// The image is resized (bilinear with antialiasing on 8-bit RGB, equal to Pillow's to the last
@@ -40,6 +36,10 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
+    /// The longest side that an image may have, in pixels. The weights of resizing take some 40 bytes for
+    /// each pixel of a side; what is longer is cut into tiles, or was made to fill the memory.
+    pub const LONGEST_SIDE: u32 = 1 << 20;
+
     /// A preprocessor with these options.
     ///
     /// # Errors
@@ -69,14 +69,14 @@ impl Preprocessor {
     ///
     /// # Errors
     /// - [`Error::EmptyImage`]: the image has no pixels.
-    /// - [`Error::ImageTooLong`]: a side has more than 1,048,576 pixels.
+    /// - [`Error::ImageTooLong`]: a side has more than [`LONGEST_SIDE`](Self::LONGEST_SIDE) pixels.
     pub fn geometry(&self, original: ImageSize) -> Result<ImageGeometry> {
         let ImageSize { width, height } = original;
-        if width.max(height) > LONGEST_SIDE {
+        if width.max(height) > Self::LONGEST_SIDE {
             return Err(Error::ImageTooLong {
                 width,
                 height,
-                limit: LONGEST_SIDE,
+                limit: Self::LONGEST_SIDE,
             });
         }
         let resized = self.options.resize.apply(original)?;
@@ -313,9 +313,9 @@ mod tests {
     #[test]
     fn images_without_end_cost_nothing() {
         let preprocessor = preprocessor(64, 100);
-        let longest = ImageSize::new(LONGEST_SIDE, 1);
-        assert!(preprocessor.geometry(longest).is_ok());
-        for size in [(LONGEST_SIDE + 1, 1), (1, 99_000_000), (u32::MAX, u32::MAX)] {
+        let longest = Preprocessor::LONGEST_SIDE;
+        assert!(preprocessor.geometry((longest, 1).into()).is_ok());
+        for size in [(longest + 1, 1), (1, 99_000_000), (u32::MAX, u32::MAX)] {
             let error = preprocessor.geometry(size.into()).unwrap_err();
             assert!(matches!(error, Error::ImageTooLong { .. }), "{error}");
         }
