@@ -72,11 +72,7 @@ pub(super) const END: [u8; 2] = [0xff, END_OF_IMAGE];
 
 /// Goes through a JPEG. Of a kind that the decoder will refuse, and of one without tables, nothing is said.
 pub(super) fn check(bytes: &[u8]) -> Result<Structure, Damage> {
-    let mut file = File {
-        bytes,
-        at: 2,
-        ..File::default()
-    };
+    let mut file = File::new(bytes);
     let mut structure = Structure::default();
     loop {
         let Some((marker, segment)) = file.segment() else {
@@ -124,8 +120,10 @@ fn number(segment: &[u8], at: usize) -> Option<usize> {
     Some(usize::from(u16::from_be_bytes([bytes[0], bytes[1]])))
 }
 
+/// The most that each coefficient can be, either way.
+type Limits = [u32; COEFFICIENTS];
+
 /// A file, as far as it was read.
-#[derive(Default)]
 struct File<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -133,13 +131,25 @@ struct File<'a> {
     /// Huffman tables, four for the first coefficients and four for the others.
     tables: [[Option<Table>; 4]; 2],
     has_tables: bool,
-    /// What each coefficient is multiplied with.
-    steps: [Option<[u16; COEFFICIENTS]>; 4],
+    /// By the number of the table of quantization that they follow from.
+    limits: [Limits; 4],
     /// Units between restart markers; 0 if there are none.
     interval: usize,
 }
 
 impl<'a> File<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            at: 2,
+            frame: None,
+            tables: Default::default(),
+            has_tables: false,
+            limits: [[u32::MAX; COEFFICIENTS]; 4],
+            interval: 0,
+        }
+    }
+
     /// The next marker and what belongs to it.
     fn segment(&mut self) -> Option<(u8, &'a [u8])> {
         loop {
@@ -162,17 +172,20 @@ impl<'a> File<'a> {
         }
     }
 
+    /// Reads what coefficients are multiplied with. Of pixels with 8 bits, none comes to more than 1024
+    /// then; as much again as rounding does, and a sixteenth, leave room for what encoders do.
     fn quantization(&mut self, mut segment: &[u8]) -> Option<()> {
+        const MOST: u32 = 1024 + 1024 / 16;
         while let [id, rest @ ..] = segment {
             let bytes = 1 + usize::from(id >> 4);
             let (steps, rest) = rest.split_at_checked(bytes * COEFFICIENTS)?;
-            let mut table = [0; COEFFICIENTS];
-            for (step, bytes) in table.iter_mut().zip(steps.chunks_exact(bytes)) {
-                *step = bytes
+            let limits = self.limits.get_mut(usize::from(id & 15))?;
+            for (limit, bytes) in limits.iter_mut().zip(steps.chunks_exact(bytes)) {
+                let step = bytes
                     .iter()
-                    .fold(0, |step, &byte| step << 8 | u16::from(byte));
+                    .fold(0, |step, &byte| step << 8 | u32::from(byte));
+                *limit = 1 + MOST / step.max(1);
             }
-            *self.steps.get_mut(usize::from(id & 15))? = Some(table);
             segment = rest;
         }
         Some(())
@@ -242,7 +255,7 @@ impl<'a> File<'a> {
             scan.unit(
                 unit,
                 frame,
-                (&self.tables, &self.steps),
+                (&self.tables, &self.limits),
                 &mut bits,
                 &mut run,
             )
@@ -273,7 +286,7 @@ struct Frame {
 struct Component {
     id: u8,
     /// The number of its table of quantization.
-    steps: usize,
+    limits: usize,
     /// Its blocks in a unit, in a row and in a column.
     sampling: [usize; 2],
     /// Its blocks if it is alone in a scan, in a row and in a column.
@@ -311,7 +324,7 @@ impl Frame {
             let all = units[0] * sampling[0] * units[1] * sampling[1];
             Component {
                 id: spec[0],
-                steps: usize::from(spec[2]),
+                limits: usize::from(spec[2]),
                 sampling,
                 blocks,
                 missing_bits: [None; COEFFICIENTS],
@@ -420,7 +433,7 @@ impl Scan {
         &self,
         unit: usize,
         frame: &mut Frame,
-        (tables, steps): (&[[Option<Table>; 4]; 2], &[Option<[u16; COEFFICIENTS]>; 4]),
+        (tables, limits): (&[[Option<Table>; 4]; 2], &[Limits; 4]),
         bits: &mut Bits<'_>,
         run: &mut u32,
     ) -> Result<(), Fault> {
@@ -432,7 +445,7 @@ impl Scan {
                 scan: self,
                 first: table(0, part),
                 others: table(1, part),
-                steps: steps.get(component.steps).and_then(Option::as_ref),
+                limits: limits.get(component.limits).ok_or(Fault::NoCode)?,
             };
             if !frame.is_progressive {
                 let [across, down] = if is_alone { [1, 1] } else { component.sampling };
@@ -472,7 +485,7 @@ struct Coder<'a> {
     scan: &'a Scan,
     first: Option<&'a Table>,
     others: Option<&'a Table>,
-    steps: Option<&'a [u16; COEFFICIENTS]>,
+    limits: &'a Limits,
 }
 
 impl Coder<'_> {
@@ -480,15 +493,14 @@ impl Coder<'_> {
         self.first(bits, before)?;
         let mut at = 1;
         while at < COEFFICIENTS {
-            let symbol = bits.symbol(self.others)?;
-            let (zeros, size) = (usize::from(symbol >> 4), symbol & 15);
-            match (zeros, size) {
-                (15, 0) => at += 16,
-                (_, 0) => return Ok(()),
+            let (symbol, value) = bits.coefficient(self.others)?;
+            match symbol {
+                0xf0 => at += 16,
+                _ if symbol & 15 == 0 => return Ok(()),
                 _ => {
-                    at += zeros + 1;
-                    let value = bits.value(size)?;
-                    self.check(at - 1, value)?;
+                    at += usize::from(symbol >> 4);
+                    self.check(at, value)?;
+                    at += 1;
                 }
             }
         }
@@ -500,22 +512,18 @@ impl Coder<'_> {
 
     /// A block's first coefficient, as what it differs by from that of the block before.
     fn first(&self, bits: &mut Bits<'_>, before: &mut i32) -> Result<(), Fault> {
-        let size = bits.symbol(self.first)?;
-        if size > 15 {
-            return Err(Fault::NoCode);
+        let (symbol, difference) = bits.coefficient(self.first)?;
+        *before = before.saturating_add(difference);
+        match symbol {
+            0..16 => self.check(0, *before),
+            _ => Err(Fault::NoCode),
         }
-        *before = before.saturating_add(bits.value(size)?);
-        self.check(0, *before)
     }
 
-    /// That pixels can give a coefficient: of those with 8 bits, none comes to more than 1024. As much again as
-    /// rounding does, and a sixteenth, leave room for what encoders do.
+    /// That pixels can give a coefficient.
     fn check(&self, at: usize, value: i32) -> Result<(), Fault> {
-        const MOST: i64 = 1024 + 1024 / 16;
-        let step = self.steps.and_then(|steps| steps.get(at)).copied();
-        let step = i64::from(step.unwrap_or(0));
-        let size = i64::from(value).abs() << self.scan.shift;
-        match size * step > MOST + step {
+        let limit = self.limits.get(at).ok_or(Fault::NoCode)?;
+        match value.unsigned_abs() << self.scan.shift > *limit {
             true => Err(Fault::NoCode),
             false => Ok(()),
         }
@@ -544,20 +552,19 @@ impl Coder<'_> {
         }
         let mut at = self.scan.first;
         while at <= self.scan.last {
-            let symbol = bits.symbol(self.others)?;
-            let (zeros, size) = (symbol >> 4, symbol & 15);
-            match (zeros, size) {
-                (15, 0) => at += 16,
-                (exponent, 0) => {
+            let (symbol, value) = bits.coefficient(self.others)?;
+            match symbol {
+                0xf0 => at += 16,
+                _ if symbol & 15 == 0 => {
+                    let exponent = symbol >> 4;
                     *run = (1 << exponent) - 1 + bits.take(exponent)?;
                     return Ok(());
                 }
                 _ => {
-                    at += usize::from(zeros);
+                    at += usize::from(symbol >> 4);
                     if at > self.scan.last {
                         return Err(Fault::NoCode);
                     }
-                    let value = bits.value(size)?;
                     self.check(at, value)?;
                     *nonzero |= 1 << at;
                     at += 1;
@@ -577,15 +584,14 @@ impl Coder<'_> {
         let last = self.scan.last;
         let mut at = self.scan.first;
         while *run == 0 && at <= last {
-            let symbol = bits.symbol(self.others)?;
+            let (symbol, _) = bits.coefficient(self.others)?;
             let (mut zeros, size) = (symbol >> 4, symbol & 15);
             match (zeros, size) {
-                (15, 0) => {}
+                (15, 0) | (_, 1) => {}
                 (exponent, 0) => {
                     *run = (1 << exponent) + bits.take(exponent)?;
                     break;
                 }
-                (_, 1) => bits.skip(1)?,
                 _ => return Err(Fault::NoCode),
             }
             while at <= last {
@@ -621,7 +627,7 @@ impl Coder<'_> {
 /// A Huffman table: what each code means.
 struct Table {
     /// By the next nine bits, the length of the code that they begin with and its meaning; 0 for longer ones.
-    short: Vec<(u8, u8)>,
+    short: Box<[(u8, u8); 1 << SHORT]>,
     /// For each length, the code after its last, as 16 bits, and the place of that code's meaning, less the
     /// code.
     ends: [(u32, i32); 17],
@@ -633,7 +639,7 @@ const SHORT: u32 = 9;
 impl Table {
     /// From how many codes there are of each length, and their meanings. `None` if there cannot be so many.
     fn new(lengths: &[u8], symbols: &[u8]) -> Option<Self> {
-        let mut short = vec![(0, 0); 1 << SHORT];
+        let mut short = Box::new([(0, 0); 1 << SHORT]);
         let mut ends = [(0, 0); 17];
         let (mut code, mut place) = (0u32, 0usize);
         for (length, &count) in (1u32..).zip(lengths) {
@@ -662,7 +668,7 @@ impl Table {
 
     /// Length and meaning of the code that 16 bits begin with.
     fn look_up(&self, bits: u32) -> Option<(u32, u8)> {
-        let (length, symbol) = self.short[(bits >> (16 - SHORT)) as usize];
+        let (length, symbol) = self.short[(bits >> (16 - SHORT)) as usize % (1 << SHORT)];
         if length > 0 {
             return Some((u32::from(length), symbol));
         }
@@ -671,6 +677,14 @@ impl Table {
         let symbol = self.symbols.get(usize::try_from(place).ok()?)?;
         Some((length, *symbol))
     }
+}
+
+/// Whether one of eight bytes is 0xff, which begins a marker or is followed by a zero.
+fn has_marker(bytes: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    // A byte of the complement is zero, and no other makes it borrow.
+    let zeros = !bytes;
+    zeros.wrapping_sub(ONES) & !zeros & (ONES << 7) != 0
 }
 
 /// The bits of a scan, up to the next marker.
@@ -695,6 +709,19 @@ impl<'a> Bits<'a> {
 
     /// Reads on as far as there is room and data.
     fn fill(&mut self) {
+        if let Some(next) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+            let next = u64::from_be_bytes(*next);
+            if !has_marker(next) {
+                let bytes = (64 - self.count) / 8;
+                let count = self.count + 8 * bytes;
+                // What does not fill a byte comes again.
+                self.held = (self.held | next.checked_shr(self.count).unwrap_or(0))
+                    & u64::MAX.checked_shl(64 - count).unwrap_or(0);
+                self.count = count;
+                self.at += bytes as usize;
+                return;
+            }
+        }
         while self.count <= 56 {
             let Some(&byte) = self.bytes.get(self.at) else {
                 return;
@@ -711,30 +738,38 @@ impl<'a> Bits<'a> {
         }
     }
 
-    fn symbol(&mut self, table: Option<&Table>) -> Result<u8, Fault> {
+    /// The next code, and the number after it whose bits its lower half counts. Of these the highest is not
+    /// set if the number is negative.
+    fn coefficient(&mut self, table: Option<&Table>) -> Result<(u8, i32), Fault> {
         if self.count < 32 {
             self.fill();
         }
         let table = table.ok_or(Fault::NoCode)?;
-        match table.look_up((self.held >> 48) as u32) {
-            Some((length, symbol)) => {
-                self.skip_many(length)?;
-                Ok(symbol)
-            }
-            None if self.count < 16 => Err(Fault::Ends),
-            None => Err(Fault::NoCode),
+        let Some((length, symbol)) = table.look_up((self.held >> 48) as u32) else {
+            return Err(if self.count < 16 {
+                Fault::Ends
+            } else {
+                Fault::NoCode
+            });
+        };
+        let size = u32::from(symbol & 15);
+        if length + size > self.count {
+            return Err(Fault::Ends);
         }
-    }
-
-    /// A number of so many bits, of which the highest is not set if it is negative.
-    fn value(&mut self, size: u8) -> Result<i32, Fault> {
-        let value = self.take(size)? as i32;
-        let is_negative = size > 0 && value < 1 << (size - 1);
-        Ok(if is_negative {
-            value + 1 - (1 << size)
-        } else {
-            value
-        })
+        // At most 31 bits are used up, so that no shift is too far.
+        let bits = ((self.held << length) >> 32) as u32;
+        self.held <<= length + size;
+        self.count -= length + size;
+        let value = ((u64::from(bits) << size) >> 32) as i32;
+        let is_negative = size > 0 && bits >> 31 == 0;
+        Ok((
+            symbol,
+            if is_negative {
+                value + 1 - (1 << size)
+            } else {
+                value
+            },
+        ))
     }
 
     fn take(&mut self, count: u8) -> Result<u32, Fault> {

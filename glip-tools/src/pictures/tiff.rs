@@ -3,8 +3,7 @@
 use std::io::Cursor;
 
 use image::{
-    ColorType, ImageDecoder, ImageError, ImageFormat, ImageResult,
-    error::{DecodingError, ImageFormatHint, UnsupportedError, UnsupportedErrorKind},
+    ColorType, ImageDecoder, ImageError, ImageFormat, ImageResult, error::DecodingError,
     metadata::Orientation,
 };
 use tiff::{
@@ -168,14 +167,9 @@ pub(super) fn check_level(level: f32) -> ImageResult<()> {
     const SLACK: f32 = 0.5 / 255.0;
     match (-SLACK..=1.0 + SLACK).contains(&level) {
         true => Ok(()),
-        false => Err(ImageError::Unsupported(
-            UnsupportedError::from_format_and_kind(
-                ImageFormatHint::Unknown,
-                UnsupportedErrorKind::GenericFeature(format!(
-                    "a sample of {level}, where levels of floats are from 0 to 1"
-                )),
-            ),
-        )),
+        false => Err(damaged(format!(
+            "a sample is {level}, and floats are levels from 0 to 1 here: scale them, or save 8 bits"
+        ))),
     }
 }
 
@@ -211,6 +205,6 @@ fn failed(error: TiffError) -> ImageError {
     }
 }
 
-fn damaged(what: &str) -> ImageError {
+fn damaged(what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ImageError {
     ImageError::Decoding(DecodingError::new(ImageFormat::Tiff.into(), what))
 }
