@@ -104,7 +104,11 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn another_processor_is_named_with_both() {
         let mut bytes = own();
-        let other = if cfg!(target_arch = "aarch64") { 62 } else { 183 }; // x86-64, AArch64
+        let other = if cfg!(target_arch = "aarch64") {
+            62
+        } else {
+            183
+        }; // x86-64, AArch64
         bytes[18..20].copy_from_slice(&u16::to_ne_bytes(other));
         let (_folder, path) = written(&bytes);
 

@@ -10,7 +10,7 @@ use super::{
     places::{Place, Surroundings},
     version,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, causes};
 
 /// An ONNX Runtime library that can be used.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ fn first_usable(places: Vec<Place>) -> Result<Library> {
             }
         }
         if place.libraries.is_empty() {
-            reasons.push("no ONNX Runtime there".to_owned());
+            reasons.push("no ONNX Runtime".to_owned());
         }
         searched.push(format!("{}: {}", place.name, reasons.join("; ")));
     }
@@ -51,10 +51,8 @@ fn first_usable(places: Vec<Place>) -> Result<Library> {
 
 /// The path and the loader's words, without the remedy that the final error gives once.
 fn reason(path: &Path, error: &Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{} ({source})", path.display()),
-        None => path.display().to_string(),
-    }
+    let words: Vec<_> = causes(error).map(ToString::to_string).collect();
+    format!("{} ({})", path.display(), words.join(": "))
 }
 
 /// Loads a library just to ask its version.
@@ -189,7 +187,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("libonnxruntime.so");
         fs::write(&file, "not a library").unwrap();
-        let loader = libloading_words(&file);
+        let loader = loaders_words(&file);
 
         let error = first_usable(vec![
             place("an empty place", []),
@@ -199,7 +197,7 @@ mod tests {
 
         assert!(matches!(error, Error::RuntimeNotFound { .. }), "{error}");
         for part in [
-            "an empty place: no ONNX Runtime there",
+            "an empty place: no ONNX Runtime",
             "a place with a file: ",
             &file.display().to_string(),
             &loader,
@@ -213,11 +211,10 @@ mod tests {
     }
 
     #[allow(unsafe_code)]
-    fn libloading_words(path: &Path) -> String {
+    fn loaders_words(path: &Path) -> String {
         // SAFETY: the file is no library, so nothing of it runs.
-        unsafe { libloading::Library::new(path) }
-            .unwrap_err()
-            .to_string()
+        let error = unsafe { libloading::Library::new(path) }.unwrap_err();
+        std::error::Error::source(&error).unwrap().to_string()
     }
 
     #[test]

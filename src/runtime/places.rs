@@ -27,7 +27,7 @@ impl Place {
         let shown: Vec<_> = folders.iter().map(|f| f.display().to_string()).collect();
         Self {
             name: match shown.is_empty() {
-                true => format!("{name} (there is none)"),
+                true => name.to_owned(),
                 false => format!("{name} ({})", shown.join(", ")),
             },
             libraries: folders
@@ -89,10 +89,7 @@ impl Surroundings {
             libraries: loader_names(),
         });
         if let Some(folder) = &self.working_folder {
-            let environments: Vec<_> = folder
-                .ancestors()
-                .flat_map(virtual_environments)
-                .collect();
+            let environments: Vec<_> = folder.ancestors().flat_map(virtual_environments).collect();
             places.push(Place::packages(
                 "a virtual environment in the working folder or above it",
                 &environments,
@@ -122,7 +119,10 @@ impl Surroundings {
         let mut sites: Vec<_> = bases.iter().flat_map(|base| packages_of(base)).collect();
         // macOS's framework builds, and Windows, name the folder without the version.
         sites.extend(bases.iter().flat_map(|base| {
-            [base.join("lib/python/site-packages"), base.join("site-packages")]
+            [
+                base.join("lib/python/site-packages"),
+                base.join("site-packages"),
+            ]
         }));
         existing(sites)
     }
@@ -348,7 +348,10 @@ mod tests {
             ("bin/python3", "lib/python3.11/site-packages"),
             ("bin/python3", "lib/python3/dist-packages"),
             ("bin/python3", "lib64/python3.13/site-packages"),
-            ("shims/python", "versions/3.12.1/lib/python3.12/site-packages"),
+            (
+                "shims/python",
+                "versions/3.12.1/lib/python3.12/site-packages",
+            ),
             ("python.exe", "Lib/site-packages"),
         ] {
             let folder = tempfile::tempdir().unwrap();
