@@ -821,13 +821,9 @@ impl<'a> Bits<'a> {
 
     /// Whether bytes are left before the marker. Zeros are none: some cameras fill up with them.
     fn has_more(&mut self) -> bool {
-        (self.held, self.count) = match self.count {
-            // What is left of a byte is of no account.
-            count => (
-                self.held.checked_shl(count % 8).unwrap_or(0),
-                count - count % 8,
-            ),
-        };
+        // What is left of a byte is of no account.
+        self.held = self.held.checked_shl(self.count % 8).unwrap_or(0);
+        self.count -= self.count % 8;
         loop {
             if self.held != 0 {
                 return true;
