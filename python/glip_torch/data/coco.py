@@ -20,6 +20,12 @@ from .values import bbox, finite, flag, number, text, whole, wrong
 Box = tuple[float, float, float, float]
 
 _LISTS = ("images", "annotations", "categories")
+#: What an entry of a list is.
+_FIELDS = {
+    "image": "id, file_name, width and height",
+    "category": "id and name",
+    "annotation": "id, image_id, category_id and bbox",
+}
 _LARGEST_SIDE = (1 << 32) - 1
 
 
@@ -229,17 +235,14 @@ def read_dataset(path: Path) -> Dataset:
 
 def _entries(name: str, entries: list, read: Callable, problems: list[Problem]) -> Iterator:
     """The entries that can be used; of two with one id, the first."""
-    fields = {
-        "image": "id, file_name, width and height",
-        "category": "id and name",
-        "annotation": "id, image_id, category_id and bbox",
-    }
     ids = set()
-    for number, entry in enumerate(entries):
-        place = f"{name} entry {number}"
+    for position, entry in enumerate(entries):
+        place = f"{name} entry {position}"
+        if not isinstance(entry, dict):
+            detail = f"{json.dumps(entry)[:60]}, expected an object with {_FIELDS[name]}"
+            problems.append(Problem("malformed", place, detail))
+            continue
         try:
-            if not isinstance(entry, dict):
-                raise ValueError(f"{json.dumps(entry)[:60]}, expected an object with {fields[name]}")
             identity = whole(entry.get("id"), "id")
         except ValueError as error:
             problems.append(Problem("malformed", place, str(error)))
