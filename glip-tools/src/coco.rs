@@ -259,9 +259,13 @@ impl Dataset {
             .iter()
             .map(|annotation| annotation.category)
             .collect();
-        let group = |category: &Category| match category.supercategory.as_deref() {
-            None | Some("" | "none") => None,
-            Some(name) => Some(name.to_owned()),
+        let group = |category: &Category| {
+            let name = category
+                .supercategory
+                .as_deref()
+                .filter(|name| !name.is_empty());
+            let name = name.filter(|name| !name.eq_ignore_ascii_case("none"));
+            name.map(str::to_owned)
         };
         let is_above = |root: &Category, other: &Category| {
             let group = group(other);

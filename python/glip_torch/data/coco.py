@@ -175,7 +175,8 @@ class Dataset:
         used = {annotation.category for annotation in self.annotations}
 
         def group(category: Category) -> str | None:
-            return None if category.supercategory in (None, "", "none") else category.supercategory
+            name = category.supercategory
+            return None if name is None or name.lower() in ("", "none") else name
 
         def is_above(root: Category, other: Category) -> bool:
             by_id = root.id == 0 and root.supercategory is not None and group(other) is not None

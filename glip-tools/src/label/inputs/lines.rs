@@ -192,11 +192,14 @@ pub(super) fn record(content: Map<String, Value>) -> Result<Record, String> {
     })
 }
 
-/// Categories as names, or as objects; boxes that are there already do not matter.
+/// Categories as names, or as objects; boxes and whatever else is there already do not matter.
 fn categories(mut entries: Vec<Value>) -> Result<Subject, String> {
     for entry in entries.iter_mut().filter_map(Value::as_object_mut) {
-        entry.remove("boxes");
-        entry.remove("scores");
+        entry.retain(|field, value| match field.as_str() {
+            "label" => value.is_string(), // of other tools, a number
+            "name" | "prefix" | "suffix" | "synonyms" => true,
+            _ => false,
+        });
     }
     let categories = Category::from_json(&Value::Array(entries).to_string());
     Ok(Subject::Categories(
@@ -327,7 +330,7 @@ mod tests {
     #[test]
     fn lines_of_other_tools_are_read_as_far_as_they_say_what_to_look_for() {
         let text = r#"{"image": "1.jpg", "width": null, "height": 3.0, "id": 7, "licence": {"name": "x"}, "categories": ["dog"]}
-            {"image": "2.jpg", "categories": [{"name": "cat", "boxes": [[NaN, 2, 3, 4]], "scores": [NaN]}], "loss": -Infinity}
+            {"image": "2.jpg", "categories": [{"name": "cat", "label": 3, "id": 4, "boxes": [[NaN, 2, 3, 4]], "scores": [NaN]}], "loss": -Infinity}
             {"image": "3.jpg", "text": "a NaN", "phrases": [{"spans": [[0, 1]], "boxes": [], "label": 3}]}"#;
         let found = requests(&format!("\u{feff}{text}"), None);
         let expected: [&[&str]; 3] = [&["dog"], &["cat"], &["a"]];
