@@ -33,6 +33,7 @@ use crate::{
     error::{Error, Result},
     files::unreadable,
     text::{decode, quote_not_finite},
+    values::finite,
 };
 
 const FORMAT: &str = "glip-grounding";
@@ -191,13 +192,14 @@ impl Record {
     ///     content: Content::Categories(vec![Category { name: "dog".into(), boxes: dogs }]),
     ///     source: None,
     /// };
-    /// assert_eq!(Record::parse(&record.to_line(), FormatVersion::default()).as_ref(), Ok(&record));
-    /// # Ok::<(), glip::Error>(())
+    /// assert_eq!(Record::parse(&record.to_line()?, FormatVersion::default()).as_ref(), Ok(&record));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn to_line(&self) -> String {
-        let entry = RecordEntry::from(self);
-        // Strings and finite numbers always become JSON.
-        serde_json::to_string(&entry).unwrap_or_default()
+    ///
+    /// # Errors
+    /// If a score is NaN or infinite, which JSON does not have.
+    pub fn to_line(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&RecordEntry::from(self))
     }
 
     /// Reads a line of a file of this version, and checks it as `glip_torch` does.
@@ -358,7 +360,7 @@ struct RecordEntry {
 struct CategoryEntry {
     name: String,
     boxes: Vec<[f64; 4]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "finite")]
     scores: Option<Vec<f64>>,
 }
 
@@ -366,7 +368,7 @@ struct CategoryEntry {
 struct PhraseEntry {
     spans: Vec<[usize; 2]>,
     boxes: Vec<[f64; 4]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "finite")]
     scores: Option<Vec<f64>>,
 }
 
@@ -617,8 +619,15 @@ mod tests {
             Header::parse(&records.header().to_line()).as_ref(),
             Ok(records.header())
         );
-        let read: Vec<_> = records.map(|record| record.unwrap().to_line()).collect();
+        let read: Vec<_> = records
+            .map(|record| record.unwrap().to_line().unwrap())
+            .collect();
         assert_eq!(read, lines);
+        let mut record = Record::parse(lines[0], FormatVersion::default()).unwrap();
+        if let Content::Categories(categories) = &mut record.content {
+            categories[0].boxes.scores = Some(vec![f32::NAN]);
+        }
+        assert!(record.to_line().is_err(), "written as null");
     }
 
     #[test]

@@ -76,18 +76,39 @@ pub(crate) fn text(value: &Value, name: &str) -> Result<String, String> {
 
 /// Writes a number, for `serialize_with`. Of one that is not finite, serde_json would make a null, which
 /// nobody reads back.
-pub(crate) fn finite<T, S>(number: &T, serializer: S) -> Result<S::Ok, S::Error>
-where
-    T: Copy + Into<f64> + Serialize,
-    S: Serializer,
-{
-    let value: f64 = (*number).into();
-    if !value.is_finite() {
-        return Err(S::Error::custom(format!(
-            "{value} is no number that JSON has"
-        )));
+pub(crate) fn finite<S: Serializer>(
+    value: &(impl Numbers + Serialize),
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value.numbers().find(|number| !number.is_finite()) {
+        Some(number) => Err(S::Error::custom(format!(
+            "{number} is no number that JSON has"
+        ))),
+        None => value.serialize(serializer),
     }
-    number.serialize(serializer)
+}
+
+/// A number, or several.
+pub(crate) trait Numbers {
+    fn numbers(&self) -> impl Iterator<Item = f64>;
+}
+
+impl Numbers for f32 {
+    fn numbers(&self) -> impl Iterator<Item = f64> {
+        [f64::from(*self)].into_iter()
+    }
+}
+
+impl Numbers for f64 {
+    fn numbers(&self) -> impl Iterator<Item = f64> {
+        [*self].into_iter()
+    }
+}
+
+impl Numbers for Option<Vec<f64>> {
+    fn numbers(&self) -> impl Iterator<Item = f64> {
+        self.iter().flatten().copied()
+    }
 }
 
 /// What is wrong with a value, which is cut if it is long.
