@@ -729,6 +729,48 @@ mod tests {
     }
 
     #[test]
+    fn sizes_that_are_not_given_are_the_pictures() {
+        let size = |width, height| ImageSize { width, height };
+        let turned = PictureFrames {
+            stored: size(40, 30),
+            upright: size(30, 40),
+            is_turned: true,
+        };
+        // A box, the frame that it is taken to be in, and whether there is a doubt.
+        let cases = [
+            ([1, 2, 3, 4], size(40, 30), true),
+            ([1, 2, 25, 35], size(30, 40), false),
+            ([1, 2, 38, 38], size(40, 30), true),
+        ];
+        for (bbox, expected, is_doubtful) in cases {
+            let content = serde_json::json!({
+                "images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "b"}],
+                "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": bbox},
+                                {"id": 3, "image_id": 2, "category_id": 1, "bbox": [50, 0, 5, 5]}],
+                "categories": [{"id": 1, "name": "cat"}],
+            });
+            let (mut dataset, problems) = Dataset::parse(&content.to_string()).unwrap();
+            assert!(problems.is_empty());
+            let problems = dataset.complete_sizes(|image| (image.id == 1).then_some(turned));
+            assert_eq!(dataset.images[0].size(), Some(expected), "{bbox:?}");
+            assert_eq!(dataset.images[1].size(), None);
+            assert_eq!(dataset.annotations.len(), 2);
+            let of_images = problems
+                .iter()
+                .filter(|problem| problem.subject == "images");
+            assert_eq!(of_images.count() > 0, is_doubtful, "{bbox:?}: {problems:?}");
+        }
+        let (mut dataset, _) = Dataset::parse(
+            r#"{"images": [{"id": 1, "file_name": "a"}], "categories": [{"id": 1, "name": "cat"}],
+                "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [50, 0, 5, 5]}]}"#,
+        )
+        .unwrap();
+        let problems = dataset.complete_sizes(|_| Some(turned));
+        assert_eq!(problems[0].kind, ProblemKind::BoxOutside);
+        assert!(dataset.annotations.is_empty());
+    }
+
+    #[test]
     fn an_image_goes_with_what_is_in_it() {
         let (mut dataset, _) =
             with_annotations(r#"{"id": 1, "image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4]}"#);

@@ -28,7 +28,7 @@ const LIBRARY: &Allowed = &[
     ("text", "error files"),
     ("values", "text"),
     ("coco", "error pictures problem text values"),
-    ("grounding", "error files text"),
+    ("grounding", "error files text values"),
     (
         "eval",
         "causes coco error files ordered pictures problem progress run_file text values",

@@ -89,8 +89,9 @@ def named_tensors(content: object, path: str | os.PathLike) -> dict[str, Tensor]
         raise CheckpointError(
             f"checkpoint {path} holds a whole object, not named tensors: {_only_tensors(path, 'c.state_dict()')}"
         )
-    entries = content if isinstance(content, dict) else {}
-    state = next((entries[name] for name in ENTRIES if isinstance(entries.get(name), dict)), entries)
+    entries = state = content if isinstance(content, dict) else {}
+    while inner := [state[name] for name in ENTRIES if isinstance(state.get(name), dict)]:
+        state = inner[0]
     others = [name for name, value in state.items() if not isinstance(value, Tensor)]
     if state is entries and (others or not state):
         raise CheckpointError(

@@ -179,6 +179,7 @@ def state():
         (lambda: {"state_dict": {"model." + name.removeprefix("module."): t for name, t in state().items()}}, False),
         (lambda: {"model": state(), "epoch": np.float64(3), "args": Namespace(lr=1e-3), "random": np.zeros(3)}, False),
         (lambda: {"model": state(), "epoch": 3}, True),
+        (lambda: {"model": {"state_dict": state(), "epoch": 3}}, False),
     ],
 )
 def test_tensors_are_read_from_whatever_is_around_them(tmp_path, content, old_format):

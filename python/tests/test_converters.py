@@ -232,3 +232,14 @@ def test_scenes(tmp_path, kind):
 def test_a_source_without_records_is_an_error(tmp_path):
     with pytest.raises(DataError):
         list(read_records(write_lines(tmp_path / "x.jsonl", "{}")))
+
+
+def test_pairs_of_other_tools(tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "1.png")
+    lines = (
+        '\ufeff{"image": "1.png", "caption": "a dog", "score": NaN, "id": 7}\n{"image": "1.png", "caption": "größer"}\n'
+    )
+    (tmp_path / "pairs.jsonl").write_bytes(lines.encode() + '{"image": "ü.png"}\n'.encode("latin-1"))
+    main(["pairs", str(tmp_path / "pairs.jsonl"), str(tmp_path / "out.jsonl"), "--images", str(tmp_path)])
+    assert [record.text for record in read_records(tmp_path / "out.jsonl")] == ["a dog", "größer"]
+    assert "byte 0xfc in line 3" in (tmp_path / "out.jsonl.report").read_text()

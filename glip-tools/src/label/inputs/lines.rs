@@ -157,14 +157,19 @@ pub(super) fn object(text: &str) -> serde_json::Result<Map<String, Value>> {
 
 /// A record of the grounding format, of which only the image and the words matter. Categories may also
 /// be names alone, or have the context and synonyms of a prompt file; a caption's phrases may be
-/// left out.
+/// left out. What other tools call the image and the caption counts where nothing else does.
 #[derive(Deserialize)]
 struct Line {
     image: Option<String>,
+    #[serde(default)]
+    file_name: Value,
+    #[serde(default)]
+    filename: Value,
     source: Option<String>,
     categories: Option<Vec<Value>>,
-    #[serde(alias = "caption")]
     text: Option<String>,
+    #[serde(default)]
+    caption: Value,
     phrases: Option<Vec<Phrase>>,
 }
 
@@ -177,16 +182,18 @@ struct Phrase {
 pub(super) fn record(content: Map<String, Value>) -> Result<Record, String> {
     let line: Line =
         serde_json::from_value(Value::Object(content)).map_err(|error| error.to_string())?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
     let subject = match (line.categories, line.text) {
         (Some(_), Some(_)) => {
             return Err("it has both categories and a text: remove one of them".to_owned());
         }
         (Some(categories), None) => Some(self::categories(categories)?),
         (None, Some(text)) => Some(caption(text, line.phrases)),
-        (None, None) => None,
+        (None, None) => text(&line.caption).map(|text| caption(text, line.phrases)),
     };
+    let others = [&line.file_name, &line.filename];
     Ok(Record {
-        image: line.image,
+        image: line.image.or_else(|| others.into_iter().find_map(text)),
         source: line.source,
         subject,
     })
@@ -331,9 +338,13 @@ mod tests {
     fn lines_of_other_tools_are_read_as_far_as_they_say_what_to_look_for() {
         let text = r#"{"image": "1.jpg", "width": null, "height": 3.0, "id": 7, "licence": {"name": "x"}, "categories": ["dog"]}
             {"image": "2.jpg", "categories": [{"name": "cat", "label": 3, "id": 4, "boxes": [[NaN, 2, 3, 4]], "scores": [NaN]}], "loss": -Infinity}
-            {"image": "3.jpg", "text": "a NaN", "phrases": [{"spans": [[0, 1]], "boxes": [], "label": 3}]}"#;
+            {"image": "3.jpg", "text": "a NaN", "phrases": [{"spans": [[0, 1]], "boxes": [], "label": 3}], "caption": "a dog"}
+            {"file_name": "4.jpg", "categories": ["bee"], "caption": ["a bee"]}
+            {"filename": "5.jpg", "file_name": null, "caption": "a fly", "grounding": {"regions": []}}"#;
         let found = requests(&format!("\u{feff}{text}"), None);
-        let expected: [&[&str]; 3] = [&["dog"], &["cat"], &["a"]];
+        let expected: [&[&str]; 5] = [&["dog"], &["cat"], &["a"], &["bee"], &["a fly"]];
+        assert_eq!(found[3].as_ref().unwrap().image, "4.jpg");
+        assert_eq!(found[4].as_ref().unwrap().image, "5.jpg");
         assert_eq!(found.iter().map(phrases).collect::<Vec<_>>(), expected);
     }
 
