@@ -151,7 +151,7 @@ pub use {
     },
     error::{Error, ErrorKind, Result},
     geometry::{BBox, ImageSize},
-    preprocess::{ResizeRule, SourceImage},
+    preprocess::{PixelFormat, ResizeRule, SourceImage},
     prompt::{Category, LearnedPrompt, Prompt, Vocabulary, Wording},
     runtime::{CudaOptions, Device, Runtime, TensorRtOptions},
 };
@@ -172,7 +172,8 @@ pub mod parts {
         head_output::{HeadBoxes, HeadOutput},
         postprocess::Postprocessor,
         preprocess::{
-            ChannelOrder, Padding, PixelBatch, PreprocessOptions, Preprocessor, Rounding,
+            ChannelOrder, Padding, PixelBatch, Plane, PreprocessOptions, Preprocessor, Rounding,
+            YuvEncoding,
         },
         prompt::{
             Phrase, PhraseSpans, PromptRule, PromptText, TokenizedPhrase, TokenizedPrompt,

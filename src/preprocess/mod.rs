@@ -1,5 +1,6 @@
 //! From an image to the network's input: resize, normalise, pad.
 
+mod camera;
 mod options;
 mod pixel_batch;
 mod preprocessor;
@@ -8,6 +9,7 @@ mod resize_rule;
 mod source_image;
 
 pub use self::{
+    camera::{PixelFormat, Plane, YuvEncoding},
     options::{ChannelOrder, Padding, PreprocessOptions},
     pixel_batch::PixelBatch,
     preprocessor::Preprocessor,
