@@ -589,6 +589,20 @@ pub enum Error {
     )]
     DeadlinePassed,
 
+    /// The thread that looks at frames cannot be started.
+    #[error("no thread can be started to look at frames: check how many the process may have")]
+    Thread {
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// Looking at a frame panicked, which is a mistake in this crate, or in what gives the frame's memory.
+    #[error("looking at the frame panicked, which should not be, please report it: {message}")]
+    Panicked {
+        /// What the panic said.
+        message: String,
+    },
+
     /// Something that another model encoded.
     #[error(
         "the {what} was encoded by another model ({found}), and this is {model}: \
@@ -690,7 +704,10 @@ impl Error {
             | Self::GraphLoad { .. }
             | Self::GraphSignature { .. }
             | Self::Tokenizer { .. } => ErrorKind::Model,
-            Self::GraphRun { .. } | Self::NonFinite { .. } => ErrorKind::Run,
+            Self::GraphRun { .. }
+            | Self::NonFinite { .. }
+            | Self::Thread { .. }
+            | Self::Panicked { .. } => ErrorKind::Run,
             Self::EmptyImage { .. }
             | Self::ImageBytes { .. }
             | Self::BufferSize { .. }

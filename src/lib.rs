@@ -125,6 +125,7 @@ mod files;
 mod geometry;
 mod graph;
 mod head_output;
+pub mod live;
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/models.md")]
 pub mod models {}
@@ -179,7 +180,7 @@ pub mod parts {
             Phrase, PhraseSpans, PromptRule, PromptText, TokenizedPhrase, TokenizedPrompt,
             Tokenizer,
         },
-        runtime::{ConvolutionSearch, SessionOptions},
+        runtime::{Arena, ConvolutionSearch, CpuOptions, SessionOptions},
     };
 }
 

@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use super::{
     inputs::{EncodedImage, EncodedPrompt, EncodedText, Image, ImageInput, PromptInput},
     options::GroundOptions,
+    stage::{Stage, Watch, unwatched},
 };
 use crate::{
     bundle::Manifest,
@@ -127,7 +128,14 @@ impl Detector {
             self.control.step(done, total)?;
             self.encoded(text)
         });
-        let found = self.find(&image.pyramid, &[image.geometry], texts, &postprocessor)?;
+        let geometries = [image.geometry];
+        let found = self.find(
+            &image.pyramid,
+            &geometries,
+            texts,
+            &postprocessor,
+            &mut unwatched,
+        )?;
         self.finished(total);
         Ok(found.into_iter().next().unwrap_or_default())
     }
@@ -200,7 +208,7 @@ impl Detector {
                 done += 1;
                 Ok(Cow::Borrowed(text))
             });
-            self.find(pyramid, geometries, texts, &postprocessor)
+            self.find(pyramid, geometries, texts, &postprocessor, &mut unwatched)
         };
         let mut results = vec![Detections::default(); images.len()];
         for (index, image) in encoded {
@@ -254,7 +262,7 @@ impl Detector {
             self.control.step(done, total)?;
             let text = self.encoded(text)?.into_owned();
             Ok(RawOutput {
-                head: self.look(&image.pyramid, &text)?,
+                head: self.look(&image.pyramid, &text, &mut unwatched)?,
                 phrases: text.phrases,
                 geometry: image.geometry,
             })
@@ -343,18 +351,19 @@ impl Detector {
 
     /// The right half of the picture, from where image and prompt meet. What several texts find
     /// is merged before boxes suppress one another.
-    fn find<'p>(
+    pub(super) fn find<'p>(
         &self,
         pyramid: &FeaturePyramid,
         geometries: &[ImageGeometry],
         texts: impl IntoIterator<Item = Result<Cow<'p, EncodedText>>>,
         postprocessor: &Postprocessor,
+        after: Watch<'_>,
     ) -> Result<Vec<Detections>> {
         let mut candidates = vec![Vec::new(); geometries.len()];
         let mut phrases = Vec::new();
         for text in texts {
             let text = text?;
-            let output = self.look(pyramid, &text)?;
+            let output = self.look(pyramid, &text, after)?;
             let first = phrases.len();
             for (image, geometry) in geometries.iter().enumerate() {
                 let head = HeadView::new(&output, image)?;
@@ -365,6 +374,7 @@ impl Detector {
                 }));
             }
             phrases.extend_from_slice(text.phrases());
+            after(Stage::Postprocess)?;
         }
         let detections = |(candidates, geometry)| {
             postprocessor.detections(&postprocessor.suppress(candidates), &phrases, geometry)
@@ -377,10 +387,18 @@ impl Detector {
     }
 
     /// Fusion and head.
-    fn look(&self, pyramid: &FeaturePyramid, text: &EncodedText) -> Result<HeadOutput> {
+    fn look(
+        &self,
+        pyramid: &FeaturePyramid,
+        text: &EncodedText,
+        after: Watch<'_>,
+    ) -> Result<HeadOutput> {
         let fusion = self.fusion().controlled(&self.control);
         let features = fusion.run(pyramid, text.features())?;
-        self.head().controlled(&self.control).run(&features)
+        after(Stage::Fusion)?;
+        let output = self.head().controlled(&self.control).run(&features)?;
+        after(Stage::Head)?;
+        Ok(output)
     }
 
     /// Reports the end. There is nothing left to stop.

@@ -5,10 +5,12 @@ mod builder;
 mod detector;
 mod inputs;
 mod options;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod words;
 
+pub(crate) use self::stage::{Stage, Watch};
 pub use self::{
     builder::DetectorBuilder,
     detector::{Detector, RawOutput},

@@ -8,6 +8,7 @@ mod resize;
 mod resize_rule;
 mod source_image;
 
+pub(crate) use self::preprocessor::KeptInput;
 pub use self::{
     camera::{PixelFormat, Plane, YuvEncoding},
     options::{ChannelOrder, Padding, PreprocessOptions},
