@@ -73,6 +73,11 @@
 //! A [`Control`] stops a call from elsewhere, gives it a deadline, and reports how far it is.
 //! [`Error::kind`] tells a caller's fault from the server's.
 //!
+//! # Cameras
+//!
+//! [`SourceImage::from_buffer`] takes a camera's buffer as it is, in any [`PixelFormat`]. [`live`] looks at frames as they
+//! come, always at the newest, with deadlines and statistics; [`robots`] is the chapter on it.
+//!
 //! # Recipes
 //!
 //! [`cookbook`] has short programs: a photograph that lies on its side, video, threads, a server, shipping, crops and
@@ -135,6 +140,9 @@ mod prompt;
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/prompting.md")]
 pub mod prompting {}
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/robots.md")]
+pub mod robots {}
 mod runtime;
 mod session;
 

@@ -1,11 +1,11 @@
 //! The whole pipeline behind one call.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, mem, sync::Arc};
 
 use super::{
     inputs::{EncodedImage, EncodedPrompt, EncodedText, Image, ImageInput, PromptInput},
     options::GroundOptions,
-    stage::{Stage, Watch, unwatched},
+    stage::{Run, Stage},
 };
 use crate::{
     bundle::Manifest,
@@ -134,7 +134,7 @@ impl Detector {
             &geometries,
             texts,
             &postprocessor,
-            &mut unwatched,
+            &mut Run::default(),
         )?;
         self.finished(total);
         Ok(found.into_iter().next().unwrap_or_default())
@@ -208,7 +208,13 @@ impl Detector {
                 done += 1;
                 Ok(Cow::Borrowed(text))
             });
-            self.find(pyramid, geometries, texts, &postprocessor, &mut unwatched)
+            self.find(
+                pyramid,
+                geometries,
+                texts,
+                &postprocessor,
+                &mut Run::default(),
+            )
         };
         let mut results = vec![Detections::default(); images.len()];
         for (index, image) in encoded {
@@ -262,7 +268,7 @@ impl Detector {
             self.control.step(done, total)?;
             let text = self.encoded(text)?.into_owned();
             Ok(RawOutput {
-                head: self.look(&image.pyramid, &text, &mut unwatched)?,
+                head: self.look(&image.pyramid, &text, &mut Run::default())?,
                 phrases: text.phrases,
                 geometry: image.geometry,
             })
@@ -357,13 +363,13 @@ impl Detector {
         geometries: &[ImageGeometry],
         texts: impl IntoIterator<Item = Result<Cow<'p, EncodedText>>>,
         postprocessor: &Postprocessor,
-        after: Watch<'_>,
+        run: &mut Run<'_>,
     ) -> Result<Vec<Detections>> {
         let mut candidates = vec![Vec::new(); geometries.len()];
         let mut phrases = Vec::new();
         for text in texts {
             let text = text?;
-            let output = self.look(pyramid, &text, after)?;
+            let output = self.look(pyramid, &text, run)?;
             let first = phrases.len();
             for (image, geometry) in geometries.iter().enumerate() {
                 let head = HeadView::new(&output, image)?;
@@ -374,7 +380,8 @@ impl Detector {
                 }));
             }
             phrases.extend_from_slice(text.phrases());
-            after(Stage::Postprocess)?;
+            run.memory = output.into_memory();
+            run.over(Stage::Postprocess)?;
         }
         let detections = |(candidates, geometry)| {
             postprocessor.detections(&postprocessor.suppress(candidates), &phrases, geometry)
@@ -391,13 +398,14 @@ impl Detector {
         &self,
         pyramid: &FeaturePyramid,
         text: &EncodedText,
-        after: Watch<'_>,
+        run: &mut Run<'_>,
     ) -> Result<HeadOutput> {
         let fusion = self.fusion().controlled(&self.control);
         let features = fusion.run(pyramid, text.features())?;
-        after(Stage::Fusion)?;
-        let output = self.head().controlled(&self.control).run(&features)?;
-        after(Stage::Head)?;
+        run.over(Stage::Fusion)?;
+        let head = self.head().controlled(&self.control);
+        let output = head.run_in(mem::take(&mut run.memory), &features)?;
+        run.over(Stage::Head)?;
         Ok(output)
     }
 

@@ -3,6 +3,7 @@
 mod builder;
 #[allow(clippy::module_inception, reason = "files are named after their type")]
 mod detector;
+mod in_stages;
 mod inputs;
 mod options;
 mod stage;
@@ -10,7 +11,7 @@ mod stage;
 mod tests;
 mod words;
 
-pub(crate) use self::stage::{Stage, Watch};
+pub(crate) use self::stage::{Kept, Stage, Watch};
 pub use self::{
     builder::DetectorBuilder,
     detector::{Detector, RawOutput},

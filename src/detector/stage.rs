@@ -1,13 +1,6 @@
-//! A call that is watched stage by stage.
+//! The stages of a call, and who is told of them.
 
-use std::borrow::Cow;
-
-use super::{detector::Detector, inputs::EncodedPrompt};
-use crate::{
-    detection::Detections,
-    error::Result,
-    preprocess::{KeptInput, SourceImage},
-};
+use crate::{error::Result, head_output::HeadMemory, preprocess::KeptInput};
 
 /// A stage of a call: a box of the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,30 +16,24 @@ pub(crate) enum Stage {
 /// each text of the prompt.
 pub(crate) type Watch<'w> = &'w mut dyn FnMut(Stage) -> Result<()>;
 
-/// What watches nothing.
-pub(super) fn unwatched(_: Stage) -> Result<()> {
-    Ok(())
+/// What the right half of the picture is run with, from where image and prompt meet.
+#[derive(Default)]
+pub(super) struct Run<'w> {
+    pub(super) watch: Option<Watch<'w>>,
+    /// Goes from one text of the prompt to the next.
+    pub(super) memory: HeadMemory,
 }
 
-impl Detector {
-    /// As [`ground`](Self::ground), in memory that is kept from one call to the next.
-    pub(crate) fn ground_in_stages(
-        &self,
-        image: &SourceImage<'_>,
-        prompt: &EncodedPrompt,
-        kept: &mut KeptInput,
-        after: Watch<'_>,
-    ) -> Result<Detections> {
-        self.check_model("prompt", &prompt.model)?;
-        let pixels = self.preprocessor().run_in(image, kept)?;
-        after(Stage::Preprocess)?;
-        let image_encoder = self.image_encoder().controlled(&self.control);
-        let pyramid = image_encoder.run(pixels)?;
-        after(Stage::ImageEncoder)?;
-        let texts = prompt.texts.iter().map(|text| Ok(Cow::Borrowed(text)));
-        let postprocessor = self.postprocessor();
-        let found = self.find(&pyramid, pixels.geometries(), texts, postprocessor, after)?;
-        after(Stage::Postprocess)?;
-        Ok(found.into_iter().next().unwrap_or_default())
+impl Run<'_> {
+    /// Tells who watches that a stage is over, and whether to go on.
+    pub(super) fn over(&mut self, stage: Stage) -> Result<()> {
+        self.watch.as_mut().map_or(Ok(()), |watch| watch(stage))
     }
+}
+
+/// Memory that is kept from one call to the next.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(super) input: KeptInput,
+    pub(super) head: HeadMemory,
 }

@@ -290,8 +290,10 @@ where
 
     /// From a frame to its result.
     fn take(&mut self, Waiting { frame, pushed }: Waiting, prompt: &Numbered<P>) {
-        let mut times = Times::default();
-        times.waiting = self.now().saturating_duration_since(pushed);
+        let mut times = Times {
+            waiting: self.now().saturating_duration_since(pushed),
+            ..Times::default()
+        };
         if self.prompt != prompt.number {
             self.prompt = prompt.number;
             self.lately.clear();

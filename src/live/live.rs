@@ -11,10 +11,9 @@ use super::{
 };
 use crate::{
     control::Control,
-    detector::{Detector, EncodedPrompt, PromptInput},
+    detector::{Detector, EncodedPrompt, Kept, PromptInput},
     error::Result,
     geometry::ImageSize,
-    preprocess::KeptInput,
 };
 
 /// Looks at a camera's frames, always at the newest, on a thread of its own.
@@ -70,7 +69,7 @@ impl Live {
         let prompt = detector.encode_prompt(prompt)?;
         let control = Control::new();
         let controlled = detector.controlled(&control);
-        let mut kept = KeptInput::default();
+        let mut kept = Kept::default();
         let engine = Engine::start(
             prompt,
             options,

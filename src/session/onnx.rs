@@ -6,10 +6,7 @@ use ort::{
     AsPointer, ep,
     memory::MemoryInfo,
     ortsys,
-    session::{
-        RunOptions, Session,
-        builder::{BuilderResult, SessionBuilder},
-    },
+    session::{RunOptions, Session, builder::SessionBuilder},
 };
 
 use super::{
@@ -165,7 +162,7 @@ fn commit(
 ) -> Result<Session> {
     let failed = |source: ort::Error| not_loaded(graph, source);
     let builder = Session::builder(runtime.environment()).map_err(failed)?;
-    let mut builder = with_options(builder, options).map_err(|error| failed(error.into()))?;
+    let mut builder = with_options(builder, options).map_err(failed)?;
     if options.cpu.arena == Arena::None {
         let without_arena = ep::CPU::default().with_arena_allocator(false).build();
         without_arena.register(&mut builder).map_err(failed)?;
@@ -195,7 +192,7 @@ fn commit(
 }
 
 /// A builder of sessions with what is the same on every device.
-fn with_options(builder: SessionBuilder, options: &SessionOptions) -> BuilderResult {
+fn with_options(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<SessionBuilder> {
     let cpu = &options.cpu;
     let mut builder = builder
         .with_intra_threads(options.threads())?

@@ -34,7 +34,7 @@ impl<'a> Rows<'a> {
             PixelFormat::BayerGrbg8 => (Other::Red, true),
             _ => (Other::Red, false),
         };
-        let is_first = y % 2 == 0;
+        let is_first = y.is_multiple_of(2);
         let is_red = (first == Other::Red) == is_first;
         let last = height - 1;
         Self {
@@ -63,7 +63,7 @@ impl<'a> Rows<'a> {
         let around = |left: usize, here: usize, right: usize| {
             [self.above, self.row, self.below].map(|row| [row[left], row[here], row[right]])
         };
-        let is_green = |x: usize| (x % 2 == 0) == BEGINS_GREEN;
+        let is_green = |x: usize| x.is_multiple_of(2) == BEGINS_GREEN;
         pixels[0] = pixel::<IS_BLUE>(is_green(0), around(1, 0, 1));
         pixels[last] = pixel::<IS_BLUE>(is_green(last), around(last - 1, last, last - 1));
         let rows = self
