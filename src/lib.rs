@@ -165,6 +165,8 @@ pub use {
     runtime::{CudaOptions, Device, Runtime, TensorRtOptions},
 };
 // What this crate's functions take and give.
+#[cfg(feature = "share-ort")]
+pub use ort;
 pub use {image, ndarray};
 
 /// The boxes and arrows of the picture, to be put together in another way.
