@@ -1,5 +1,6 @@
 //! Reading pictures, which may be anything: damaged, cut off, or made to fill the memory.
 
+mod frames;
 mod jpeg;
 mod kind;
 mod memory;
@@ -18,6 +19,7 @@ use image::{
     metadata::Orientation,
 };
 
+pub use self::frames::PictureFrames;
 pub(crate) use self::memory::{Memory, Place};
 use self::{
     jpeg::{Damage, Structure},

@@ -219,9 +219,9 @@ impl Label {
             Ok(record) => {
                 let mut record = record.to_grounding();
                 record.source.get_or_insert_with(|| model.clone());
-                print_line(&record.to_line())
+                print_line(record.to_line().map_err(io::Error::from))
             }
-            Err(failure) if self.outputs.inline_errors => print_line(&failure.to_line()),
+            Err(failure) if self.outputs.inline_errors => print_line(Ok(failure.to_line())),
             Err(failure) if self.outputs.strict => Err(Error::Failed(failure)),
             Err(failure) => {
                 eprintln!("{}: {}", failure.image, failure.error);
@@ -305,9 +305,9 @@ impl Selection {
 }
 
 /// Writes a line to the standard output, at once.
-fn print_line(line: &str) -> Result<()> {
+fn print_line(line: io::Result<String>) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}")
+    line.and_then(|line| writeln!(stdout, "{line}"))
         .and_then(|()| stdout.flush())
         .map_err(|source| Error::Write {
             path: "the standard output".into(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use glip::Detector;
 use glip_tools::{
-    Error, PictureLimits, Problem, Result,
+    Error, PictureLimits, Problem, ProblemKind, Result,
     eval::{RunKey, RunOptions},
 };
 use serde_json::{Value, json};
@@ -51,14 +51,17 @@ impl CommonOptions {
         self.pictures.limits()
     }
 
-    /// Names what cannot be used; with --strict, the first is an error.
+    /// Names what cannot be used or looks wrong; with --strict, the first is an error.
     pub(super) fn tell(&self, problems: &[Problem]) -> Result<()> {
         const SHOWN: usize = 20;
         if let (true, Some(problem)) = (self.strict, problems.first()) {
             return Err(Error::Strict(problem.clone()));
         }
         for problem in problems.iter().take(SHOWN) {
-            eprintln!("left out: {problem}");
+            match problem.kind {
+                ProblemKind::Doubtful => eprintln!("warning: {problem}"),
+                _ => eprintln!("left out: {problem}"),
+            }
         }
         if problems.len() > SHOWN {
             eprintln!(
