@@ -134,6 +134,7 @@ mod prompt;
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/prompting.md")]
 pub mod prompting {}
+mod regular_file;
 mod runtime;
 mod session;
 
@@ -155,6 +156,9 @@ pub use {
     prompt::{Category, LearnedPrompt, Prompt, Vocabulary, Wording},
     runtime::{CudaOptions, Device, Runtime, TensorRtOptions},
 };
+// For glip-tools, which reads files of the same kinds; no part of what this crate promises.
+#[doc(hidden)]
+pub use regular_file::{open_regular, read_regular, read_text};
 // What this crate's functions take and give.
 pub use {image, ndarray};
 

@@ -1,6 +1,6 @@
 //! From a prompt's text to the model's token ids, and from phrases to their tokens.
 
-use std::{fs, ops::Range, path::Path};
+use std::{ops::Range, path::Path};
 
 use ndarray::Array2;
 
@@ -9,7 +9,10 @@ use super::{
     prompt::Prompt,
     rule::{PromptRule, PromptText},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    regular_file::read_regular,
+};
 
 /// Writes prompts as a model wants them and splits them into the tokens that it was trained on.
 ///
@@ -68,7 +71,7 @@ impl Tokenizer {
     /// - [`Error::Tokenizer`]: it does not describe a tokenizer.
     pub fn from_file(path: impl AsRef<Path>, max_tokens: usize) -> Result<Self> {
         let path = path.as_ref();
-        let json = fs::read(path).map_err(|source| Error::BundleFile {
+        let json = read_regular(path, u64::MAX).map_err(|source| Error::BundleFile {
             path: path.to_owned(),
             source,
         })?;
