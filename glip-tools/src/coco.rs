@@ -5,7 +5,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     error::{Error, Result},
-    files::unreadable,
+    files::read_text,
     problem::{Problem, ProblemKind},
 };
 
@@ -104,7 +103,7 @@ impl Dataset {
     /// - [`Error::Json`]: it is not JSON with lists of `images`, `annotations` and `categories`.
     pub fn read(path: impl AsRef<Path>) -> Result<(Self, Vec<Problem>)> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(unreadable(path))?;
+        let text = read_text(path)?;
         Self::parse(&text).map_err(|source| Error::Json {
             path: path.to_owned(),
             expected: "a COCO data set (an object with lists of images, annotations and categories)",
@@ -184,7 +183,7 @@ impl Dataset {
 }
 
 /// What is wrong with a box in an image of this size.
-fn wrong_box(bbox: [f64; 4], image: &Image) -> Option<(ProblemKind, String)> {
+pub(crate) fn wrong_box(bbox: [f64; 4], image: &Image) -> Option<(ProblemKind, String)> {
     let [x, y, width, height] = bbox;
     let detail = || format!("{bbox:?} in an image of {} x {}", image.width, image.height);
     if width < 0.0 || height < 0.0 {
@@ -353,6 +352,8 @@ fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const IMAGES: &str =

@@ -31,7 +31,7 @@ use serde::{
 
 use crate::{
     error::{Error, Result},
-    files::unreadable,
+    files::{open, unreadable},
 };
 
 const FORMAT: &str = "glip-grounding";
@@ -236,7 +236,7 @@ impl Records {
     /// - [`Error::Record`]: its first line is no header.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(unreadable(path))?;
+        let file = open(path)?;
         Self::new(BufReader::new(file), path)
     }
 }
@@ -251,7 +251,9 @@ impl<R: BufRead> Records<R> {
         let mut lines = reader.lines();
         let first = lines.next().unwrap_or_else(|| Ok(String::new()));
         let first = first.map_err(unreadable(&path))?;
-        let header = Header::parse(&first).map_err(|reason| Error::Record {
+        // Windows' programs put a mark before a text.
+        let first = first.strip_prefix('\u{feff}').unwrap_or(&first);
+        let header = Header::parse(first).map_err(|reason| Error::Record {
             path: path.clone(),
             line: 1,
             reason,

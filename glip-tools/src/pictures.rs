@@ -1,17 +1,22 @@
 //! Reading pictures, which may be anything: damaged, cut off, or made to fill the memory.
 
 use std::{
-    fs, io,
-    io::Cursor,
+    io::{self, Cursor, Read},
     path::{Path, PathBuf},
 };
 
 use glip::ImageSize;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, metadata::Orientation};
+use image::{
+    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage,
+    error::{ImageFormatHint, UnsupportedError},
+    metadata::Orientation,
+};
 
 use crate::{
+    atomic::write_file,
     error::{Error, Result},
-    files::unreadable,
+    files::read,
+    walk::Walk,
 };
 
 /// The most that a picture may take.
@@ -38,10 +43,20 @@ impl PictureLimits {
         Self { max_pixels }
     }
 
-    /// For decoders: eight bytes a pixel is the most that any of the formats decodes to.
+    /// The most bytes of a file: those of its pixels as they are, and of what it says about them.
+    pub(crate) fn max_bytes(self) -> u64 {
+        const ABOUT: u64 = 64 << 20;
+        self.max_decoded().saturating_add(ABOUT)
+    }
+
+    /// Eight bytes a pixel is the most that any of the formats decodes to.
+    fn max_decoded(self) -> u64 {
+        self.max_pixels.saturating_mul(8)
+    }
+
     fn for_decoder(self) -> image::Limits {
         let mut limits = image::Limits::default();
-        limits.max_alloc = Some(self.max_pixels.saturating_mul(8));
+        limits.max_alloc = Some(self.max_decoded());
         limits
     }
 }
@@ -69,12 +84,12 @@ impl Picture {
     /// Reads a file: BMP, JPEG, PNG, TIFF or WebP, whatever its name says.
     ///
     /// # Errors
-    /// - [`Error::Read`]: there is no such file.
+    /// - [`Error::Read`]: there is no such file, it is no regular one, or has more bytes than any picture of so many
+    ///   pixels.
     /// - As [`decode`](Self::decode).
     pub fn read(path: impl AsRef<Path>, limits: PictureLimits) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(unreadable(path))?;
-        Self::decode(&bytes, path, limits)
+        Self::decode(&read(path, limits.max_bytes())?, path, limits)
     }
 
     /// Decodes a file's bytes; `name` is for errors.
@@ -115,6 +130,27 @@ impl Picture {
         Ok(Self {
             pixels,
             orientation,
+        })
+    }
+
+    /// Width and height of a file's upright picture, in pixels, which is not decoded.
+    pub(crate) fn upright_size(
+        bytes: &[u8],
+        path: &Path,
+        limits: PictureLimits,
+    ) -> Result<ImageSize> {
+        let mut decoder = decoder(bytes, limits).map_err(|source| Error::Picture {
+            path: path.to_owned(),
+            source,
+        })?;
+        let (width, height) = decoder.dimensions();
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        Ok(match orientation {
+            Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH => ImageSize::new(height, width),
+            _ => ImageSize::new(width, height),
         })
     }
 
@@ -177,32 +213,198 @@ fn jpeg_ends_early(bytes: &[u8]) -> bool {
 }
 
 /// How names of pictures' files end, in lower case.
-pub(crate) const PICTURE_ENDINGS: [&str; 7] = ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+const ENDINGS: [&str; 7] = ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 
-/// The pictures in a folder and its subfolders, by their file names' endings, in the order of their
-/// paths.
+/// The formats that are read, for messages.
+const FORMATS: &str = "BMP, JPEG, PNG, TIFF or WebP";
+
+/// Whether a file is called a picture. One that is damaged is still one.
+pub(crate) fn is_called_picture(name: &Path) -> bool {
+    let ending = name.extension().unwrap_or_default().to_ascii_lowercase();
+    ENDINGS.iter().any(|known| ending == *known)
+}
+
+/// Whether this is how a picture begins that can be read.
+pub(crate) fn begins_picture(content: &[u8]) -> bool {
+    match image::guess_format(content) {
+        Ok(ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Tiff | ImageFormat::WebP) => true,
+        // Texts begin with BM too; after the size of the file, two numbers and an offset, the size of one of the
+        // known headers follows.
+        Ok(ImageFormat::Bmp) => matches!(
+            content.get(14..18),
+            Some([12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0])
+        ),
+        _ => false,
+    }
+}
+
+/// The bytes that tell what a file is.
+pub(crate) const BEGINNING: u64 = 32;
+
+/// What is in a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FoundPictures {
+    /// The pictures, in the order of their paths.
+    pub pictures: Vec<PathBuf>,
+    /// What else there is: files of another kind, or pictures of other formats.
+    pub left_out: Vec<PathBuf>,
+}
+
+/// The pictures in a folder and its subfolders: files that are called so, and files that are so whatever they are
+/// called.
+///
+/// Folders are visited once, whatever links lead to them. Hidden files and folders are passed over, as is what a Mac
+/// stores beside files (`._a.jpg`, `__MACOSX`).
 ///
 /// # Errors
 /// - [`Error::Read`]: a folder cannot be read.
-pub fn find_pictures(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
-    let mut pictures = Vec::new();
-    let mut folders = vec![folder.as_ref().to_owned()];
-    while let Some(folder) = folders.pop() {
-        let unreadable = unreadable(&folder);
-        for entry in fs::read_dir(&folder).map_err(&unreadable)? {
-            let path = entry.map_err(&unreadable)?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if is_picture(&path) {
-                pictures.push(path);
-            }
-        }
-    }
-    pictures.sort();
-    Ok(pictures)
+pub fn find_pictures(folder: impl AsRef<Path>) -> Result<FoundPictures> {
+    let walk = Walk {
+        without: &[],
+        enters: &|_| true,
+    };
+    Ok(FoundPictures::among(walk.files(folder.as_ref())?))
 }
 
+impl FoundPictures {
+    /// The pictures among files.
+    pub(crate) fn among(files: Vec<PathBuf>) -> Self {
+        let (pictures, left_out) = files.into_iter().partition(|file| is_picture(file));
+        Self { pictures, left_out }
+    }
+}
+
+/// Whether a file is called a picture, or is one. Something else that is called so, such as a pipe, is named when it
+/// is to be read.
 fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
-    PICTURE_ENDINGS.iter().any(|known| ending == *known)
+    let begins = || {
+        let mut beginning = Vec::new();
+        let file = glip::open_regular(path)?;
+        file.take(BEGINNING).read_to_end(&mut beginning)?;
+        io::Result::Ok(begins_picture(&beginning))
+    };
+    is_called_picture(path) || begins().unwrap_or(false)
+}
+
+/// What was left out, in one line, by the first few; nothing if there is nothing.
+///
+/// ```
+/// use glip_tools::left_out;
+///
+/// let files = ["d.gif", "e.avif"].map(Into::into);
+/// assert_eq!(left_out(&files).unwrap(), "2 files left out: d.gif, e.avif (no BMP, JPEG, PNG, TIFF or WebP)");
+/// assert_eq!(left_out(&[]), None);
+/// ```
+pub fn left_out(files: &[PathBuf]) -> Option<String> {
+    const SHOWN: usize = 10;
+    let count = match files.len() {
+        0 => return None,
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
+    };
+    let shown = files.iter().take(SHOWN);
+    let mut shown: Vec<String> = shown.map(|file| file.display().to_string()).collect();
+    if files.len() > SHOWN {
+        shown.push(format!("{} more", files.len() - SHOWN));
+    }
+    Some(format!(
+        "{count} left out: {} (no {FORMATS})",
+        shown.join(", ")
+    ))
+}
+
+/// The format that a file's name says a picture is to be written in.
+///
+/// # Errors
+/// - [`Error::WritePicture`]: it says none that can be written.
+pub fn writable_format(path: impl AsRef<Path>) -> Result<ImageFormat> {
+    let path = path.as_ref();
+    let unknown = |source| Error::WritePicture {
+        path: path.to_owned(),
+        source,
+    };
+    let format = ImageFormat::from_path(path).map_err(unknown)?;
+    match format.writing_enabled() {
+        true => Ok(format),
+        false => {
+            let error = UnsupportedError::from(ImageFormatHint::Exact(format));
+            Err(unknown(ImageError::Unsupported(error)))
+        }
+    }
+}
+
+/// Writes a picture in the format that its name says. It appears when it is complete.
+///
+/// # Errors
+/// - [`Error::WritePicture`]: the name says no format that can be written.
+/// - [`Error::Write`]: the file cannot be written.
+pub fn write_picture(path: impl AsRef<Path>, picture: &RgbImage) -> Result<()> {
+    let path = path.as_ref();
+    let mut bytes = Cursor::new(Vec::new());
+    let encoded = picture.write_to(&mut bytes, writable_format(path)?);
+    encoded.map_err(|source| Error::WritePicture {
+        path: path.to_owned(),
+        source,
+    })?;
+    write_file(path, bytes.get_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_picture_is_one_whatever_it_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (name, format) in [
+            ("b.jfif", ImageFormat::Jpeg),
+            ("c.jpe", ImageFormat::Jpeg),
+            ("d", ImageFormat::Png),
+            ("e.txt", ImageFormat::Bmp),
+            ("f.dat", ImageFormat::WebP),
+            ("g.dat", ImageFormat::Tiff),
+        ] {
+            RgbImage::new(3, 2)
+                .save_with_format(path(name), format)
+                .unwrap();
+        }
+        for (name, content) in [
+            ("a.jpg", ""),
+            ("h.gif", "GIF89a"),
+            ("i.avif", ""),
+            ("j.txt", "BMW, BMP and others in a list"),
+        ] {
+            fs::write(path(name), content).unwrap();
+        }
+        let found = find_pictures(folder.path()).unwrap();
+        let names = |files: &[PathBuf]| -> String {
+            let names = files.iter().map(|file| file.file_name().unwrap());
+            names
+                .map(|name| name.to_str().unwrap()[..1].to_owned())
+                .collect()
+        };
+        assert_eq!(
+            (names(&found.pictures), names(&found.left_out)),
+            ("abcdefg".into(), "hij".into())
+        );
+    }
+
+    #[test]
+    fn many_files_are_left_out_in_one_line() {
+        let files: Vec<PathBuf> = (0..12).map(|n| format!("{n}.gif").into()).collect();
+        let line = left_out(&files).unwrap();
+        assert!(
+            line.starts_with("12 files left out: 0.gif, 1.gif"),
+            "{line}"
+        );
+        assert!(line.contains("9.gif, 2 more ("), "{line}");
+        assert_eq!(
+            left_out(&files[..1]).unwrap(),
+            "1 file left out: 0.gif (no BMP, JPEG, PNG, TIFF or WebP)"
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Display,
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -11,9 +11,15 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
+    atomic::AtomicFile,
     error::{Error, Result},
-    files::{remove, unreadable, unwritable},
+    files::{lock, open, unreadable, unwritable},
 };
+
+/// What fields of a header are called where they are given: their names, joined with dots, and the option.
+///
+/// A name also stands for what is below it.
+pub(crate) type Typed = [(&'static str, &'static str)];
 
 /// JSON Lines that only grow. The first one, the header, says what the run depends on; every further one
 /// is of something that is done.
@@ -29,14 +35,16 @@ pub(crate) struct RunFile {
 
 impl RunFile {
     /// Begins the file of a run, or opens the one that is there. What is in it must be
-    /// [cut](Self::cut) at its last whole line before more is added.
+    /// [cut](Self::cut) at its last whole line before more is added. Errors speak of the header's fields as they were
+    /// `typed`.
     ///
     /// # Errors
     /// - [`Error::Write`]: it cannot be written.
     /// - [`Error::RunBusy`]: another process writes it.
     /// - [`Error::RunDiffers`]: the one that is there has another header.
     /// - [`Error::Record`]: it is something else.
-    pub(crate) fn open(path: &Path, header: &impl Serialize) -> Result<Self> {
+    pub(crate) fn open(path: &Path, header: &impl Serialize, typed: &Typed) -> Result<Self> {
+        regular(path)?;
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
         let file = options.open(path).map_err(unwritable(path))?;
@@ -46,7 +54,7 @@ impl RunFile {
             file,
         };
         match whole_line(&mut BufReader::new(&file.file)).map_err(unreadable(path))? {
-            Some(line) => file.check_header(&line, header)?,
+            Some(line) => file.check_header(&line, header, typed)?,
             None => {
                 // A piece of one may be there.
                 file.cut(0)?;
@@ -62,7 +70,7 @@ impl RunFile {
     /// - [`Error::Read`]: it cannot be read.
     /// - [`Error::Record`]: it is something else.
     pub(crate) fn read<H: DeserializeOwned>(path: &Path) -> Result<(Self, H)> {
-        let file = File::open(path).map_err(unreadable(path))?;
+        let file = open(path)?;
         let file = Self {
             path: path.to_owned(),
             file,
@@ -72,16 +80,22 @@ impl RunFile {
         Ok((file, header))
     }
 
-    /// Removes the file, if there is one that no other process writes.
+    /// Empties the file, if there is one that no other process writes, and what `and` removes with it. It stays the
+    /// file that others would lock.
     ///
     /// # Errors
     /// - [`Error::RunBusy`]: another process writes it.
     /// - [`Error::Write`].
-    pub(crate) fn remove(path: &Path) -> Result<()> {
-        if let Ok(file) = File::open(path) {
-            lock(&file, path)?;
+    pub(crate) fn discard(path: &Path, and: impl FnOnce() -> Result<()>) -> Result<()> {
+        if !path.exists() {
+            return and();
         }
-        remove(path)
+        regular(path)?;
+        let file = OpenOptions::new().write(true).open(path);
+        let file = file.map_err(unwritable(path))?;
+        lock(&file, path)?;
+        and()?;
+        file.set_len(0).map_err(unwritable(path))
     }
 
     /// Where it is.
@@ -95,7 +109,7 @@ impl RunFile {
     /// - [`Error::Read`]: it cannot be read.
     pub(crate) fn lines(&self) -> Result<WholeLines> {
         let unreadable = unreadable(&self.path);
-        let mut file = BufReader::new(File::open(&self.path).map_err(&unreadable)?);
+        let mut file = BufReader::new(open(&self.path)?);
         let header = whole_line(&mut file).map_err(&unreadable)?;
         Ok(WholeLines {
             path: self.path.clone(),
@@ -145,7 +159,38 @@ impl RunFile {
         written.map_err(unwritable(&self.path))
     }
 
-    fn check_header(&self, line: &[u8], now: &impl Serialize) -> Result<()> {
+    /// Begins a file in place of this one, in which some lines are others.
+    ///
+    /// # Errors
+    /// - [`Error::Read`], [`Error::Write`].
+    pub(crate) fn replacement(&self) -> Result<Replacement> {
+        let mut file = AtomicFile::create(&self.path)?;
+        lock(file.file().get_ref(), &self.path)?;
+        let mut lines = BufReader::new(open(&self.path)?);
+        let header = whole_line(&mut lines).map_err(unreadable(&self.path))?;
+        let written = file.file().write_all(&header.unwrap_or_default());
+        written.map_err(unwritable(&self.path))?;
+        Ok(Replacement {
+            lines: self.lines()?,
+            file,
+            done: 0,
+        })
+    }
+
+    /// Goes on with a file that replaced this one.
+    ///
+    /// # Errors
+    /// - [`Error::Read`], [`Error::Write`].
+    pub(crate) fn replace(&mut self, mut with: Replacement) -> Result<()> {
+        with.copy_to(u64::MAX)?;
+        let mut file = with.file.complete()?;
+        let end = file.seek(SeekFrom::End(0));
+        end.map_err(unwritable(&self.path))?;
+        self.file = file;
+        Ok(())
+    }
+
+    fn check_header(&self, line: &[u8], now: &impl Serialize, typed: &Typed) -> Result<()> {
         let before: Value = self.parse(line, 1)?;
         // Read back like the other, as numbers may change in their last digit on the way.
         let now = serde_json::to_vec(now).map_err(|error| self.damaged(1, error))?;
@@ -159,23 +204,61 @@ impl RunFile {
         }
         match difference("", &before, &now) {
             None => Ok(()),
-            Some((what, before, now)) => Err(Error::RunDiffers {
+            Some((name, before, now)) => Err(Error::RunDiffers {
                 path: self.path.clone(),
-                what,
-                before,
-                now,
+                what: as_typed(&name, typed),
+                before: shown(&before),
+                now: shown(&now),
             }),
         }
     }
 }
 
-fn lock(file: &File, path: &Path) -> Result<()> {
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => Error::RunBusy {
-            path: path.to_owned(),
-        },
-        TryLockError::Error(source) => unwritable(path)(source),
-    })
+/// That there is nothing at a path, or a regular file.
+fn regular(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => open(path).map(drop),
+        Err(_) => Ok(()),
+    }
+}
+
+/// A file that takes the place of a [`RunFile`], line by line.
+pub(crate) struct Replacement {
+    lines: WholeLines,
+    file: AtomicFile,
+    /// The lines after the header that are in it.
+    done: u64,
+}
+
+impl Replacement {
+    /// Puts a line in place of the one with this number, from 0 after the header; numbers rise.
+    ///
+    /// # Errors
+    /// - [`Error::Read`], [`Error::Write`].
+    pub(crate) fn put(&mut self, number: u64, line: &impl Serialize) -> Result<()> {
+        self.copy_to(number)?;
+        self.lines.next().transpose()?;
+        let line = serde_json::to_string(line).map_err(io::Error::from);
+        self.write(line.map(|line| line + "\n"))
+    }
+
+    /// Copies the lines before this one.
+    fn copy_to(&mut self, number: u64) -> Result<()> {
+        while self.done < number {
+            match self.lines.next().transpose()? {
+                Some((line, _)) => self.write(Ok(line))?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, line: io::Result<impl AsRef<[u8]>>) -> Result<()> {
+        self.done += 1;
+        let file = self.file.file();
+        let written = line.and_then(|line| file.write_all(line.as_ref()));
+        written.map_err(unwritable(&self.lines.path))
+    }
 }
 
 /// The lines of a file that end with a line feed, and their numbers.
@@ -215,20 +298,57 @@ fn whole_line(file: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The first thing in which two values differ: its name, and both.
-fn difference(name: &str, before: &Value, now: &Value) -> Option<(String, String, String)> {
+fn difference(name: &str, before: &Value, now: &Value) -> Option<(String, Value, Value)> {
     if before == now {
         return None;
     }
-    if let (Value::Object(before), Value::Object(now)) = (before, now) {
+    let fields = |value: &Value| match value {
+        Value::Object(fields) => Some(fields.clone()),
+        // What is not set has no fields.
+        Value::Null => Some(serde_json::Map::new()),
+        _ => None,
+    };
+    let is_both_null = before.is_null() && now.is_null();
+    if let (Some(before), Some(now), false) = (fields(before), fields(now), is_both_null)
+        && !(before.is_empty() && now.is_empty())
+    {
         let keys = before.keys().chain(now.keys());
         let mut differences = keys.filter_map(|key| {
             let below = format!("{name}{}{key}", if name.is_empty() { "" } else { "." });
             let value = |of: &serde_json::Map<_, _>| of.get(key).cloned().unwrap_or_default();
-            difference(&below, &value(before), &value(now))
+            difference(&below, &value(&before), &value(&now))
         });
         return differences.next();
     }
-    Some((name.to_owned(), before.to_string(), now.to_string()))
+    Some((name.to_owned(), before.clone(), now.clone()))
+}
+
+/// What a field is called where it was given: as the longest of the names that begin its own.
+fn as_typed(name: &str, typed: &Typed) -> String {
+    let begins = |known: &str| {
+        let rest = name.strip_prefix(known);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let known = typed.iter().filter(|(known, _)| begins(known));
+    let longest = known.max_by_key(|(known, _)| known.len());
+    longest.map_or(name, |(_, option)| option).to_owned()
+}
+
+/// A value as it is typed.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::String(text) => text.clone(),
+        // Most are of 32 bits, whose digits in 64 nobody typed.
+        Value::Number(number) => match number.as_f64() {
+            Some(wide) if f64::from(wide as f32) == wide => (wide as f32).to_string(),
+            _ => number.to_string(),
+        },
+        Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(", "),
+        Value::Object(_) => value.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -239,37 +359,101 @@ mod tests {
 
     use super::*;
 
+    const TYPED: &Typed = &[
+        ("options.most", "--most"),
+        ("options.band", "--band"),
+        ("options.band.keep", "--keep"),
+    ];
+
+    #[test]
+    fn differences_are_named_as_they_were_typed() {
+        let keep = json!({"options": {"band": {"keep": 0.7_f32, "review": 0.7_f32}}});
+        let other = json!({"options": {"band": {"keep": 0.7_f32, "review": 0.25_f32}}});
+        let cases = [
+            (
+                json!({"options": {"band": null}}),
+                &keep,
+                "--keep 0.7, before: none",
+            ),
+            (other, &keep, "--band 0.7, before: 0.25"),
+            (
+                json!({"options": {"band": null, "x": {"y": false}}}),
+                &json!({"options": {"band": null, "x": {"y": true}}}),
+                "options.x.y yes, before: no",
+            ),
+            (
+                json!({"options": {"most": ["a", "b"]}}),
+                &json!({"options": {"most": ["a", 1.5]}}),
+                "--most a, 1.5, before: a, b",
+            ),
+        ];
+        for (before, now, expected) in cases {
+            let (name, before, now) = difference("", &before, now).unwrap();
+            let found = format!(
+                "{} {}, before: {}",
+                as_typed(&name, TYPED),
+                shown(&now),
+                shown(&before)
+            );
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn lines_are_replaced_in_their_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.jsonl");
+        let mut file = RunFile::open(&path, &json!({"version": 1}), TYPED).unwrap();
+        for number in 0..5 {
+            file.add(&number).unwrap();
+        }
+        let mut other = file.replacement().unwrap();
+        other.put(1, &"one").unwrap();
+        other.put(4, &"four").unwrap();
+        file.replace(other).unwrap();
+        file.add(&5).unwrap();
+        let expected = "{\"version\":1}\n0\n\"one\"\n2\n3\n\"four\"\n5\n";
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        // It is still this process' alone.
+        let busy = RunFile::open(&path, &json!({"version": 1}), TYPED).unwrap_err();
+        assert!(matches!(busy, Error::RunBusy { .. }), "{busy}");
+        drop(file.replacement().unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
     #[test]
     fn the_header_decides_who_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.jsonl");
         let header = json!({"version": 2, "options": {"most": 3, "share": 0.1}});
-        let first = RunFile::open(&path, &header).unwrap();
-        let busy = RunFile::open(&path, &header).unwrap_err();
+        let first = RunFile::open(&path, &header, TYPED).unwrap();
+        let busy = RunFile::open(&path, &header, TYPED).unwrap_err();
         assert!(matches!(busy, Error::RunBusy { .. }), "{busy}");
-        let busy = RunFile::remove(&path).unwrap_err();
+        let busy = RunFile::discard(&path, || Ok(())).unwrap_err();
         assert!(matches!(busy, Error::RunBusy { .. }), "{busy}");
         drop(first);
-        RunFile::open(&path, &header).unwrap();
+        RunFile::open(&path, &header, TYPED).unwrap();
         let other = json!({"version": 2, "options": {"most": 4, "share": 0.1}});
-        let error = RunFile::open(&path, &other).unwrap_err().to_string();
-        assert!(error.contains("options.most 3, now it is 4"), "{error}");
+        let error = RunFile::open(&path, &other, TYPED).unwrap_err().to_string();
+        assert!(error.contains("--most 4, before: 3"), "{error}");
         for stranger in ["{}\n", "[1]\n", "no JSON\n"] {
             fs::write(&path, stranger).unwrap();
-            let error = RunFile::open(&path, &header).unwrap_err();
+            let error = RunFile::open(&path, &header, TYPED).unwrap_err();
             assert!(matches!(error, Error::Record { line: 1, .. }), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), stranger);
         }
-        RunFile::remove(&path).unwrap();
-        RunFile::remove(&path).unwrap();
-        assert!(!path.exists());
+        RunFile::discard(&path, || Ok(())).unwrap();
+        RunFile::open(&path, &other, TYPED).unwrap();
+        let missing = folder.path().join("missing");
+        RunFile::discard(&missing, || Ok(())).unwrap();
+        assert!(!missing.exists());
     }
 
     #[test]
     fn lines_are_read_as_far_as_they_are_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.jsonl");
-        let mut file = RunFile::open(&path, &json!({"version": 1})).unwrap();
+        let mut file = RunFile::open(&path, &json!({"version": 1}), TYPED).unwrap();
         for number in 1..4 {
             file.add(&number).unwrap();
         }

@@ -19,30 +19,36 @@ const LIBRARY: &Allowed = &[
     ("causes", ""),
     ("ordered", ""),
     ("problem", ""),
-    ("progress", ""),
+    ("terminal", ""),
+    ("progress", "terminal"),
     ("failure", "causes"),
     ("error", "failure problem"),
     ("files", "error"),
-    ("pictures", "error files"),
-    ("run_file", "error files"),
+    ("atomic", "error files"),
+    ("stamp", "error files"),
+    ("walk", "error files"),
+    ("pictures", "atomic error files walk"),
+    ("run_file", "atomic error files"),
     ("coco", "error files problem"),
+    ("yolo", "causes coco error files pictures problem"),
     ("grounding", "error files"),
     (
         "eval",
-        "causes coco error files ordered pictures problem progress run_file",
+        "atomic causes coco error files ordered pictures problem run_file stamp walk",
     ),
     (
         "label",
-        "error failure files grounding ordered pictures run_file",
+        "atomic error failure files grounding ordered pictures run_file stamp walk yolo",
     ),
 ];
 
 const COMMAND: &Allowed = &[
     ("model", ""),
     ("output", ""),
+    ("signals", ""),
     ("ground", "model output"),
-    ("label", "model output"),
-    ("evaluate", "model output"),
+    ("label", "model output signals"),
+    ("evaluate", "model output signals"),
 ];
 
 fn crates() -> [(PathBuf, &'static Allowed); 2] {

@@ -1,6 +1,6 @@
 //! Detections to be measured, and COCO's file of results.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{collections::HashSet, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -9,7 +9,7 @@ use crate::{
     coco::{Dataset, xywh},
     error::{Error, Result},
     eval::predictions::Prediction,
-    files::unreadable,
+    files::read_text,
     problem::{Problem, ProblemKind},
 };
 
@@ -56,7 +56,7 @@ pub fn read_detections(
     truth: &Dataset,
 ) -> Result<(Vec<Detection>, Vec<Problem>)> {
     let path = path.as_ref();
-    let text = fs::read_to_string(path).map_err(unreadable(path))?;
+    let text = read_text(path)?;
     let entries: Vec<&RawValue> = serde_json::from_str(&text).map_err(|source| Error::Json {
         path: path.to_owned(),
         expected: "a COCO file of results (a list of detections)",
@@ -101,6 +101,8 @@ pub fn read_detections(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::{
     error::Result,
-    files::unreadable,
+    files::{ANY_SIZE, unreadable},
     problem::{Problem, ProblemKind},
 };
 
@@ -80,7 +80,7 @@ fn all_ids(folder: &Path) -> Result<Vec<String>> {
 /// The sentences of an image that have a phrase with a box.
 fn sentences_of(folder: &Path, id: &str) -> Result<Vec<Sentence>, String> {
     let read = |path: PathBuf| {
-        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+        glip::read_text(&path, ANY_SIZE).map_err(|error| format!("{}: {error}", path.display()))
     };
     let boxes = parse_boxes(&read(folder.join("Annotations").join(format!("{id}.xml")))?)?;
     let text = read(folder.join("Sentences").join(format!("{id}.txt")))?;

@@ -12,6 +12,7 @@ use crate::{
         options::Verdict,
         subject::{Caption, Subject},
     },
+    stamp::Stamp,
 };
 
 /// What was found in an image.
@@ -109,3 +110,20 @@ impl LabelRecord {
 
 /// What a labeller gives for each input: the record of the image, or why there is none.
 pub type Outcome = Result<LabelRecord, Failure>;
+
+/// An outcome, and what tells the image's bytes from others; those that could not be read have nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Done {
+    pub(super) outcome: Outcome,
+    pub(super) stamp: Option<Stamp>,
+}
+
+impl Done {
+    /// That an image failed, perhaps before it was read.
+    pub(super) fn failed(failure: Failure, stamp: Option<Stamp>) -> Self {
+        Self {
+            outcome: Err(failure),
+            stamp,
+        }
+    }
+}

@@ -2,11 +2,12 @@
 
 use std::{
     fmt::Write,
+    io,
     path::{Path, PathBuf},
 };
 
 use glip::{Category, Detections, Detector, ImageSize, Prompt, PromptInput, Vocabulary};
-use glip_tools::{Error, Picture, PictureLimits, Result};
+use glip_tools::{Error, Picture, PictureLimits, Result, writable_format, write_picture};
 use image::DynamicImage;
 use serde::Serialize;
 
@@ -55,7 +56,7 @@ struct Words {
     #[arg(long = "category", value_name = "NAME")]
     names: Vec<String>,
     /// A JSON or YAML file of names, or of objects with name, prefix, suffix and synonyms; ODinW's
-    /// prompt files too.
+    /// prompt files and YOLO's data.yaml and classes.txt too.
     #[arg(long, value_name = "FILE")]
     categories: Option<PathBuf>,
     /// A sentence about the picture.
@@ -76,14 +77,37 @@ JSON: {\"image\": {\"width\", \"height\"}, \"detections\": [{\"phrase\", \"phras
 
 impl Ground {
     pub(crate) fn run(self) -> Result<Outcome> {
+        self.check_drawing()?;
         let limits = PictureLimits::default().with_max_pixels(self.max_pixels);
         let picture = Picture::read(&self.image, limits)?.upright();
         let found = self.detector()?.ground(&picture, self.prompt()?)?;
-        output::print(self.report(&picture, &found).as_bytes())?;
+        let report = self.report(&picture, &found);
         if let Some(path) = &self.draw {
             draw(picture, &found, path)?;
         }
+        output::print(&report)?;
         Ok(Outcome::Complete)
+    }
+
+    /// That the drawing can be written, to know before the model runs.
+    fn check_drawing(&self) -> Result<()> {
+        let Some(path) = &self.draw else {
+            return Ok(());
+        };
+        writable_format(path)?;
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let refused = match (folder.is_dir(), path.is_dir()) {
+            (false, _) => "its folder does not exist",
+            (true, true) => "it is a folder",
+            (true, false) => return Ok(()),
+        };
+        Err(Error::Write {
+            path: path.clone(),
+            source: io::Error::other(refused),
+        })
     }
 
     fn detector(&self) -> Result<Detector> {
@@ -152,8 +176,5 @@ fn table(found: &Detections) -> String {
 fn draw(picture: DynamicImage, found: &Detections, path: &Path) -> Result<()> {
     let mut drawing = picture.into_rgb8();
     glip::draw_detections(&mut drawing, found);
-    drawing.save(path).map_err(|source| Error::WritePicture {
-        path: path.to_owned(),
-        source,
-    })
+    write_picture(path, &drawing)
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::{
     failure::Failure,
     label::{
-        inputs::paths::name_below,
+        inputs::places::name_below,
         request::{ImageBytes, Request},
         subject::{Caption, Subject},
     },
@@ -21,6 +21,9 @@ use crate::{
 
 /// A line is far shorter, unless the file is something else.
 const LONGEST_LINE: u64 = 64 << 20;
+
+/// What Windows' programs put before a text.
+const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The requests in JSON Lines: an image, and what to look for.
 pub(super) struct Lines<R> {
@@ -65,6 +68,9 @@ impl<R: BufRead> Lines<R> {
         (&mut self.input)
             .take(LONGEST_LINE)
             .read_until(b'\n', &mut line)?;
+        if self.line == 1 && line.starts_with(MARK) {
+            line.drain(..MARK.len());
+        }
         if line.len() as u64 == LONGEST_LINE {
             return Err(io::Error::other(
                 "the line does not end: give a file of JSON Lines",
@@ -255,7 +261,7 @@ mod tests {
             {"image": "4.jpg", "caption": "a cat on the mat"}
             {"image": "5.jpg", "categories": [{"name": "ray", "prefix": "flat and round "}]}
             {"image": "6.jpg"}"#;
-        let found = requests(text, None);
+        let found = requests(&format!("\u{feff}{text}"), None);
         let expected: [&[&str]; 6] = [
             &["dog", "traffic_light"],
             &["cat"],

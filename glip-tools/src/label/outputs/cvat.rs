@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use crate::{
+    atomic::AtomicFile,
     error::Result,
     files::unwritable,
     label::{
         journal::Journal,
         options::Verdict,
-        outputs::{
-            atomic::AtomicFile, classes::Classes, coco::hundredths, records::images_to_review,
-        },
+        outputs::{classes::Classes, coco::hundredths, records::images_to_review},
         record::LabelRecord,
     },
 };

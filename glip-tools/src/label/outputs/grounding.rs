@@ -5,13 +5,14 @@ use std::path::{Component, Path, PathBuf};
 use glip::ImageSize;
 
 use crate::{
+    atomic::AtomicFile,
     error::Result,
     files::unwritable,
     grounding::{Boxes, Category, Content, Header, Phrase, Record},
     label::{
         journal::Journal,
         options::Verdict,
-        outputs::{atomic::AtomicFile, records::records},
+        outputs::records::records,
         record::{Asked, LabelRecord, LabelledBox},
     },
 };
