@@ -49,7 +49,6 @@ pub struct DataFile {
 }
 
 #[derive(Deserialize)]
-#[serde(expecting = "a mapping with names, train and val")]
 struct Entries {
     path: Option<PathBuf>,
     names: Option<Value>,
@@ -512,7 +511,7 @@ mod tests {
     fn what_is_no_data_file_says_why() {
         let folder = tempfile::tempdir().unwrap();
         for (text, expected) in [
-            ("- a", "a mapping with names"),
+            ("- a", "expected mapping start"),
             ("train: x", "no list or mapping of names"),
             ("names: {a: b}", "\"a\" is no number"),
             ("names: [[a]]", "is no name"),
