@@ -20,9 +20,9 @@ pub enum Error {
     // ---- ONNX Runtime and devices ----
     /// No ONNX Runtime library was found in any place that is searched.
     #[error(
-        "ONNX Runtime was not found (looked at: {}): {}",
-        searched.join("; "),
-        REMEDY_RUNTIME
+        "ONNX Runtime was not found: {}; looked at\n- {}",
+        REMEDY_RUNTIME,
+        searched.join("\n- ")
     )]
     RuntimeNotFound {
         /// Every place that was tried, with what was wrong there.
@@ -62,7 +62,8 @@ pub enum Error {
     },
     /// ONNX Runtime was loaded but could not be started.
     #[error(
-        "cannot start ONNX Runtime: if the program also uses ort by itself, let glip start it first"
+        "cannot start ONNX Runtime: if the program also uses ort by itself, share its one environment \
+         with the feature `share-ort` (Runtime::from_environment, Runtime::environment)"
     )]
     RuntimeStart {
         /// What ONNX Runtime said.

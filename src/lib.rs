@@ -160,6 +160,8 @@ pub use {
 #[doc(hidden)]
 pub use regular_file::{open_regular, read_regular, read_text};
 // What this crate's functions take and give.
+#[cfg(feature = "share-ort")]
+pub use ort;
 pub use {image, ndarray};
 
 /// The boxes and arrows of the picture, to be put together in another way.

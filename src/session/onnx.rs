@@ -214,12 +214,14 @@ fn check_device_is_used(session: &Session, device: Device, graph: &str) -> Resul
 fn runs_nodes_on(session: &Session, provider: &str) -> ort::Result<bool> {
     let mut parts = ptr::null();
     let mut count = 0;
+    // SAFETY: the session is alive, and both results are written before a successful return.
     ortsys![unsafe Session_GetEpGraphAssignmentInfo(session.ptr(), &mut parts, &mut count)?];
     for index in 0..count {
         let mut name = ptr::null();
         // SAFETY: ONNX Runtime just said that `parts` has `count` entries; they live as long as
         // the session.
         let part = unsafe { *parts.add(index) };
+        // SAFETY: `part` is of the session, which is alive; the name is written before a successful return.
         ortsys![unsafe EpAssignedSubgraph_GetEpName(part, &mut name)?];
         // SAFETY: a successful call sets a name, which lives as long as the session.
         if unsafe { CStr::from_ptr(name) }.to_bytes() == provider.as_bytes() {

@@ -39,7 +39,7 @@ fn head(classes: &Classes) -> String {
         )
     };
     let attributes =
-        attribute("score", "text", "", "") + &attribute("verdict", "select", "keep", "keep\nask");
+        attribute("score", "text", "", "") + &attribute("verdict", "select", "keep", "keep\nreview");
     let labels = classes.names().iter().map(|name| {
         let name = escaped(name);
         format!("<label><name>{name}</name><type>rectangle</type><attributes>{attributes}</attributes></label>\n")
