@@ -56,11 +56,7 @@ pub fn find_odinw_sets(root: impl AsRef<Path>, split: &str) -> Result<Vec<OdinwS
     // A set's own folders are not entered.
     let walk = Walk {
         without: &[],
-        enters: &|folder| {
-            !folder
-                .parent()
-                .is_some_and(|set| annotations(set).is_some())
-        },
+        enters: &|folder| folder.parent().is_none_or(|set| annotations(set).is_none()),
     };
     let mut sets: Vec<OdinwSet> = walk
         .folders(root)?

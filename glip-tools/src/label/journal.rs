@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     files::unwritable,
     label::{
-        record::{Asked, Done, LabelRecord, LabelledBox, Outcome},
+        record::{Asked, Done, Failed, LabelRecord, LabelledBox, Outcome},
         request::Request,
         subject::Caption,
     },
@@ -239,7 +239,7 @@ impl Journal {
 
     fn parse(&self, line: &[u8], number: usize) -> Result<Done> {
         match self.file.parse(line, number)? {
-            Entry::Failed(FailureLine { failure, stamp }) => Ok(Done::failed(failure, stamp)),
+            Entry::Failed(failed) => Ok(failed.into()),
             Entry::Labelled(record) => {
                 let stamp = record.stamp.clone();
                 let record = self.to_record(record);
@@ -256,7 +256,7 @@ impl Journal {
         let stamp = done.stamp.clone();
         match &done.outcome {
             Ok(record) => Entry::Labelled(self.to_line(record, stamp)),
-            Err(failure) => Entry::Failed(FailureLine {
+            Err(failure) => Entry::Failed(Failed {
                 failure: failure.clone(),
                 stamp,
             }),
@@ -309,16 +309,7 @@ impl Journal {
 )]
 enum Entry {
     Labelled(RecordLine),
-    Failed(FailureLine),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(expecting = "an object with image and error")]
-struct FailureLine {
-    #[serde(flatten)]
-    failure: Failure,
-    #[serde(rename = "file", default, skip_serializing_if = "Option::is_none")]
-    stamp: Option<Stamp>,
+    Failed(Failed),
 }
 
 /// A record as it is written; what was asked is left out if it is what the header says.

@@ -11,7 +11,7 @@ use crate::{
     label::{
         grounding::{Grounding, ModelGrounding},
         options::{Band, LabelOptions, Verdict},
-        record::{Asked, Done, LabelRecord, LabelledBox, Outcome},
+        record::{Asked, Done, Failed, LabelRecord, LabelledBox, Outcome},
         request::{ImageBytes, Request},
         subject::Subject,
         tiles::{Tile, merge},
@@ -157,7 +157,10 @@ impl Labeller {
         thread::scope(|scope| {
             let decode = |request| match request {
                 Ok(request) => self.decode(request),
-                Err(failure) => Err(Done::failed(failure, None)),
+                Err(failure) => Err(Failed {
+                    failure,
+                    stamp: None,
+                }),
             };
             let tasks = stage(scope, decoders, decoded_ahead, requests.into_iter(), decode);
             let batches = Batches::new(tasks, batch, run_together);
@@ -183,9 +186,11 @@ impl Labeller {
         Ok(found.pop().unwrap_or_default())
     }
 
-    fn decode(&self, request: Request) -> Result<Task, Done> {
-        let failed =
-            |error: Error, stamp| Done::failed(Failure::new(&request.image, &error), stamp);
+    fn decode(&self, request: Request) -> Result<Task, Failed> {
+        let failed = |error: Error, stamp| Failed {
+            failure: Failure::new(&request.image, &error),
+            stamp,
+        };
         let limits = self.options.pictures;
         let (bytes, stamp) = request
             .bytes
@@ -209,10 +214,10 @@ impl Labeller {
     }
 
     /// The outcomes of a batch. What failed before is a batch of its own.
-    fn ground(&self, batch: Vec<Result<Task, Done>>) -> Vec<Done> {
+    fn ground(&self, batch: Vec<Result<Task, Failed>>) -> Vec<Done> {
         match batch.into_iter().collect() {
             Ok(tasks) => self.ground_tasks(tasks),
-            Err(failed) => vec![failed],
+            Err(failed) => vec![failed.into()],
         }
     }
 
@@ -234,8 +239,11 @@ impl Labeller {
                 tasks.map(|(task, boxes)| task.done(boxes)).collect()
             }
             Err(error) if tasks.len() == 1 => {
-                let failure = Failure::new(&request.image, &error);
-                vec![Done::failed(failure, Some(stamp.clone()))]
+                let failed = Failed {
+                    failure: Failure::new(&request.image, &error),
+                    stamp: Some(stamp.clone()),
+                };
+                vec![failed.into()]
             }
             Err(_) => {
                 let alone = tasks.into_iter().map(|task| vec![task]);
@@ -363,7 +371,7 @@ struct Part<'p> {
 }
 
 /// Whether two tasks can share a run of the model: no failures, one size, the same words.
-fn run_together(a: &Result<Task, Done>, b: &Result<Task, Done>) -> bool {
+fn run_together(a: &Result<Task, Failed>, b: &Result<Task, Failed>) -> bool {
     match (a, b) {
         (Ok(a), Ok(b)) => {
             size(&a.picture) == size(&b.picture) && a.request.subject == b.request.subject

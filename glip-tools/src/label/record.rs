@@ -118,9 +118,18 @@ pub(super) struct Done {
     pub(super) stamp: Option<Stamp>,
 }
 
-impl Done {
-    /// That an image failed, perhaps before it was read.
-    pub(super) fn failed(failure: Failure, stamp: Option<Stamp>) -> Self {
+/// Why there is no record of an image, which perhaps could not even be read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(expecting = "an object with image and error")]
+pub(super) struct Failed {
+    #[serde(flatten)]
+    pub(super) failure: Failure,
+    #[serde(rename = "file", default, skip_serializing_if = "Option::is_none")]
+    pub(super) stamp: Option<Stamp>,
+}
+
+impl From<Failed> for Done {
+    fn from(Failed { failure, stamp }: Failed) -> Self {
         Self {
             outcome: Err(failure),
             stamp,

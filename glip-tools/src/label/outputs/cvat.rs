@@ -38,8 +38,8 @@ fn head(classes: &Classes) -> String {
              <default_value>{default}</default_value><values>{values}</values></attribute>"
         )
     };
-    let attributes =
-        attribute("score", "text", "", "") + &attribute("verdict", "select", "keep", "keep\nreview");
+    let attributes = attribute("score", "text", "", "")
+        + &attribute("verdict", "select", "keep", "keep\nreview");
     let labels = classes.names().iter().map(|name| {
         let name = escaped(name);
         format!("<label><name>{name}</name><type>rectangle</type><attributes>{attributes}</attributes></label>\n")
