@@ -16,10 +16,39 @@ use crate::{
     files::{lock, open, unreadable, unwritable},
 };
 
-/// What fields of a header are called where they are given: their names, joined with dots, and the option.
-///
-/// A name also stands for what is below it.
-pub(crate) type Typed = [(&'static str, &'static str)];
+/// What a field of a header is called where it is given.
+pub(crate) struct Typed {
+    /// Its name and those of what it is in, joined with dots. It also stands for what is in it.
+    pub(crate) field: &'static str,
+    /// For example `--keep`.
+    pub(crate) option: &'static str,
+    /// How the whole of it is typed, if that is not its parts one by one.
+    pub(crate) whole: Option<fn(&Value) -> String>,
+}
+
+impl Typed {
+    /// A field that is a value, or whose parts are.
+    pub(crate) const fn new(field: &'static str, option: &'static str) -> Self {
+        Self {
+            field,
+            option,
+            whole: None,
+        }
+    }
+
+    /// A field that is typed as a whole.
+    pub(crate) const fn as_whole(
+        field: &'static str,
+        option: &'static str,
+        whole: fn(&Value) -> String,
+    ) -> Self {
+        Self {
+            field,
+            option,
+            whole: Some(whole),
+        }
+    }
+}
 
 /// JSON Lines that only grow. The first one, the header, says what the run depends on; every further one
 /// is of something that is done.
@@ -43,7 +72,7 @@ impl RunFile {
     /// - [`Error::RunBusy`]: another process writes it.
     /// - [`Error::RunDiffers`]: the one that is there has another header.
     /// - [`Error::Record`]: it is something else.
-    pub(crate) fn open(path: &Path, header: &impl Serialize, typed: &Typed) -> Result<Self> {
+    pub(crate) fn open(path: &Path, header: &impl Serialize, typed: &[Typed]) -> Result<Self> {
         regular(path)?;
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
@@ -190,7 +219,7 @@ impl RunFile {
         Ok(())
     }
 
-    fn check_header(&self, line: &[u8], now: &impl Serialize, typed: &Typed) -> Result<()> {
+    fn check_header(&self, line: &[u8], now: &impl Serialize, typed: &[Typed]) -> Result<()> {
         let before: Value = self.parse(line, 1)?;
         // Read back like the other, as numbers may change in their last digit on the way.
         let now = serde_json::to_vec(now).map_err(|error| self.damaged(1, error))?;
@@ -202,13 +231,13 @@ impl RunFile {
         if names(&before) != names(&now) {
             return Err(self.damaged(1, "its header has other fields"));
         }
-        match difference("", &before, &now) {
+        match difference("", &before, &now, typed) {
             None => Ok(()),
-            Some((name, before, now)) => Err(Error::RunDiffers {
+            Some([what, before, now]) => Err(Error::RunDiffers {
                 path: self.path.clone(),
-                what: as_typed(&name, typed),
-                before: shown(&before),
-                now: shown(&now),
+                what,
+                before,
+                now,
             }),
         }
     }
@@ -297,45 +326,52 @@ fn whole_line(file: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     Ok(line.ends_with(b"\n").then_some(line))
 }
 
-/// The first thing in which two values differ: its name, and both.
-fn difference(name: &str, before: &Value, now: &Value) -> Option<(String, Value, Value)> {
+/// The first thing in which two values differ: what it is called, and both, as they are typed.
+fn difference(name: &str, before: &Value, now: &Value, typed: &[Typed]) -> Option<[String; 3]> {
     if before == now {
         return None;
     }
+    let begins = |field: &str| {
+        let rest = name.strip_prefix(field);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let known = typed.iter().filter(|known| begins(known.field));
+    let known = known.max_by_key(|known| known.field.len());
+    let whole = known.and_then(|known| known.whole);
     let fields = |value: &Value| match value {
         Value::Object(fields) => Some(fields.clone()),
         // What is not set has no fields.
         Value::Null => Some(serde_json::Map::new()),
         _ => None,
     };
-    let is_both_null = before.is_null() && now.is_null();
-    if let (Some(before), Some(now), false) = (fields(before), fields(now), is_both_null)
-        && !(before.is_empty() && now.is_empty())
-    {
+    if let (None, Some(before), Some(now)) = (whole, fields(before), fields(now)) {
         let keys = before.keys().chain(now.keys());
         let mut differences = keys.filter_map(|key| {
             let below = format!("{name}{}{key}", if name.is_empty() { "" } else { "." });
             let value = |of: &serde_json::Map<_, _>| of.get(key).cloned().unwrap_or_default();
-            difference(&below, &value(&before), &value(&now))
+            difference(&below, &value(&before), &value(&now), typed)
         });
         return differences.next();
     }
-    Some((name.to_owned(), before.clone(), now.clone()))
+    let shown = |value: &Value| match (whole, value) {
+        (Some(whole), Value::Object(_)) => whole(value),
+        _ => shown(value),
+    };
+    let what = known.map_or(name, |known| known.option).to_owned();
+    Some([what, shown(before), shown(now)])
 }
 
-/// What a field is called where it was given: as the longest of the names that begin its own.
-fn as_typed(name: &str, typed: &Typed) -> String {
-    let begins = |known: &str| {
-        let rest = name.strip_prefix(known);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    let known = typed.iter().filter(|(known, _)| begins(known));
-    let longest = known.max_by_key(|(known, _)| known.len());
-    longest.map_or(name, |(_, option)| option).to_owned()
+/// The sides of a rule of resizing, as `--resize` takes them, or the rule.
+pub(crate) fn resize_as_typed(rule: &Value) -> String {
+    let side = |name: &str| rule.get(name).and_then(Value::as_u64);
+    match (side("short_side"), side("long_side")) {
+        (Some(short), Some(long)) => format!("{short}:{long}"),
+        _ => rule.to_string(),
+    }
 }
 
 /// A value as it is typed.
-fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),
         Value::Bool(true) => "yes".to_owned(),
@@ -359,43 +395,46 @@ mod tests {
 
     use super::*;
 
-    const TYPED: &Typed = &[
-        ("options.most", "--most"),
-        ("options.band", "--band"),
-        ("options.band.keep", "--keep"),
+    const TYPED: &[Typed] = &[
+        Typed::new("options.most", "--most"),
+        Typed::new("options.band", "--band"),
+        Typed::new("options.band.keep", "--keep"),
+        Typed::as_whole("options.tiling", "--tiles", |tiling| {
+            format!("{}:{}", tiling["side"], tiling["overlap"])
+        }),
     ];
 
     #[test]
     fn differences_are_named_as_they_were_typed() {
-        let keep = json!({"options": {"band": {"keep": 0.7_f32, "review": 0.7_f32}}});
-        let other = json!({"options": {"band": {"keep": 0.7_f32, "review": 0.25_f32}}});
+        let band = |keep: f32, review: f32| json!({"band": {"keep": keep, "review": review}});
+        let tiles = json!({"tiling": {"overlap": 128, "side": 1024}});
         let cases = [
             (
-                json!({"options": {"band": null}}),
-                &keep,
+                json!({"band": null}),
+                band(0.7, 0.7),
                 "--keep 0.7, before: none",
             ),
-            (other, &keep, "--band 0.7, before: 0.25"),
+            (band(0.7, 0.25), band(0.7, 0.7), "--band 0.7, before: 0.25"),
             (
-                json!({"options": {"band": null, "x": {"y": false}}}),
-                &json!({"options": {"band": null, "x": {"y": true}}}),
+                json!({"x": {"y": false}}),
+                json!({"x": {"y": true}}),
                 "options.x.y yes, before: no",
             ),
             (
-                json!({"options": {"most": ["a", "b"]}}),
-                &json!({"options": {"most": ["a", 1.5]}}),
+                json!({"most": ["a", "b"]}),
+                json!({"most": ["a", 1.5]}),
                 "--most a, 1.5, before: a, b",
+            ),
+            (
+                json!({"tiling": null}),
+                tiles,
+                "--tiles 1024:128, before: none",
             ),
         ];
         for (before, now, expected) in cases {
-            let (name, before, now) = difference("", &before, now).unwrap();
-            let found = format!(
-                "{} {}, before: {}",
-                as_typed(&name, TYPED),
-                shown(&now),
-                shown(&before)
-            );
-            assert_eq!(found, expected);
+            let [before, now] = [before, now].map(|options| json!({"options": options}));
+            let [what, before, now] = difference("", &before, &now, TYPED).unwrap();
+            assert_eq!(format!("{what} {now}, before: {before}"), expected);
         }
     }
 

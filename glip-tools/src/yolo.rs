@@ -13,8 +13,9 @@ use crate::{
     coco::{Annotation, Category, Dataset, Image, wrong_box},
     error::{Error, Result},
     files::{ANY_SIZE, read, read_text},
-    pictures::{FoundPictures, Picture, PictureLimits, find_pictures},
+    pictures::{FoundPictures, Picture, PictureLimits},
     problem::{Problem, ProblemKind},
+    walk::Walk,
 };
 
 /// The splits that a data file may have, in the order in which they are labelled.
@@ -46,6 +47,8 @@ pub struct DataFile {
     pub names: Vec<(u64, String)>,
     /// The folders, lists and pictures of each split, as they are written.
     splits: Vec<(String, Vec<String>)>,
+    /// Folders in which no pictures are looked for.
+    without: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +87,7 @@ impl DataFile {
                     root: path.to_owned(),
                     names: names.collect(),
                     splits: SPLITS.map(|split| (split.to_owned(), folder())).into(),
+                    without: Vec::new(),
                     path: file,
                 })
             }
@@ -110,11 +114,21 @@ impl DataFile {
                 .filter(|root| root.is_dir())
                 .unwrap_or(beside.to_owned()),
             names: names(entries.names).map_err(wrong)?,
+            without: Vec::new(),
             splits: splits
                 .map(|(split, value)| Ok((split.to_owned(), places(split, value)?)))
                 .collect::<Result<_, String>>()
                 .map_err(wrong)?,
         })
+    }
+
+    /// Looks for no pictures in these folders, such as that of a run's results.
+    #[must_use]
+    pub fn without(self, folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self {
+            without: folders.into_iter().collect(),
+            ..self
+        }
     }
 
     /// The splits that it has.
@@ -133,12 +147,16 @@ impl DataFile {
             let reason = format!("it has no split {split:?}, but: {}", known.join(", "));
             return Err(wrong(&self.path, reason));
         };
+        let walk = Walk {
+            without: &self.without,
+            enters: &|_| true,
+        };
         let mut found = FoundPictures::default();
         for place in places {
             let place = self.locate(place);
             match place.is_dir() {
                 true => {
-                    let more = find_pictures(&place)?;
+                    let more = FoundPictures::among(walk.files(&place)?);
                     found.pictures.extend(more.pictures);
                     // Texts of boxes and lists of names may lie beside the pictures.
                     let is_text = |file: &PathBuf| file.extension().is_some_and(|e| e == "txt");
@@ -321,11 +339,18 @@ pub(crate) fn read_list(path: &Path) -> Result<Vec<PathBuf>> {
     let lines = lines.filter(|line| !line.is_empty()).map(as_path);
     Ok(lines
         .map(|line| {
-            let beside = folder.join(line.strip_prefix(".").unwrap_or(&line));
-            match beside.exists() || !line.exists() {
-                true => beside,
-                false => line,
-            }
+            let beside = |line: &Path| folder.join(line.strip_prefix(".").unwrap_or(line));
+            // As Windows' programs write it.
+            let slashed = line
+                .to_str()
+                .map(|line| PathBuf::from(line.replace('\\', "/")));
+            let slashed = slashed.map(|line| beside(&line));
+            let candidates = [Some(beside(&line)), Some(line.clone()), slashed];
+            let mut existing = candidates
+                .into_iter()
+                .flatten()
+                .filter(|path| path.exists());
+            existing.next().unwrap_or_else(|| beside(&line))
         })
         .collect())
 }
@@ -476,7 +501,7 @@ mod tests {
         picture(path("images/a b.png"));
         write(
             path("train.txt"),
-            "\u{feff}./images/a b.png\r\n\r\nimages/missing.jpg\n/absolute.png",
+            "\u{feff}./images/a b.png\r\n\r\nimages/missing.jpg\n/absolute.png\n.\\images\\a b.png",
         );
         let yaml = write(
             path("data.yml"),
@@ -493,7 +518,8 @@ mod tests {
                 picture.clone(),
                 path("images/missing.jpg"),
                 "/absolute.png".into(),
-                picture.clone()
+                picture.clone(),
+                picture.clone(),
             ]
         );
         let error = data.pictures("val").unwrap_err().to_string();
@@ -505,6 +531,8 @@ mod tests {
         assert_eq!(data.names, [(0, "a".to_owned()), (1, "b".to_owned())]);
         let found = data.pictures("val").unwrap();
         assert_eq!((found.pictures, found.left_out), (vec![picture], vec![]));
+        let without = data.without([path("images")]);
+        assert!(without.pictures("val").unwrap().pictures.is_empty());
     }
 
     #[test]

@@ -323,6 +323,24 @@ fn a_run_does_not_go_on_with_something_else() {
         error.contains("(--keep 0.9, before: none)") && error.contains("--overwrite"),
         "{error}"
     );
+    for (options, expected) in [
+        (
+            &["--band", "red circle=0.7:0.5"][..],
+            "(--band red circle=0.7:0.5, before: none)",
+        ),
+        (
+            &["--tiles", "100:20", "--tiles-only"],
+            "(--tiles 100:20 --tiles-only, before: none)",
+        ),
+        (&["--resize", "128:256"], "(--resize 128:256, before: "),
+        (
+            &["--category", "dog"],
+            "(--category or --categories red circle, green ring, dog, before: red circle, green ring)",
+        ),
+    ] {
+        let error = label(options).1;
+        assert!(error.contains(expected), "{error}");
+    }
     picture(&images.join("a new one.png"), 3);
     let (code, error) = label(&[]);
     assert_eq!(code, Some(3));
@@ -712,6 +730,43 @@ fn a_picture_that_was_replaced_is_labelled_again() {
     };
     assert_eq!(boxes(&after), boxes(&afresh));
     assert_eq!(lines(&folder.path().join("out/errors.jsonl")).len(), 0);
+    // A line that asks for something else is answered again, too.
+    let [listed, out] = ["lines.jsonl", "lines"].map(|name| folder.path().join(name));
+    let ask = |words: [&str; 2]| {
+        let line = |(number, word)| {
+            format!(
+                r#"{{"image": "the pictures/day {number}/bild ü 00{number}.png", "categories": ["{word}"]}}"#
+            ) + "\n"
+        };
+        let text: String = (1..).zip(words).map(line).collect();
+        fs::write(&listed, text).unwrap();
+        let output = run(glip()
+            .arg(&listed)
+            .args(["--threads", "1", "--model", DRAWN])
+            .arg("--out")
+            .arg(&out));
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{}",
+            self::text(&output.stderr)
+        );
+        let labels = lines(&out.join("labels.jsonl"));
+        [1, 2].map(|line| {
+            labels[line]["categories"][0]["name"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+    };
+    assert_eq!(
+        ask(["red circle", "red circle"]),
+        ["red circle", "red circle"]
+    );
+    assert_eq!(
+        ask(["red circle", "green ring"]),
+        ["red circle", "green ring"]
+    );
 }
 
 #[test]

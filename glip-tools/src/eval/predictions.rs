@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::{
     error::Result,
-    run_file::{RunFile, Typed},
+    run_file::{RunFile, Typed, resize_as_typed},
     stamp::Stamp,
 };
 
@@ -22,14 +22,14 @@ const FORMAT: &str = "glip-predictions";
 const FORMAT_VERSION: u64 = 2;
 
 /// What the fields of a run are called on the command line.
-const TYPED: &Typed = &[
-    ("run.data", "the annotations"),
-    ("run.model", "--model"),
-    ("run.options.ask.prompts", "--prompts"),
-    ("run.options.ask.names_per_prompt", "--names-per-prompt"),
-    ("run.options.ask.max_detections", "--max-detections"),
-    ("run.options.resize", "--resize"),
-    ("run.options.device", "--device"),
+const TYPED: &[Typed] = &[
+    Typed::new("run.data", "the annotations"),
+    Typed::new("run.model", "--model"),
+    Typed::new("run.options.ask.prompts", "--prompts"),
+    Typed::new("run.options.ask.names_per_prompt", "--names-per-prompt"),
+    Typed::new("run.options.ask.max_detections", "--max-detections"),
+    Typed::as_whole("run.options.resize", "--resize", resize_as_typed),
+    Typed::new("run.options.device", "--device"),
 ];
 
 /// Something that the model found in an image.

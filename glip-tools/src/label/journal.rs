@@ -20,7 +20,7 @@ use crate::{
         subject::Caption,
     },
     pictures::PictureLimits,
-    run_file::{Replacement, RunFile, Typed},
+    run_file::{Replacement, RunFile, Typed, resize_as_typed, shown},
     stamp::Stamp,
 };
 
@@ -31,29 +31,52 @@ const FILE: &str = "journal.jsonl";
 const VERSION_OF_PIXELS: u32 = 1;
 
 /// What the header's fields are called on the command line.
-const TYPED: &Typed = &[
-    ("model", "--model"),
-    ("base", "the folder of the inputs"),
-    ("categories", "--category or --categories"),
-    ("prompt", "the words of --categories"),
-    ("asks", "--review"),
-    ("options.model", "--model"),
-    ("options.model.preprocess.resize", "--resize"),
-    ("options.label.band", "--keep"),
-    ("options.label.band.review", "--review"),
-    ("options.label.phrase_bands", "--band"),
-    ("options.label.nms_iou", "--nms"),
-    ("options.label.nms_across_phrases", "--nms-across"),
-    ("options.label.tiling", "--tiles"),
-    (
-        "options.label.tiling.whole_image",
-        "--tiles without --tiles-only",
+const TYPED: &[Typed] = &[
+    Typed::new("model", "--model"),
+    Typed::new("base", "the folder of the inputs"),
+    Typed::new("categories", "--category or --categories"),
+    Typed::new("prompt", "the words of --categories"),
+    Typed::new("asks", "--review"),
+    Typed::new("options.model", "--model"),
+    Typed::as_whole(
+        "options.model.preprocess.resize",
+        "--resize",
+        resize_as_typed,
     ),
-    ("options.label.boxes.min_area", "--min-area"),
-    ("options.label.boxes.max_share", "--max-share"),
-    ("options.label.boxes.max_aspect", "--max-aspect"),
-    ("options.label.boxes.border", "--border"),
+    Typed::new("options.label.band", "--keep"),
+    Typed::new("options.label.band.review", "--review"),
+    Typed::as_whole("options.label.phrase_bands", "--band", bands_as_typed),
+    Typed::new("options.label.nms_iou", "--nms"),
+    Typed::new("options.label.nms_across_phrases", "--nms-across"),
+    Typed::as_whole("options.label.tiling", "--tiles", tiling_as_typed),
+    Typed::new("options.label.boxes.min_area", "--min-area"),
+    Typed::new("options.label.boxes.max_share", "--max-share"),
+    Typed::new("options.label.boxes.max_aspect", "--max-aspect"),
+    Typed::new("options.label.boxes.border", "--border"),
 ];
+
+fn bands_as_typed(bands: &Value) -> String {
+    let bands = bands.as_object().into_iter().flatten();
+    let bands = bands.map(|(phrase, band)| {
+        let [keep, review] = ["keep", "review"].map(|score| shown(&band[score]));
+        match keep == review {
+            true => format!("{phrase}={keep}"),
+            false => format!("{phrase}={keep}:{review}"),
+        }
+    });
+    match bands.collect::<Vec<_>>() {
+        none if none.is_empty() => "none".to_owned(),
+        bands => bands.join(", "),
+    }
+}
+
+fn tiling_as_typed(tiling: &Value) -> String {
+    let only = match tiling["whole_image"] == false {
+        true => " --tiles-only",
+        false => "",
+    };
+    format!("{}:{}{only}", tiling["side"], tiling["overlap"])
+}
 
 /// What a run depends on. A run goes on only with the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -162,8 +185,8 @@ impl Journal {
     }
 
     /// Takes the inputs that are done from `requests`, and cuts off what comes after them in the
-    /// file. Calls `each` with their outcomes, but returns the requests whose images have been replaced since, with
-    /// their places among all.
+    /// file. Calls `each` with their outcomes, but returns the requests whose images have been replaced since, or are
+    /// asked for other words, with their places among all.
     ///
     /// # Errors
     /// - [`Error::InputsDiffer`]: other inputs were done.
@@ -197,10 +220,8 @@ impl Journal {
                 });
             }
             match request {
-                // Journals of before have no stamps, and records from them stay.
                 Some(Ok(request))
-                    if (stamp.is_some() || outcome.is_err())
-                        && !request.bytes.is_still(stamp.as_ref(), limits) =>
+                    if self.is_outdated(&request, &outcome, stamp.as_ref(), limits) =>
                 {
                     replaced.push((done, request));
                 }
@@ -210,6 +231,25 @@ impl Journal {
         }
         self.file.cut(lines.end())?;
         Ok(replaced)
+    }
+
+    /// Whether an outcome is of other bytes than a request has now, or of other words. Journals of before have no
+    /// stamps, and their records stay.
+    fn is_outdated(
+        &self,
+        request: &Request,
+        outcome: &Outcome,
+        stamp: Option<&Stamp>,
+        limits: PictureLimits,
+    ) -> bool {
+        let has_other_words = |record: &LabelRecord| match &record.asked {
+            // What is asked of all images is the header's.
+            Asked::Categories(names) if Arc::ptr_eq(names, &self.categories) => false,
+            asked => Asked::of(&request.subject).is_ok_and(|now| now != *asked),
+        };
+        let may_be_told = stamp.is_some() || outcome.is_err();
+        may_be_told && !request.bytes.is_still(stamp, limits)
+            || outcome.as_ref().is_ok_and(has_other_words)
     }
 
     /// Adds an outcome. Those that are there must have been [skipped](Self::skip_done).

@@ -184,3 +184,23 @@ fn absolute(folder: &Path) -> Result<PathBuf> {
         None => Err(Error::NotUnicode { path }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_a_journal_cannot_hold_is_named() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        assert!(absolute(folder.path()).unwrap().is_absolute());
+        let odd = folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+        fs::create_dir(&odd).unwrap();
+        let error = absolute(&odd).unwrap_err().to_string();
+        assert!(
+            error.contains("caf\\xE9") && error.contains("rename it"),
+            "{error}"
+        );
+    }
+}

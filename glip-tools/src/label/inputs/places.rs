@@ -51,7 +51,7 @@ impl Place {
         {
             return Self::matching(place, pattern, out);
         }
-        Self::of_file(place)
+        Self::of_file(place, out)
     }
 
     fn of(base: PathBuf, content: Content) -> Self {
@@ -62,7 +62,7 @@ impl Place {
         }
     }
 
-    fn of_file(place: &Path) -> Result<Self> {
+    fn of_file(place: &Path, out: Option<&Path>) -> Result<Self> {
         open(place)?;
         let (base, file) = (folder_of(place), place.to_owned());
         let name = place.file_name().unwrap_or_default().to_string_lossy();
@@ -78,14 +78,15 @@ impl Place {
                 };
                 Self::listed(place, base, found, None)?
             }
-            () if ends(&[".yaml", ".yml"]) => Self::of_data_set(place)?,
+            () if ends(&[".yaml", ".yml"]) => Self::of_data_set(place, out)?,
             () => Self::of(base, Content::Pictures(vec![file], None)),
         })
     }
 
     /// The pictures of all splits of a data set, each once, and its names.
-    fn of_data_set(place: &Path) -> Result<Self> {
-        let data = DataFile::read(place)?;
+    fn of_data_set(place: &Path, out: Option<&Path>) -> Result<Self> {
+        let own = out.map(|out| own_files(out).into_iter().chain([out.to_owned()]));
+        let data = DataFile::read(place)?.without(own.into_iter().flatten());
         let mut found = FoundPictures::default();
         for split in data.splits() {
             let more = data.pictures(split)?;

@@ -175,7 +175,9 @@ impl Annotations {
         match self {
             Self::Coco(path) => Dataset::read(path),
             Self::Yolo { data, split } => {
-                let data = DataFile::read(data)?;
+                // Plots are no pictures of the set.
+                let out = [common.out.clone(), common.out.join("curves")];
+                let data = DataFile::read(data)?.without(out);
                 if let Some(line) = left_out(&data.pictures(split)?.left_out) {
                     say(line);
                 }
