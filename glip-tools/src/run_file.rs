@@ -331,11 +331,7 @@ fn difference(name: &str, before: &Value, now: &Value, typed: &[Typed]) -> Optio
     if before == now {
         return None;
     }
-    let begins = |field: &str| {
-        let rest = name.strip_prefix(field);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    let known = typed.iter().filter(|known| begins(known.field));
+    let known = typed.iter().filter(|known| is_within(name, known.field));
     let known = known.max_by_key(|known| known.field.len());
     let whole = known.and_then(|known| known.whole);
     let fields = |value: &Value| match value {
@@ -346,8 +342,15 @@ fn difference(name: &str, before: &Value, now: &Value, typed: &[Typed]) -> Optio
     };
     if let (None, Some(before), Some(now)) = (whole, fields(before), fields(now)) {
         let keys = before.keys().chain(now.keys());
-        let mut differences = keys.filter_map(|key| {
-            let below = format!("{name}{}{key}", if name.is_empty() { "" } else { "." });
+        let dot = if name.is_empty() { "" } else { "." };
+        let mut keys: Vec<_> = keys.map(|key| (format!("{name}{dot}{key}"), key)).collect();
+        // In the order of what is known, as some fields follow from others.
+        keys.sort_by_key(|(below, _)| {
+            let mut known = typed.iter();
+            let place = known.position(|known| is_within(known.field, below));
+            place.unwrap_or(typed.len())
+        });
+        let mut differences = keys.into_iter().filter_map(|(below, key)| {
             let value = |of: &serde_json::Map<_, _>| of.get(key).cloned().unwrap_or_default();
             difference(&below, &value(&before), &value(&now), typed)
         });
@@ -359,6 +362,12 @@ fn difference(name: &str, before: &Value, now: &Value, typed: &[Typed]) -> Optio
     };
     let what = known.map_or(name, |known| known.option).to_owned();
     Some([what, shown(before), shown(now)])
+}
+
+/// Whether a field is another one or in it, by their names.
+fn is_within(field: &str, other: &str) -> bool {
+    let rest = field.strip_prefix(other);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The sides of a rule of resizing, as `--resize` takes them, or the rule.
@@ -379,7 +388,9 @@ pub(crate) fn shown(value: &Value) -> String {
         Value::String(text) => text.clone(),
         // Most are of 32 bits, whose digits in 64 nobody typed.
         Value::Number(number) => match number.as_f64() {
-            Some(wide) if f64::from(wide as f32) == wide => (wide as f32).to_string(),
+            Some(wide) if number.is_f64() && f64::from(wide as f32) == wide => {
+                (wide as f32).to_string()
+            }
             _ => number.to_string(),
         },
         Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(", "),
@@ -424,6 +435,12 @@ mod tests {
                 json!({"most": ["a", "b"]}),
                 json!({"most": ["a", 1.5]}),
                 "--most a, 1.5, before: a, b",
+            ),
+            // What is known comes first.
+            (
+                json!({"a": 1, "most": 4_294_967_296_u64}),
+                json!({"a": 2, "most": 3}),
+                "--most 3, before: 4294967296",
             ),
             (
                 json!({"tiling": null}),

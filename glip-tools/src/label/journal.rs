@@ -30,20 +30,19 @@ const FILE: &str = "journal.jsonl";
 /// The version whose boxes are the first and the last column and row, no edges.
 const VERSION_OF_PIXELS: u32 = 1;
 
-/// What the header's fields are called on the command line.
+/// What the header's fields are called on the command line; those that follow from others come after them.
 const TYPED: &[Typed] = &[
     Typed::new("model", "--model"),
     Typed::new("base", "the folder of the inputs"),
     Typed::new("categories", "--category or --categories"),
     Typed::new("prompt", "the words of --categories"),
-    Typed::new("asks", "--review"),
     Typed::new("options.model", "--model"),
     Typed::as_whole(
         "options.model.preprocess.resize",
         "--resize",
         resize_as_typed,
     ),
-    Typed::new("options.label.band", "--keep"),
+    Typed::new("options.label.band.keep", "--keep"),
     Typed::new("options.label.band.review", "--review"),
     Typed::as_whole("options.label.phrase_bands", "--band", bands_as_typed),
     Typed::new("options.label.nms_iou", "--nms"),
@@ -53,6 +52,7 @@ const TYPED: &[Typed] = &[
     Typed::new("options.label.boxes.max_share", "--max-share"),
     Typed::new("options.label.boxes.max_aspect", "--max-aspect"),
     Typed::new("options.label.boxes.border", "--border"),
+    Typed::new("asks", "--review"),
 ];
 
 fn bands_as_typed(bands: &Value) -> String {
