@@ -160,6 +160,18 @@ pub enum Error {
         found: String,
     },
 
+    /// A graph keeps weights in a file that the manifest does not list, so that nobody knows their hash.
+    #[error(
+        "{path} keeps weights in {location:?}, which is not among the bundle's files: \
+         export the bundle again, with all weights in the graphs"
+    )]
+    ExternalData {
+        /// The graph's file.
+        path: PathBuf,
+        /// The file that it names.
+        location: String,
+    },
+
     // ---- Graphs ----
     /// ONNX Runtime cannot load a graph.
     #[error("cannot load graph {graph}: export the bundle again, or check the device's memory")]
@@ -254,6 +266,16 @@ pub enum Error {
         /// Height in pixels.
         height: u32,
     },
+    /// An image has a side so long that the weights of resizing it would take gigabytes.
+    #[error("the image is {width} x {height} pixels, a side may have {limit}: cut it into tiles")]
+    ImageTooLong {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The longest side there may be.
+        limit: u32,
+    },
     /// Raw pixels do not fill their image.
     #[error(
         "a {width} x {height} RGB image has {expected} bytes, {found} were given: \
@@ -264,7 +286,7 @@ pub enum Error {
         width: u32,
         /// Height in pixels.
         height: u32,
-        /// Width x height x 3.
+        /// Width x height x 3, or the largest number if that is larger.
         expected: u64,
         /// The bytes that were given.
         found: usize,
@@ -306,8 +328,8 @@ pub enum Error {
     },
     /// Two categories have the same label, so that their detections could not be told apart.
     #[error(
-        "categories {first} and {second} are both labelled {label:?}: \
-         remove one, or give it another label with Category::labelled"
+        "{label:?} is there twice, as phrases {first} and {second}: \
+         give it once, or under two labels (Category::labelled)"
     )]
     DuplicateLabel {
         /// The label.
@@ -417,6 +439,29 @@ pub enum Error {
         /// Its span in the caption, in bytes.
         span: Range<usize>,
     },
+    /// The vocabulary has none of a phrase's words, so that the model cannot tell it from any other such
+    /// phrase.
+    #[error(
+        "{phrase:?} cannot be found: the model's vocabulary knows none of it; \
+         say it in the language that the model was trained in"
+    )]
+    UnknownPhrase {
+        /// The phrase as the model reads it.
+        phrase: String,
+    },
+    /// The prompt has more bytes than a model's tokens could be made of.
+    #[error(
+        "prompt has {bytes} bytes, at most {limit} are read for a model that takes {tokens} tokens: \
+         make a list of names a Vocabulary, shorten a caption"
+    )]
+    PromptTooLarge {
+        /// The prompt's bytes.
+        bytes: usize,
+        /// The most tokens that the model takes.
+        tokens: usize,
+        /// The most bytes that are read.
+        limit: usize,
+    },
     /// The prompt is longer than the model takes.
     #[error(
         "prompt has {tokens} tokens, the model takes {limit}: \
@@ -438,8 +483,10 @@ pub enum Error {
         /// The model's limit.
         limit: usize,
     },
-    /// The contents of a tokenizer file do not describe a tokenizer.
-    #[error("tokenizer.json does not describe a tokenizer: export the bundle again")]
+    /// The contents of a tokenizer file do not describe a tokenizer as these models have it.
+    #[error(
+        "tokenizer.json does not describe a WordPiece tokenizer of BERT: export the bundle again"
+    )]
     Tokenizer {
         /// What the tokenizer library said.
         source: Source,
@@ -627,11 +674,13 @@ impl Error {
             | Self::ManifestValue { .. }
             | Self::BundleSize { .. }
             | Self::BundleHash { .. }
+            | Self::ExternalData { .. }
             | Self::GraphLoad { .. }
             | Self::GraphSignature { .. }
             | Self::Tokenizer { .. } => ErrorKind::Model,
             Self::GraphRun { .. } | Self::NonFinite { .. } => ErrorKind::Run,
             Self::EmptyImage { .. }
+            | Self::ImageTooLong { .. }
             | Self::ImageBytes { .. }
             | Self::EmptyBatch
             | Self::MixedSizes { .. } => ErrorKind::Image,
@@ -648,6 +697,8 @@ impl Error {
             | Self::SpanOutOfRange { .. }
             | Self::SpanInsideCharacter { .. }
             | Self::SpanWithoutTokens { .. }
+            | Self::UnknownPhrase { .. }
+            | Self::PromptTooLarge { .. }
             | Self::PromptTooLong { .. }
             | Self::PhraseTooLong { .. }
             | Self::Tokenize { .. } => ErrorKind::Prompt,

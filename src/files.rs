@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -52,6 +53,11 @@ impl ModelFiles {
         }
     }
 
+    /// Whether one file can name another, as files in a folder can.
+    pub(crate) fn are_beside_each_other(&self) -> bool {
+        matches!(self, Self::Folder(_))
+    }
+
     /// The file's path, or its bare name if it is in memory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         match self {
@@ -88,6 +94,17 @@ impl ModelFiles {
 }
 
 impl ModelFile<'_> {
+    /// Opens it, if it is not in memory.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        match self {
+            Self::Path(path) => open_regular(path),
+            Self::Bytes(_) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "it is in memory",
+            )),
+        }
+    }
+
     /// The file's contents.
     pub(crate) fn read(&self) -> Result<Cow<'_, [u8]>> {
         match self {

@@ -201,7 +201,7 @@ impl DataFile {
         };
         let mut problems = Vec::new();
         for (id, path) in (1..).zip(self.pictures(split)?.pictures) {
-            let size = read(&path, limits.max_bytes())
+            let size = read(&path, limits.max_file())
                 .and_then(|bytes| Picture::upright_size(&bytes, &path, limits));
             let size = match size {
                 Ok(size) => size,

@@ -246,8 +246,88 @@ fn a_model_of_another_family_is_used_like_any() {
     assert_eq!(coco["images"].as_array().unwrap().len(), 3);
     assert_eq!(coco["annotations"].as_array().unwrap().len(), 3 * 24);
 
-    assert_exit(&set.evaluate("out", &options), 0);
+    // Nothing would be found of a category of whose name the model knows no word.
+    let unknown = set.evaluate("unknown", &options);
+    assert_exit(&unknown, 3);
+    assert!(text(&unknown.stderr).contains("\"blue square\" cannot be found"));
+    let prompts = set.path("prompts.json");
+    fs::write(&prompts, r#"["cat", "red cell"]"#).unwrap();
+    let prompts = ["--prompts", &prompts];
+    assert_exit(&set.evaluate("out", &[&options[..], &prompts].concat()), 0);
     assert_eq!(set.result("out")["images"], 3);
+}
+
+#[test]
+fn words_are_taken_as_they_were_typed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scene.png");
+    picture((70, 80), (180, 170)).save(&path).unwrap();
+    let scene = path.to_str().unwrap();
+    let found = |words: &[&str]| -> Vec<(String, u64)> {
+        let output = glip_drawn(&[&["ground", scene, "--json"], words].concat());
+        assert_exit(&output, 0);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let detections = report["detections"].as_array().unwrap().iter();
+        let phrase = |found: &Value| {
+            let phrase = found["phrase"].as_str().unwrap().to_owned();
+            (phrase, found["phrase_index"].as_u64().unwrap())
+        };
+        let mut found: Vec<_> = detections.map(phrase).collect();
+        found.sort();
+        found
+    };
+    let square = ("blue square".to_owned(), 1);
+    assert!(found(&["1.5 inch red circle . blue square"]).contains(&square));
+    let both = [
+        ("a blue square".to_owned(), 1),
+        ("a red circle".to_owned(), 0),
+    ];
+    assert_eq!(
+        found(&["--caption", "a red circle above a blue square"]),
+        both
+    );
+
+    let refused = |words: &[&str], expected: &str| {
+        let output = glip_drawn(&[&["ground", scene], words].concat());
+        assert_exit(&output, 3);
+        let message = text(&output.stderr);
+        assert!(
+            message.contains(expected) && !message.contains("::"),
+            "{message}"
+        );
+    };
+    refused(
+        &["red circle . red circle"],
+        "\"red circle\" is asked for twice",
+    );
+    refused(&["--category", "cat", "--category", "cat"], "twice");
+    refused(&["--caption", "over and under"], "--phrase");
+    refused(
+        &["--caption", "a red circle", "--phrase", "square"],
+        "--phrase \"square\"",
+    );
+    refused(&["\u{1f534}"], "\"\u{1f534}\" cannot be found");
+    refused(&["red circle . 红色圆圈"], "\"红色圆圈\" cannot be found");
+    refused(&[&"red circle . ".repeat(9_000)], "--category");
+    let label = ["label", scene, "--category", "圆圈"];
+    let label = glip_drawn(&label);
+    assert_exit(&label, 3);
+    assert!(text(&label.stdout).is_empty() && text(&label.stderr).contains("圆圈"));
+
+    let output = glip_drawn(&["ground", scene, "red circle . \u{1f534}", "--describe"]);
+    assert_exit(&output, 3);
+    let tokens = text(&output.stdout);
+    assert!(
+        tokens.contains("  1  red     0 \"red circle\"") && tokens.contains("[UNK]"),
+        "{tokens}"
+    );
+    let output = glip_drawn(&["ground", scene, "--category", "red_circle", "--describe"]);
+    assert_exit(&output, 0);
+    let tokens = text(&output.stdout);
+    assert!(
+        tokens.contains("[CLS]") && tokens.contains("score"),
+        "{tokens}"
+    );
 }
 
 #[test]

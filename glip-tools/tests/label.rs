@@ -627,7 +627,7 @@ fn a_folder_is_taken_as_people_have_it() {
         "__MACOSX/._a.png",
         "__MACOSX/a.png",
         ".thumbs/a.png",
-        "d.gif",
+        "d.heic",
         "e.avif",
     ] {
         let path = images.join(name);
@@ -656,7 +656,7 @@ fn a_folder_is_taken_as_people_have_it() {
     );
     assert_eq!(stderr.matches("left out").count(), 1, "{stderr}");
     assert!(
-        stderr.contains("2 files left out: ") && stderr.contains("d.gif"),
+        stderr.contains("2 files left out: ") && stderr.contains("d.heic"),
         "{stderr}"
     );
     assert_eq!(label().1, stdout);

@@ -45,10 +45,12 @@ const LIBRARY: &Allowed = &[
 const COMMAND: &Allowed = &[
     ("model", ""),
     ("output", ""),
+    ("pictures", ""),
+    ("remedies", ""),
     ("signals", ""),
-    ("ground", "model output"),
-    ("label", "model output signals"),
-    ("evaluate", "model output signals"),
+    ("ground", "model output pictures"),
+    ("label", "model output pictures signals"),
+    ("evaluate", "model output pictures signals"),
 ];
 
 fn crates() -> [(PathBuf, &'static Allowed); 2] {

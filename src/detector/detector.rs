@@ -135,7 +135,10 @@ impl Detector {
     /// Finds the prompt's phrases in several images: one result per image, in their order.
     ///
     /// Pictures are run together if they have the same size after padding, or if the model masks padding,
-    /// at most [`DetectorBuilder::max_batch`](crate::DetectorBuilder::max_batch) at a time. An image's result does not depend on the others.
+    /// at most [`DetectorBuilder::max_batch`](crate::DetectorBuilder::max_batch) at a time. What is found in an image does not depend on the
+    /// others, but for the last bits of scores and coordinates: a batch of another size is multiplied in another
+    /// order, by which float32 differs from its seventh digit on, and float16 from its third or fourth. A score that near its
+    /// threshold can fall on either side of it.
     ///
     /// # Errors
     /// As [`ground`](Self::ground), for the first image that fails.

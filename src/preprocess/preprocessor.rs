@@ -36,6 +36,10 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
+    /// The longest side that an image may have, in pixels. The weights of resizing take some 40 bytes for
+    /// each pixel of a side; what is longer is cut into tiles, or was made to fill the memory.
+    pub const LONGEST_SIDE: u32 = 1 << 20;
+
     /// A preprocessor with these options.
     ///
     /// # Errors
@@ -65,7 +69,16 @@ impl Preprocessor {
     ///
     /// # Errors
     /// - [`Error::EmptyImage`]: the image has no pixels.
+    /// - [`Error::ImageTooLong`]: a side has more than [`LONGEST_SIDE`](Self::LONGEST_SIDE) pixels.
     pub fn geometry(&self, original: ImageSize) -> Result<ImageGeometry> {
+        let ImageSize { width, height } = original;
+        if width.max(height) > Self::LONGEST_SIDE {
+            return Err(Error::ImageTooLong {
+                width,
+                height,
+                limit: Self::LONGEST_SIDE,
+            });
+        }
         let resized = self.options.resize.apply(original)?;
         let padded = self.options.padding.apply(resized);
         Ok(ImageGeometry {
@@ -78,7 +91,7 @@ impl Preprocessor {
     /// One image as a batch of one.
     ///
     /// # Errors
-    /// - [`Error::EmptyImage`]: the image has no pixels.
+    /// As [`geometry`](Self::geometry).
     pub fn run<'a>(&self, image: impl Into<SourceImage<'a>>) -> Result<PixelBatch> {
         self.run_batch([image])
     }
@@ -91,7 +104,7 @@ impl Preprocessor {
     ///
     /// # Errors
     /// - [`Error::EmptyBatch`]: there are no images.
-    /// - [`Error::EmptyImage`]: an image has no pixels.
+    /// - As [`geometry`](Self::geometry), for the first image that has none.
     /// - [`Error::MixedSizes`]: the padded sizes differ, and the model does not mask padding.
     pub fn run_batch<'a, I>(&self, images: I) -> Result<PixelBatch>
     where
@@ -295,6 +308,17 @@ mod tests {
                 height: 4
             }
         ));
+    }
+
+    #[test]
+    fn images_without_end_cost_nothing() {
+        let preprocessor = preprocessor(64, 100);
+        let longest = Preprocessor::LONGEST_SIDE;
+        assert!(preprocessor.geometry((longest, 1).into()).is_ok());
+        for size in [(longest + 1, 1), (1, 99_000_000), (u32::MAX, u32::MAX)] {
+            let error = preprocessor.geometry(size.into()).unwrap_err();
+            assert!(matches!(error, Error::ImageTooLong { .. }), "{error}");
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl<'a> SourceImage<'a> {
     /// # Ok::<(), glip::Error>(())
     /// ```
     pub fn from_rgb(size: ImageSize, rgb: &'a [u8]) -> Result<Self> {
-        let expected = u64::from(size.width) * u64::from(size.height) * 3;
+        let expected = size.pixels().saturating_mul(3);
         if rgb.len() as u64 != expected {
             let ImageSize { width, height } = size;
             return Err(Error::ImageBytes {
@@ -373,14 +373,18 @@ mod tests {
 
     #[test]
     fn wrong_byte_counts_are_an_error() {
-        let error = SourceImage::from_rgb(ImageSize::new(2, 2), &[0; 11]).unwrap_err();
-        assert!(matches!(
-            error,
-            Error::ImageBytes {
-                expected: 12,
-                found: 11,
-                ..
-            }
-        ));
+        // The second has 29 bytes if 64 bits are all that is counted in.
+        let cases = [
+            (ImageSize::new(2, 2), 11, 12),
+            (ImageSize::new(1_604_214_285, 3_832_975_899), 29, u64::MAX),
+            (ImageSize::new(u32::MAX, u32::MAX), 0, u64::MAX),
+        ];
+        for (size, bytes, expected) in cases {
+            let error = SourceImage::from_rgb(size, &vec![0; bytes]).unwrap_err();
+            assert!(
+                matches!(error, Error::ImageBytes { expected: e, found, .. } if e == expected && found == bytes),
+                "{error}"
+            );
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     eval::predictions::{Prediction, PredictionFile},
     ordered::stage,
-    pictures::{Picture, PictureLimits},
+    pictures::{Picture, PictureLimits, Place, SharedPixels},
     problem::{Problem, ProblemKind},
     stamp::Stamp,
 };
@@ -95,7 +95,7 @@ pub fn run_model(
     options: RunOptions,
     mut each: impl FnMut(Option<&Problem>) -> Result<()>,
 ) -> Result<Vec<Problem>> {
-    let most = options.limits.max_bytes();
+    let most = options.limits.max_file();
     let paths = tasks.iter().map(|task| (task.key.as_str(), &task.path));
     let paths: HashMap<&str, &PathBuf> = paths.collect();
     file.forget_replaced(|image, stamp| {
@@ -104,17 +104,19 @@ pub fn run_model(
     });
     let is_left = |task: &usize| file.get(&tasks[*task].key).is_none();
     let left: Vec<usize> = (0..tasks.len()).filter(is_left).collect();
-    let look = |task: usize| -> Result<_, Problem> {
-        let (picture, stamp) = open_stamped(&tasks[task], options.limits)?;
-        let image = detector.encode_image(&picture);
+    let memory = options.limits.memory();
+    let look = |place: Place, task: usize| -> Result<_, Problem> {
+        let (picture, stamp) = open_stamped(place, &tasks[task], options.limits)?;
+        let image = detector.encode_image(&*picture);
         let found = image.and_then(|image| ask(task, &image));
         let found = found.map_err(|error| failed(ProblemKind::Model, &tasks[task], &error))?;
         Ok((found, stamp))
     };
     let mut problems = Vec::new();
     thread::scope(|scope| {
-        let look = |task| (task, look(task));
-        for (task, answer) in stage(scope, options.jobs, options.jobs, left.into_iter(), look) {
+        let look = |(place, task)| (task, look(place, task));
+        let left = left.into_iter().map(|task| (memory.line_up(), task));
+        for (task, answer) in stage(scope, options.jobs, options.jobs, left, look) {
             match answer {
                 Ok((found, stamp)) => {
                     file.append_of(&tasks[task].key, Some(stamp), found)?;
@@ -137,13 +139,20 @@ pub fn run_model(
 /// # Errors
 /// What is wrong with it: it cannot be read, or is of another size.
 pub fn open_picture(task: &Task, limits: PictureLimits) -> Result<DynamicImage, Problem> {
-    open_stamped(task, limits).map(|(picture, _)| picture)
+    let opened = open_stamped(limits.memory().line_up(), task, limits);
+    opened.map(|(picture, _)| picture.into_pixels())
 }
 
-fn open_stamped(task: &Task, limits: PictureLimits) -> Result<(DynamicImage, Stamp), Problem> {
+/// As [`open_picture`], in memory that a run shares, with what tells the file from others.
+fn open_stamped(
+    place: Place,
+    task: &Task,
+    limits: PictureLimits,
+) -> Result<(SharedPixels, Stamp), Problem> {
     let read = |path: &Path| {
-        let (bytes, stamp) = Stamp::read(path, limits.max_bytes())?;
-        Ok((Picture::decode(&bytes, path, limits)?, stamp))
+        let (bytes, stamp) = Stamp::read(path, limits.max_file())?;
+        let picture = Picture::decode_in(place, &bytes, path, limits)?;
+        Ok((picture, stamp))
     };
     let read: Result<_> = read(&task.path);
     let (picture, stamp) = read.map_err(|error| failed(ProblemKind::Picture, task, &error))?;
@@ -151,15 +160,15 @@ fn open_stamped(task: &Task, limits: PictureLimits) -> Result<(DynamicImage, Sta
 }
 
 /// A picture in the frame that a task's annotations are for.
-fn in_frame(task: &Task, picture: Picture) -> Result<DynamicImage, Problem> {
+fn in_frame(task: &Task, picture: Picture) -> Result<SharedPixels, Problem> {
     let stored = picture.size();
     let Some(expected) = task.size else {
-        return Ok(picture.as_stored());
+        return Ok(picture.shared_as_stored());
     };
     if stored == expected && !task.is_upright {
-        return Ok(picture.as_stored());
+        return Ok(picture.shared_as_stored());
     }
-    let upright = picture.upright();
+    let upright = picture.shared_upright();
     if (upright.width(), upright.height()) == (expected.width, expected.height) {
         return Ok(upright);
     }

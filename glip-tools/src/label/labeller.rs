@@ -17,6 +17,7 @@ use crate::{
         tiles::{Tile, merge},
     },
     ordered::{Batches, stage},
+    pictures::{Picture, Place, SharedPixels},
     stamp::Stamp,
 };
 
@@ -71,7 +72,7 @@ pub struct Labeller {
 struct Task {
     request: Request,
     asked: Asked,
-    picture: DynamicImage,
+    picture: SharedPixels,
     stamp: Stamp,
 }
 
@@ -154,15 +155,19 @@ impl Labeller {
             decoded_ahead,
             ..
         } = self.options;
+        let memory = self.options.pictures.memory();
+        let requests = requests
+            .into_iter()
+            .map(|request| (memory.line_up(), request));
         thread::scope(|scope| {
-            let decode = |request| match request {
-                Ok(request) => self.decode(request),
+            let decode = |(place, request): (Place, Result<_, _>)| match request {
+                Ok(request) => self.decode(place, request),
                 Err(failure) => Err(Failed {
                     failure,
                     stamp: None,
                 }),
             };
-            let tasks = stage(scope, decoders, decoded_ahead, requests.into_iter(), decode);
+            let tasks = stage(scope, decoders, decoded_ahead, requests, decode);
             let batches = Batches::new(tasks, batch, run_together);
             let done = stage(scope, CALLS, BATCHES_AHEAD, batches, |batch| {
                 self.ground(batch)
@@ -186,7 +191,7 @@ impl Labeller {
         Ok(found.pop().unwrap_or_default())
     }
 
-    fn decode(&self, request: Request) -> Result<Task, Failed> {
+    fn decode(&self, place: Place, request: Request) -> Result<Task, Failed> {
         let failed = |error: Error, stamp| Failed {
             failure: Failure::new(&request.image, &error),
             stamp,
@@ -196,12 +201,16 @@ impl Labeller {
             .bytes
             .read(limits)
             .map_err(|error| failed(error, None))?;
-        let decoded = request.decode(&bytes, limits);
+        let decode = || -> Result<_> {
+            let asked = Asked::of(&request.subject)?;
+            let picture = Picture::decode_in(place, &bytes, request.image.as_ref(), limits)?;
+            Ok((asked, picture.shared_upright()))
+        };
+        let decoded = decode();
         drop(bytes);
-        let asked = Asked::of(&request.subject).map_err(Error::from);
-        match decoded.and_then(|picture| Ok((picture, asked?))) {
+        match decoded {
             Err(error) => Err(failed(error, Some(stamp))),
-            Ok((picture, asked)) => Ok(Task {
+            Ok((asked, picture)) => Ok(Task {
                 asked,
                 picture,
                 stamp,
@@ -232,7 +241,7 @@ impl Labeller {
         else {
             return Vec::new();
         };
-        let pictures: Vec<_> = tasks.iter().map(|task| &task.picture).collect();
+        let pictures: Vec<&DynamicImage> = tasks.iter().map(|task| &*task.picture).collect();
         match self.find(&pictures, asked, &request.subject) {
             Ok(found) => {
                 let tasks = tasks.into_iter().zip(found);

@@ -58,7 +58,7 @@ impl ImageBytes {
         match self {
             Self::Memory(bytes) => Ok((Cow::Borrowed(bytes), Stamp::of(bytes, None))),
             Self::File(path) => {
-                let (bytes, stamp) = Stamp::read(path, limits.max_bytes())?;
+                let (bytes, stamp) = Stamp::read(path, limits.max_file())?;
                 Ok((Cow::Owned(bytes), stamp))
             }
             Self::Section {
@@ -67,7 +67,7 @@ impl ImageBytes {
                 bytes,
             } => {
                 let metadata = fs::metadata(file).map_err(unreadable(file))?;
-                let bytes = (*bytes).min(limits.max_bytes());
+                let bytes = (*bytes).min(limits.max_file());
                 let bytes = read_section(file, *offset, bytes).map_err(unreadable(file))?;
                 let stamp = Stamp::of(&bytes, Some(&metadata));
                 Ok((Cow::Owned(bytes), stamp))
@@ -84,7 +84,7 @@ impl ImageBytes {
         match (before, self) {
             (None, Self::Memory(_)) => true,
             (None, _) => !file.is_some_and(|file| file.is_file()),
-            (Some(before), Self::File(path)) => before.is_of_file(path, limits.max_bytes()),
+            (Some(before), Self::File(path)) => before.is_of_file(path, limits.max_file()),
             (Some(before), _) => {
                 file.is_some_and(|file| before.is_as_old_as(&file))
                     || self
@@ -103,12 +103,7 @@ impl Request {
     /// - As [`Picture::decode`].
     pub fn picture(&self, limits: PictureLimits) -> Result<DynamicImage> {
         let (bytes, _) = self.bytes.read(limits)?;
-        self.decode(&bytes, limits)
-    }
-
-    /// The image of these bytes.
-    pub(super) fn decode(&self, bytes: &[u8], limits: PictureLimits) -> Result<DynamicImage> {
-        Ok(Picture::decode(bytes, &self.image, limits)?.upright())
+        Ok(Picture::decode(&bytes, &self.image, limits)?.upright())
     }
 }
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use glip::Category;
 use glip_tools::{
-    Error, PictureLimits, ProgressBar, Result,
+    Error, ProgressBar, Result,
     label::{
         Band, BoxFilter, Counts, Format, Inputs, LabelOptions, Labeller, OutputOptions, Run,
         Subject, Tiling,
@@ -15,6 +15,7 @@ use glip_tools::{
 use crate::{
     model::ModelOptions,
     output::{self, Outcome},
+    pictures::PictureOptions,
     signals,
 };
 
@@ -146,9 +147,8 @@ struct Work {
     /// The threads that read and decode pictures [default: one for each processor, at most 8].
     #[arg(long, value_name = "N")]
     decoders: Option<usize>,
-    /// The most pixels that a picture may have.
-    #[arg(long, value_name = "N", default_value_t = PictureLimits::default().max_pixels)]
-    max_pixels: u64,
+    #[command(flatten)]
+    pictures: PictureOptions,
 }
 
 const EXAMPLES: &str = "\
@@ -259,11 +259,10 @@ impl Label {
 
     fn label_options(&self) -> LabelOptions {
         let Selection { nms_across, .. } = self.selection;
-        let limits = PictureLimits::default().with_max_pixels(self.work.max_pixels);
         let mut options = LabelOptions::default()
             .with_boxes(self.selection.boxes())
             .with_nms_across_phrases(nms_across)
-            .with_pictures(limits);
+            .with_pictures(self.work.pictures.limits());
         if let Some(keep) = self.selection.keep {
             options = options.with_band(Band::review(self.selection.review.unwrap_or(keep), keep));
         }

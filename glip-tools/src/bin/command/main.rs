@@ -5,12 +5,11 @@ mod ground;
 mod label;
 mod model;
 mod output;
+mod pictures;
+mod remedies;
 mod signals;
 
-use std::{
-    error::Error as StdError,
-    process::{ExitCode, exit},
-};
+use std::process::{ExitCode, exit};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use glip_tools::{Error, Result, causes, say};
@@ -96,8 +95,11 @@ fn main() -> ExitCode {
 }
 
 /// Prints an error with what caused it.
-fn report(error: &(dyn StdError + 'static)) {
-    say(format_args!("error: {error}"));
+fn report(error: &Error) {
+    match remedies::in_options(error) {
+        Some(message) => say(format_args!("error: {message}")),
+        None => say(format_args!("error: {error}")),
+    }
     for cause in causes(error) {
         say(format_args!("  because: {cause}"));
     }

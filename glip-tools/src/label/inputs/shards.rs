@@ -457,7 +457,7 @@ mod tests {
             ("1.jfif", "\u{ff}"),
             ("2.avif", "x"),
             ("2.json", "{}"),
-            ("3.gif", "GIF89a"),
+            ("3.heic", "x"),
             ("4.dat", "RIFF....WEBPVP8 "),
             ("4.txt", "a cat"),
         ]);
@@ -468,7 +468,7 @@ mod tests {
             assert_eq!(found[0].as_ref().unwrap().image, "shard 0/4.dat");
             let error = &found[1].as_ref().unwrap_err().error;
             assert!(
-                error.starts_with("3 files left out: 1.jfif, 2.avif, 3.gif ("),
+                error.starts_with("3 files left out: 1.jfif, 2.avif, 3.heic ("),
                 "{error}"
             );
         }

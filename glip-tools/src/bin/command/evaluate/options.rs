@@ -11,7 +11,7 @@ use glip_tools::{
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::model::ModelOptions;
+use crate::{model::ModelOptions, pictures::PictureOptions};
 
 /// How a run goes, and where its results go.
 #[derive(clap::Args)]
@@ -25,9 +25,8 @@ pub(super) struct CommonOptions {
     /// The images in the works at the same time. The results do not depend on it.
     #[arg(long, value_name = "N", default_value_t = RunOptions::default().jobs)]
     jobs: usize,
-    /// The most pixels that a picture may have.
-    #[arg(long, value_name = "N", default_value_t = PictureLimits::default().max_pixels)]
-    max_pixels: u64,
+    #[command(flatten)]
+    pictures: PictureOptions,
     /// Ends the run at the first thing that cannot be used.
     #[arg(long)]
     pub(super) strict: bool,
@@ -50,7 +49,7 @@ impl CommonOptions {
     }
 
     pub(super) fn limits(&self) -> PictureLimits {
-        PictureLimits::default().with_max_pixels(self.max_pixels)
+        self.pictures.limits()
     }
 
     /// Names what cannot be used; with --strict, the first is an error.
