@@ -112,8 +112,11 @@ smoke: runtime $(VENV)
 	cargo run --release --example compose -- examples/images/coffee.jpg $(DEMO_PROMPT)
 	cargo run --release --example custom_postprocess -- examples/images/coffee.jpg cup $(SMOKE)/map.png
 	cargo run --release --example video_frames -- examples/images $(DEMO_PROMPT)
+	cargo run --release --example live -- examples/images $(DEMO_PROMPT) --frames 6 --then "dog . cup" --deadline 60000
 	cargo run --release --example server -- --smoke
 	cargo bench --bench pipeline --bench host -- --test
+	cargo bench --bench robot -- soak --seconds 2
+	cargo bench --bench robot -- neighbour --seconds 0.5
 	cargo bench --bench workloads -- --size 256x384 --batch 2 --runs 1 --warm-up 0 \
 		components reuse ground vocabulary names batch pipelined callers load
 	$(VENV)/bin/python python/tools/evaluation_speed.py --images 20 --rounds 1

@@ -279,7 +279,8 @@ pub enum Error {
     /// Raw pixels do not fill their image.
     #[error(
         "a {width} x {height} RGB image has {expected} bytes, {found} were given: \
-         pass three bytes a pixel, without padding between rows"
+         pass three bytes a pixel, without padding between rows, or any other form with \
+         SourceImage::from_buffer"
     )]
     ImageBytes {
         /// Width in pixels.
@@ -289,6 +290,66 @@ pub enum Error {
         /// Width x height x 3, or the largest number if that is larger.
         expected: u64,
         /// The bytes that were given.
+        found: usize,
+    },
+    /// A format of pixels cannot have this size.
+    #[error("a {format} image cannot be {width} x {height} pixels: its {expected}")]
+    BufferSize {
+        /// The format, for example `nv12`.
+        format: &'static str,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// What its sides can be, and what to do.
+        expected: &'static str,
+    },
+    /// Rows of a camera's buffer do not hold their pixels.
+    #[error(
+        "the {plane} of {format} take at least {expected} bytes a row for {width} pixels, and the stride is \
+         {found}: give the bytes from one row to the next (step in ROS, bytesperline in V4L2)"
+    )]
+    BufferStride {
+        /// The format, for example `nv12`.
+        format: &'static str,
+        /// The plane, for example `luma`.
+        plane: &'static str,
+        /// Width in pixels.
+        width: u32,
+        /// The least that the stride can be, in bytes.
+        expected: u64,
+        /// The stride that was given, in bytes.
+        found: usize,
+    },
+    /// A camera's buffer ends before its image does.
+    #[error(
+        "the {plane} of a {format} image of {width} x {height} pixels with a stride of {stride} take \
+         {expected} bytes, {found} are there: check size, stride and format against what the camera says"
+    )]
+    BufferBytes {
+        /// The format, for example `nv12`.
+        format: &'static str,
+        /// The plane, for example `chroma`.
+        plane: &'static str,
+        /// Width of the image in pixels.
+        width: u32,
+        /// Height of the image in pixels.
+        height: u32,
+        /// The plane's stride in bytes.
+        stride: usize,
+        /// The bytes that the plane takes.
+        expected: u64,
+        /// The bytes that are left for it.
+        found: usize,
+    },
+    /// A format has another number of planes.
+    #[error("a {format} image has {expected} planes, {found} were given: give a Plane for each")]
+    BufferPlanes {
+        /// The format, for example `nv12`.
+        format: &'static str,
+        /// The planes that it has.
+        expected: usize,
+        /// The planes that were given.
         found: usize,
     },
     /// A batch without images.
@@ -576,6 +637,20 @@ pub enum Error {
     )]
     DeadlinePassed,
 
+    /// The thread that looks at frames cannot be started.
+    #[error("no thread can be started to look at frames: check how many the process may have")]
+    Thread {
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// Looking at a frame panicked, which is a mistake in this crate, or in what gives the frame's memory.
+    #[error("looking at the frame panicked, which should not be, please report it: {message}")]
+    Panicked {
+        /// What the panic said.
+        message: String,
+    },
+
     /// Something that another model encoded.
     #[error(
         "the {what} was encoded by another model ({found}), and this is {model}: \
@@ -678,10 +753,17 @@ impl Error {
             | Self::GraphLoad { .. }
             | Self::GraphSignature { .. }
             | Self::Tokenizer { .. } => ErrorKind::Model,
-            Self::GraphRun { .. } | Self::NonFinite { .. } => ErrorKind::Run,
+            Self::GraphRun { .. }
+            | Self::NonFinite { .. }
+            | Self::Thread { .. }
+            | Self::Panicked { .. } => ErrorKind::Run,
             Self::EmptyImage { .. }
             | Self::ImageTooLong { .. }
             | Self::ImageBytes { .. }
+            | Self::BufferSize { .. }
+            | Self::BufferStride { .. }
+            | Self::BufferBytes { .. }
+            | Self::BufferPlanes { .. }
             | Self::EmptyBatch
             | Self::MixedSizes { .. } => ErrorKind::Image,
             Self::EmptyPrompt

@@ -20,7 +20,8 @@ mod words;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its folder of seeds.
-pub const TARGETS: [(&str, Target); 24] = [
+pub const TARGETS: [(&str, Target); 25] = [
+    ("camera", pixels::camera),
     ("categories_json", words::categories_json),
     ("categories_yaml", words::categories_yaml),
     ("coco", data::coco),

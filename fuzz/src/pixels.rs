@@ -2,13 +2,13 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use glip::{
-    BBox, Detection, Error, ImageSize, ResizeRule, SourceImage, draw_detections,
-    parts::{ChannelOrder, Padding, PreprocessOptions, Preprocessor, Rounding},
+    BBox, Detection, Error, ImageSize, PixelFormat, ResizeRule, SourceImage, draw_detections,
+    parts::{ChannelOrder, Padding, Plane, PreprocessOptions, Preprocessor, Rounding},
 };
 use glip_tools::{Picture, PictureLimits};
 use image::{DynamicImage, ImageBuffer, Pixel, RgbImage};
 
-use crate::input::{list, number, numbers, read, side, size};
+use crate::input::{count, list, number, numbers, read, side, size};
 
 /// No resize rule and no padding makes an empty or an enormous image of any size.
 pub fn geometry(data: &[u8]) {
@@ -64,6 +64,35 @@ pub fn preprocess(data: &[u8]) {
         let claimed = size(&mut Unstructured::new(data), 80)?;
         if let Ok(source) = SourceImage::from_rgb(claimed, image.to_rgb8().as_raw()) {
             let _ = preprocessor.run(&source);
+        }
+        Ok(())
+    });
+}
+
+/// Whatever size, stride and format are claimed for a camera's buffer, what is accepted can be read.
+pub fn camera(data: &[u8]) {
+    read(data, |input| {
+        let claimed = size(input, 40)?;
+        let format = match input.int_in_range(0..=15u8)? {
+            15 => PixelFormat::Mono16 {
+                shift: u8::arbitrary(input)?,
+            },
+            place => PixelFormat::ALL[usize::from(place)],
+        };
+        let strides = [count(input)?, count(input)?, count(input)?];
+        let planes = input.int_in_range(0..=3usize)?;
+        let bytes = input.peek_bytes(input.len()).unwrap_or_default();
+        let images = [
+            SourceImage::from_buffer(claimed, strides[0], format, bytes),
+            SourceImage::from_planes(
+                claimed,
+                format,
+                &strides.map(|stride| Plane::new(bytes, stride))[..planes],
+            ),
+        ];
+        for image in images.into_iter().flatten() {
+            let [width, height] = [claimed.width, claimed.height].map(|side| side as usize);
+            assert_eq!(image.rgb().len(), 3 * width * height);
         }
         Ok(())
     });

@@ -70,6 +70,14 @@ pub enum Error {
         /// What the file system said.
         source: io::Error,
     },
+    /// A text file has another encoding than UTF-8.
+    #[error("{path} is {found}, not in UTF-8: save it as UTF-8")]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// The encoding it looks like, and where that shows.
+        found: String,
+    },
     /// A file is not the JSON it should be.
     #[error("{path} is not {expected}: check that the file is the right one and complete")]
     Json {

@@ -16,11 +16,6 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     glip::read_regular(path, most).map_err(unreadable(path))
 }
 
-/// Reads a text, without the mark that Windows' programs put before it.
-pub(crate) fn read_text(path: &Path) -> Result<String> {
-    glip::read_text(path, ANY_SIZE).map_err(unreadable(path))
-}
-
 /// Opens a regular file to read it.
 pub(crate) fn open(path: &Path) -> Result<File> {
     glip::open_regular(path).map_err(unreadable(path))

@@ -31,6 +31,8 @@ mod progress;
 mod run_file;
 mod stamp;
 mod terminal;
+mod text;
+mod values;
 mod walk;
 pub mod yolo;
 
@@ -38,7 +40,8 @@ pub use atomic::write_file;
 pub use causes::causes;
 pub use error::{Error, Result};
 pub use pictures::{
-    FoundPictures, Picture, PictureLimits, find_pictures, left_out, writable_format, write_picture,
+    FoundPictures, Picture, PictureFrames, PictureLimits, find_pictures, left_out, writable_format,
+    write_picture,
 };
 pub use problem::{Problem, ProblemKind};
 pub use progress::ProgressBar;

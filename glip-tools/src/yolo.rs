@@ -12,9 +12,10 @@ use crate::{
     causes::with_causes,
     coco::{Annotation, Category, Dataset, Image, wrong_box},
     error::{Error, Result},
-    files::{ANY_SIZE, read, read_text},
-    pictures::{FoundPictures, Picture, PictureLimits},
+    files::{ANY_SIZE, read},
+    pictures::{FoundPictures, PictureFrames},
     problem::{Problem, ProblemKind},
+    text::read_text,
     walk::Walk,
 };
 
@@ -189,10 +190,11 @@ impl DataFile {
     ///
     /// # Errors
     /// As [`pictures`](Self::pictures).
-    pub fn dataset(&self, split: &str, limits: PictureLimits) -> Result<(Dataset, Vec<Problem>)> {
+    pub fn dataset(&self, split: &str) -> Result<(Dataset, Vec<Problem>)> {
         let categories = self.names.iter().map(|(id, name)| Category {
             id: *id,
             name: name.clone(),
+            supercategory: None,
             frequency: None,
         });
         let mut dataset = Dataset {
@@ -201,10 +203,8 @@ impl DataFile {
         };
         let mut problems = Vec::new();
         for (id, path) in (1..).zip(self.pictures(split)?.pictures) {
-            let size = read(&path, limits.max_file())
-                .and_then(|bytes| Picture::upright_size(&bytes, &path, limits));
-            let size = match size {
-                Ok(size) => size,
+            let size = match PictureFrames::read(&path) {
+                Ok(frames) => frames.upright,
                 Err(error) => {
                     let subject = path.display().to_string();
                     problems.push(Problem::new(
@@ -454,7 +454,7 @@ mod tests {
             "path: /another/machine\nval: ../images/val\nnames: [red circle, 5]\n",
         );
         let data = DataFile::read(data).unwrap();
-        let (dataset, problems) = data.dataset("val", PictureLimits::default()).unwrap();
+        let (dataset, problems) = data.dataset("val").unwrap();
         assert_eq!(dataset.categories[1].name, "5");
         let boxes: Vec<_> = dataset
             .annotations

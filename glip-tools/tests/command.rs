@@ -484,7 +484,7 @@ fn what_cannot_be_used_is_named_and_left_out() {
         ("unknown_image", "annotation 91"),
         ("inverted_box", "annotation 92"),
         ("box_outside", "annotation 93"),
-        ("malformed", "annotation entry 11"),
+        ("malformed", "annotation 94"),
         ("picture", "cut off.jpg"),
         ("picture", "bomb.png"),
         ("picture", "text.jpg"),
@@ -495,6 +495,54 @@ fn what_cannot_be_used_is_named_and_left_out() {
         assert!(named(kind, part), "{kind} {part} is not in {problems:#?}");
     }
     assert_eq!(problems.len(), kinds.len());
+    assert_exit(&set.evaluate("strict", &["--strict"]), 3);
+}
+
+#[test]
+fn annotations_of_other_tools_are_measured() {
+    let good = DataSet::new();
+    assert_exit(&good.evaluate("out", &[]), 0);
+    let expected = good.result("out")["scores"].clone();
+
+    // As an exporter on Windows writes them: no sizes, backslashes, ids and flags as strings, a root.
+    let mut set = DataSet::new();
+    for image in set.content["images"].as_array_mut().unwrap() {
+        let name = format!("C:\\data\\{}", image["file_name"].as_str().unwrap());
+        *image = json!({"id": image["id"].to_string(), "file_name": name, "width": null, "height": null});
+    }
+    for annotation in set.content["annotations"].as_array_mut().unwrap() {
+        annotation["image_id"] = json!(annotation["image_id"].to_string());
+        annotation["iscrowd"] = json!("0");
+    }
+    for category in set.content["categories"].as_array_mut().unwrap() {
+        category["supercategory"] = json!("shapes");
+    }
+    set.add(
+        "categories",
+        json!({"id": 0, "name": "shapes", "supercategory": "none"}),
+    );
+    let output = set.evaluate("out", &[]);
+    assert_exit(&output, 0);
+    assert!(text(&output.stderr).contains("not asked for: category 0, \"shapes\""));
+    assert_eq!(set.result("out")["scores"], expected);
+}
+
+#[test]
+fn boxes_that_look_like_corners_are_told() {
+    let mut set = DataSet::new();
+    for annotation in set.content["annotations"].as_array_mut().unwrap() {
+        let [x, y, width, height] =
+            [0, 1, 2, 3].map(|place| annotation["bbox"][place].as_i64().unwrap());
+        annotation["bbox"] = json!([x, y, x + width, y + height]);
+    }
+    let output = set.evaluate("out", &[]);
+    assert_exit(&output, 1);
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("boxes reach beyond their image: x1 y1 x2 y2?"),
+        "{told}"
+    );
+    assert_eq!(set.result("out")["problems"][0]["kind"], "doubtful");
     assert_exit(&set.evaluate("strict", &["--strict"]), 3);
 }
 
@@ -637,6 +685,27 @@ fn phrases_of_captions_are_measured() {
     assert_eq!(recall["all"]["phrases"], 2);
     assert_eq!(recall["kinds"]["clothing"]["phrases"], 1);
     assert!(recall["all"]["at_10"].as_f64().unwrap() >= 0.5, "{recall}");
+
+    // Without a picture there is no recall.
+    let nowhere = set.path("nowhere");
+    let out = set.path("none");
+    let arguments = [
+        "evaluate",
+        "flickr30k",
+        folder,
+        "--images",
+        &nowhere,
+        "--out",
+        &out,
+    ];
+    let output = glip_drawn(&arguments);
+    assert_exit(&output, 3);
+    let table = text(&output.stdout);
+    let all = table.lines().find(|line| line.starts_with("all"));
+    assert_eq!(
+        all.unwrap().split_whitespace().collect::<Vec<_>>(),
+        ["all", "0", "-", "-", "-", "-"]
+    );
 }
 
 #[test]

@@ -26,19 +26,21 @@ const LIBRARY: &Allowed = &[
     ("files", "error"),
     ("atomic", "error files"),
     ("stamp", "error files"),
+    ("text", "error files"),
+    ("values", "text"),
     ("walk", "error files"),
     ("pictures", "atomic error files walk"),
     ("run_file", "atomic error files"),
-    ("coco", "error files problem"),
-    ("yolo", "causes coco error files pictures problem"),
-    ("grounding", "error files"),
+    ("coco", "error pictures problem text values"),
+    ("yolo", "causes coco error files pictures problem text walk"),
+    ("grounding", "error files text values"),
     (
         "eval",
-        "atomic causes coco error files ordered pictures problem run_file stamp walk",
+        "atomic causes coco error files ordered pictures problem run_file stamp text values walk",
     ),
     (
         "label",
-        "atomic error failure files grounding ordered pictures run_file stamp walk yolo",
+        "atomic error failure files grounding ordered pictures run_file stamp text values walk yolo",
     ),
 ];
 

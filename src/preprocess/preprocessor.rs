@@ -3,7 +3,7 @@
 use ndarray::{Array4, ArrayViewMut3, Axis, s};
 
 use super::{
-    options::PreprocessOptions, pixel_batch::PixelBatch, resize::resize, source_image::SourceImage,
+    options::PreprocessOptions, pixel_batch::PixelBatch, resize::Resizer, source_image::SourceImage,
 };
 use crate::{
     error::{Error, Result},
@@ -124,16 +124,43 @@ impl Preprocessor {
             .zip(&geometries)
             .zip(pixels.axis_iter_mut(Axis(0)))
         {
-            self.fill(input, image, geometry.resized);
+            let resizer = &mut Resizer::new(geometry.original, geometry.resized);
+            self.fill(input, image, geometry.resized, resizer);
         }
         Ok(PixelBatch::new(pixels, geometries))
     }
 
+    /// As [`run`](Self::run), in memory that is kept: one image after another of the same size allocates nothing.
+    pub(crate) fn run_in<'k>(
+        &self,
+        image: &SourceImage<'_>,
+        kept: &'k mut KeptInput,
+    ) -> Result<&'k PixelBatch> {
+        let geometry = self.geometry(image.size())?;
+        let (from, to) = (geometry.original, geometry.resized);
+        kept.batch.make_room(geometry);
+        let resizer = match kept.resizer.take() {
+            Some(resizer) if resizer.fits(from, to) => resizer,
+            _ => Resizer::new(from, to),
+        };
+        let resizer = kept.resizer.insert(resizer);
+        for input in kept.batch.pixels_mut().axis_iter_mut(Axis(0)) {
+            self.fill(input, image, to, resizer);
+        }
+        Ok(&kept.batch)
+    }
+
     /// Writes the resized image, normalised, into the upper left corner of `[3, height, width]`.
-    fn fill(&self, mut input: ArrayViewMut3<'_, f32>, image: &SourceImage<'_>, resized: ImageSize) {
+    fn fill(
+        &self,
+        mut input: ArrayViewMut3<'_, f32>,
+        image: &SourceImage<'_>,
+        resized: ImageSize,
+        resizer: &mut Resizer,
+    ) {
         let width = resized.width as usize;
         let rgb_indices = self.options.channel_order.rgb_indices();
-        resize(image, resized, |y, levels| {
+        resizer.run(image, |y, levels| {
             let planes = self.normalised.iter().zip(rgb_indices);
             for (channel, (table, rgb_index)) in planes.enumerate() {
                 let levels = &levels[rgb_index * width..][..width];
@@ -146,6 +173,13 @@ impl Preprocessor {
             }
         });
     }
+}
+
+/// The network's input, and what its image was resized with, kept for the next image.
+#[derive(Default)]
+pub(crate) struct KeptInput {
+    batch: PixelBatch,
+    resizer: Option<Resizer>,
 }
 
 fn pad_to_largest(geometries: &mut [ImageGeometry]) {
@@ -255,6 +289,26 @@ mod tests {
                 alone.pixels().index_axis(Axis(0), 0)
             );
             assert_eq!(batch.geometries()[index], alone.geometries()[0]);
+        }
+    }
+
+    #[test]
+    fn kept_memory_changes_nothing() {
+        let preprocessor = preprocessor(32, 64);
+        let images = [
+            (50, 40, 10),
+            (60, 20, 200),
+            (60, 20, 90),
+            (20, 60, 30),
+            (50, 40, 0),
+        ];
+        let mut kept = KeptInput::default();
+        for (width, height, level) in images {
+            let image = RgbImage::from_pixel(width, height, Rgb([level; 3]));
+            let found = preprocessor.run_in(&(&image).into(), &mut kept).unwrap();
+            let expected = preprocessor.run(&image).unwrap();
+            assert_eq!(found.pixels(), expected.pixels());
+            assert_eq!(found.geometries(), expected.geometries());
         }
     }
 

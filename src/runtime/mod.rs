@@ -20,7 +20,9 @@ use std::{
 use ort::environment::Environment;
 
 pub use device::Device;
-pub use options::{ConvolutionSearch, CudaOptions, SessionOptions, TensorRtOptions};
+pub use options::{
+    Arena, ConvolutionSearch, CpuOptions, CudaOptions, SessionOptions, TensorRtOptions,
+};
 
 use crate::error::{Error, Result};
 

@@ -1,6 +1,7 @@
 //! Reading pictures, which may be anything: damaged, cut off, or made to fill the memory.
 
 mod find;
+mod frames;
 mod jpeg;
 mod kind;
 mod memory;
@@ -25,6 +26,7 @@ pub(crate) use self::{
 };
 pub use self::{
     find::{FoundPictures, find_pictures, left_out},
+    frames::PictureFrames,
     write::{writable_format, write_picture},
 };
 use self::{
@@ -191,25 +193,6 @@ impl Picture {
             pixels: narrow(pixels).map_err(unusable)?,
             orientation,
             share,
-        })
-    }
-
-    /// Width and height of a file's upright picture, in pixels, which is not decoded.
-    pub(crate) fn upright_size(
-        bytes: &[u8],
-        path: &Path,
-        limits: PictureLimits,
-    ) -> Result<ImageSize> {
-        let unusable = |source| unusable(path, bytes, source);
-        let mut decoder = decoder(bytes, limits).map_err(unusable)?;
-        let (width, height) = decoder.dimensions();
-        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-        Ok(match orientation {
-            Orientation::Rotate90
-            | Orientation::Rotate270
-            | Orientation::Rotate90FlipH
-            | Orientation::Rotate270FlipH => ImageSize::new(height, width),
-            _ => ImageSize::new(width, height),
         })
     }
 

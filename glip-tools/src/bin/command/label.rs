@@ -1,6 +1,6 @@
 //! `glip label`: boxes for what words name, in any number of pictures.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use glip::Category;
 use glip_tools::{
@@ -224,9 +224,9 @@ impl Label {
             Ok(record) => {
                 let mut record = record.to_grounding();
                 record.source.get_or_insert_with(|| model.clone());
-                print_line(&record.to_line())
+                print_line(record.to_line().map_err(io::Error::from))
             }
-            Err(failure) if self.outputs.inline_errors => print_line(&failure.to_line()),
+            Err(failure) if self.outputs.inline_errors => print_line(Ok(failure.to_line())),
             Err(failure) if self.outputs.strict => Err(Error::Failed(failure)),
             Err(failure) => {
                 say(format_args!("{}: {}", failure.image, failure.error));
@@ -305,7 +305,8 @@ impl Selection {
 }
 
 /// Writes a line to the standard output, at once.
-fn print_line(line: &str) -> Result<()> {
+fn print_line(line: io::Result<String>) -> Result<()> {
+    let line = line.map_err(output::unprintable)?;
     output::print(&format!("{line}\n"))
 }
 

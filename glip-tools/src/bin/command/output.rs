@@ -45,10 +45,15 @@ pub(crate) fn print(text: &str) -> Result<()> {
     stdout
         .write_all(printable(text).as_bytes())
         .and_then(|()| stdout.flush())
-        .map_err(|source| Error::Write {
-            path: STANDARD_OUTPUT.into(),
-            source,
-        })
+        .map_err(unprintable)
+}
+
+/// The error of the standard output.
+pub(crate) fn unprintable(source: io::Error) -> Error {
+    Error::Write {
+        path: STANDARD_OUTPUT.into(),
+        source,
+    }
 }
 
 /// Whether nobody reads the standard output any more, as after `head`.

@@ -18,13 +18,14 @@ use crate::{
     files::open,
     label::{
         inputs::{
-            lines::{NOTHING_ASKED, header, record},
+            lines::{NOTHING_ASKED, header, object, record},
             places::{NOT_UNICODE, name_below},
         },
         request::{ImageBytes, Request, read_section},
         subject::Subject,
     },
     pictures::{BEGINNING, begins_picture, is_called_picture, left_out},
+    text::decode,
     walk::is_hidden,
 };
 
@@ -119,7 +120,7 @@ impl Member {
     }
 
     fn object(&self) -> Result<Map<String, Value>, String> {
-        serde_json::from_str(&self.text()?)
+        object(&self.text()?)
             .map_err(|error| format!("{} is not a JSON object ({error})", self.name))
     }
 
@@ -128,7 +129,7 @@ impl Member {
         const LONGEST: u64 = 16 << 20;
         let bytes = self.read(LONGEST);
         let bytes = bytes.map_err(|error| format!("{}: {error}", self.name))?;
-        String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", self.name))
+        decode(bytes, 1).map_err(|found| format!("{} is {found}: save it as UTF-8", self.name))
     }
 }
 

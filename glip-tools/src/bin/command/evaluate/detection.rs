@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use glip::{Detector, GroundOptions, ImageSize};
+use glip::{Detector, GroundOptions};
 use glip_tools::{
-    Error, Problem, Result,
-    coco::{Dataset, Image},
+    Error, PictureFrames, Problem, Result,
+    coco::{Category, Dataset, Image},
     eval::{
         Detection, DetectionScores, Prediction, Protocol, ResultFolder, Task, average_precision,
         category_words, encode_words, read_detections, report::detection_table,
@@ -181,7 +181,7 @@ impl Annotations {
                 if let Some(line) = left_out(&data.pictures(split)?.left_out) {
                     say(line);
                 }
-                data.dataset(split, common.limits())
+                data.dataset(split)
             }
         }
     }
@@ -239,10 +239,18 @@ pub(super) fn measure(
 ) -> Result<DetectionResult> {
     let (mut truth, mut problems) = set.annotations.read(common)?;
     let data = set.annotations.digest(&truth)?;
+    if let Some(root) = &truth.root {
+        let Category { id, name, .. } = root;
+        say(format_args!(
+            "not asked for: category {id}, {name:?}, which is above all others and has no boxes"
+        ));
+    }
     if let Some(limit) = common.limit {
         truth.images.truncate(limit);
         truth.retain_images(|_| true);
     }
+    let frames = |image: &Image| PictureFrames::read(image.path_in(&set.images)).ok();
+    problems.extend(truth.complete_sizes(frames));
     common.tell(&problems)?;
     let tasks: Vec<Task> = truth.images.iter().map(|image| task(image, set)).collect();
     let (found, more) = match (detector, &asking.predictions) {
@@ -289,25 +297,11 @@ pub(super) fn measure(
 
 /// An image as the model is to look at it.
 fn task(image: &Image, set: &DetectionSet) -> Task {
-    let size = ImageSize {
-        width: image.width,
-        height: image.height,
-    };
     Task {
         key: image.id.to_string(),
-        path: locate(&set.images, &image.file_name),
-        size: (size.width > 0 && size.height > 0).then_some(size),
+        path: image.path_in(&set.images),
+        size: image.size(),
         is_upright: set.annotations.is_upright(),
-    }
-}
-
-/// Where an image is: as the file says, or, as LVIS' names have a folder, right in the given one.
-fn locate(folder: &Path, file_name: &Path) -> PathBuf {
-    let path = folder.join(file_name);
-    let bare = file_name.file_name().map(|name| folder.join(name));
-    match bare {
-        Some(bare) if !path.exists() && bare.exists() => bare,
-        _ => path,
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use glip::Detector;
 use glip_tools::{
-    Error, PictureLimits, Problem, Result,
+    Error, PictureLimits, Problem, ProblemKind, Result,
     eval::{RunKey, RunOptions},
     say,
 };
@@ -52,14 +52,17 @@ impl CommonOptions {
         self.pictures.limits()
     }
 
-    /// Names what cannot be used; with --strict, the first is an error.
+    /// Names what cannot be used or looks wrong; with --strict, the first is an error.
     pub(super) fn tell(&self, problems: &[Problem]) -> Result<()> {
         const SHOWN: usize = 20;
         if let (true, Some(problem)) = (self.strict, problems.first()) {
             return Err(Error::Strict(problem.clone()));
         }
         for problem in problems.iter().take(SHOWN) {
-            say(format_args!("left out: {problem}"));
+            match problem.kind {
+                ProblemKind::Doubtful => say(format_args!("warning: {problem}")),
+                _ => say(format_args!("left out: {problem}")),
+            }
         }
         if problems.len() > SHOWN {
             let more = problems.len() - SHOWN;
