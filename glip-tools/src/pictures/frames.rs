@@ -1,6 +1,6 @@
 //! The sizes of a picture, without decoding it.
 
-use std::path::Path;
+use std::{io::BufReader, path::Path};
 
 use glip::ImageSize;
 use image::{ImageDecoder, ImageReader, metadata::Orientation};
@@ -9,7 +9,7 @@ use image::{ImageDecoder, ImageReader, metadata::Orientation};
 use super::Picture;
 use crate::{
     error::{Error, Result},
-    files::unreadable,
+    files::{open, unreadable},
 };
 
 /// The sizes that a picture has, by the frame in which it is looked at.
@@ -44,7 +44,7 @@ impl PictureFrames {
             path: path.to_owned(),
             source,
         };
-        let reader = ImageReader::open(path).map_err(unreadable(path))?;
+        let reader = ImageReader::new(BufReader::new(open(path)?));
         let reader = reader.with_guessed_format().map_err(unreadable(path))?;
         let mut decoder = reader.into_decoder().map_err(unusable)?;
         let (width, height) = decoder.dimensions();
