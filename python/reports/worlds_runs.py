@@ -1,4 +1,4 @@
-"""Runs the experiment "Both worlds" of glip-nano's card: `python reports/worlds_runs.py RUNS --model MODEL.pth --photos DIR`.
+"""Runs the experiment "Both worlds in one model" of more_than_80.md: `python reports/worlds_runs.py RUNS --model MODEL.pth --photos DIR`.
 
 Can glip-nano know the drawn world of glip-drawn too, and photographs as well as before? It learns scenes that are drawn as they are
 needed with the loss of `glip_torch.train`'s recipe for it. Each step also has photographs, on which it is to go on saying what it said at
