@@ -14,11 +14,11 @@ DEMO_PICTURES = astronaut cat coffee
 DEMO_PROMPT = "woman . cat . coffee cup . table . bicycle . piano"
 
 # The library's features that change what it does; glip-tools has them all.
-FEATURES = glip-rs/draw,glip-rs/yaml,glip-rs/captions
+FEATURES = glip-rs/draw,glip-rs/yaml,glip-rs/captions,glip-rs/share-ort
 # With `cuda`, as on a machine that has none: what is asked for and missing must be an error or logged.
 TEST = cargo test --workspace --features $(FEATURES),glip-rs/cuda
 
-.PHONY: runtime demo test fast check style lint msrv package public-api public-api-update semver smoke bench bench-glip-t bench-gdino golden \
+.PHONY: runtime demo test fast check style lint msrv deny package public-api public-api-update semver smoke fuzz sanitize bench bench-glip-t bench-gdino golden \
 	python-test label-readers-test pictures
 runtime: $(RUNTIME)
 
@@ -76,6 +76,15 @@ lint: style
 msrv:
 	.ci/msrv
 
+# Licences, sources and advisories of what the crates depend on.
+deny:
+	@if command -v cargo-deny >/dev/null; then \
+		cargo deny check licenses bans sources && \
+		{ cargo deny check advisories || echo "advisories were not checked, or there are some: see above"; }; \
+	else \
+		echo "cargo-deny is missing: licences and advisories of dependencies are not checked"; \
+	fi
+
 # The crates as they would be published.
 package: runtime
 	.ci/package
@@ -103,14 +112,35 @@ smoke: runtime $(VENV)
 	cargo run --release --example compose -- examples/images/coffee.jpg $(DEMO_PROMPT)
 	cargo run --release --example custom_postprocess -- examples/images/coffee.jpg cup $(SMOKE)/map.png
 	cargo run --release --example video_frames -- examples/images $(DEMO_PROMPT)
+	cargo run --release --example live -- examples/images $(DEMO_PROMPT) --frames 6 --then "dog . cup" --deadline 60000
 	cargo run --release --example server -- --smoke
 	cargo bench --bench pipeline --bench host -- --test
+	cargo bench --bench robot -- soak --seconds 2
+	cargo bench --bench robot -- neighbour --seconds 0.5
 	cargo bench --bench workloads -- --size 256x384 --batch 2 --runs 1 --warm-up 0 \
 		components reuse ground vocabulary names batch pipelined callers load
 	$(VENV)/bin/python python/tools/evaluation_speed.py --images 20 --rounds 1
 	$(MAKE) bench-glip-t ARGS="--model glip-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
 	$(MAKE) bench-gdino ARGS="--model gdino-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
 	PYTHON=$(VENV)/bin/python benches/gpu.sh --device cpu --small --runs 1 --warm-up 0 --batches 1 2
+
+# Hostile bytes for everything that reads what strangers send (fuzz/README.md), this many seconds in all.
+FUZZ_SECONDS ?= 60
+fuzz: runtime
+	@if cargo +nightly --version >/dev/null 2>&1; then \
+		fuzz/run --seconds $(FUZZ_SECONDS); \
+	else \
+		echo "a nightly compiler is missing: seeds are changed at random"; \
+		cargo run -p glip-fuzz --bin replay -- --seconds $$(($(FUZZ_SECONDS) / 20)); \
+	fi
+
+# The tests that cross into ONNX Runtime, under AddressSanitizer.
+sanitize: runtime
+	@if cargo +nightly --version >/dev/null 2>&1; then \
+		fuzz/sanitize; \
+	else \
+		echo "a nightly compiler is missing: no tests under AddressSanitizer"; \
+	fi
 
 bench: runtime
 	cargo bench --bench pipeline

@@ -11,7 +11,7 @@ use std::{hint::black_box, ops::Range};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use glip::{
-    ImageSize, Result,
+    ImageSize, PixelFormat, Result, SourceImage,
     parts::{
         GridSize, HeadBoxes, HeadOutput, ImageGeometry, Phrase, PreprocessOptions, Preprocessor,
         TokenizedPhrase,
@@ -23,7 +23,11 @@ use ndarray::{Array2, Array3};
 use picture::picture;
 
 fn benchmarks(criterion: &mut Criterion) {
-    for result in [preprocess(criterion), postprocess(criterion)] {
+    for result in [
+        preprocess(criterion),
+        camera(criterion),
+        postprocess(criterion),
+    ] {
         if let Err(error) = result {
             eprintln!("error: {error}");
             std::process::exit(1);
@@ -48,6 +52,26 @@ fn preprocess(criterion: &mut Criterion) -> Result<()> {
     for (name, image) in &images {
         group.bench_function(*name, |bencher| {
             bencher.iter(|| preprocessor.run(black_box(image)))
+        });
+    }
+    group.finish();
+    Ok(())
+}
+
+/// A camera's frame of 1080 rows in every form that it comes in.
+fn camera(criterion: &mut Criterion) -> Result<()> {
+    let preprocessor = Preprocessor::new(PreprocessOptions::default())?;
+    let mut group = criterion.benchmark_group("camera, 1920 x 1080");
+    group.sample_size(30);
+    let size = ImageSize::new(1920, 1080);
+    let picture = picture(1920, 1080, 0).into_raw();
+    for format in PixelFormat::ALL {
+        let stride = format.packed_stride(size.width);
+        // Chroma may be anything, and so may the colours of a mosaic; there are bytes enough for four a pixel.
+        let bytes = [&*picture, &picture].concat();
+        let frame = SourceImage::from_buffer(size, stride, format, &bytes)?;
+        group.bench_function(format.name(), |bencher| {
+            bencher.iter(|| preprocessor.run(black_box(&frame)))
         });
     }
     group.finish();

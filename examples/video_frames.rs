@@ -9,7 +9,7 @@
 mod common;
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::mpsc,
@@ -19,7 +19,7 @@ use std::{
 
 use common::Result;
 use glip::Detector;
-use image::{DynamicImage, ImageFormat};
+use image::DynamicImage;
 
 /// Frames that are read ahead: more would only take memory.
 const READ_AHEAD: usize = 2;
@@ -37,7 +37,7 @@ fn run() -> Result<()> {
     };
     let detector = Detector::builder().bundle(common::model(folder)?).build()?;
     let prompt = detector.encode_prompt(prompt.as_str())?;
-    let frames = pictures_in(Path::new(frames))?;
+    let frames = common::pictures_in(Path::new(frames))?;
 
     let start = Instant::now();
     let (send, receive) = mpsc::sync_channel(READ_AHEAD);
@@ -74,21 +74,5 @@ fn read_all<'a>(frames: &'a [PathBuf], send: mpsc::SyncSender<Frame<'a>>) {
         if send.send((path, common::read_picture(path))).is_err() {
             return;
         }
-    }
-}
-
-fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let unreadable = |error| format!("cannot read {}: {error}", folder.display());
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if ImageFormat::from_path(&path).is_ok() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    match files.is_empty() {
-        true => Err(format!("no pictures in {}", folder.display()).into()),
-        false => Ok(files),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, ops::Deref};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 
 use crate::geometry::BBox;
 
@@ -26,11 +26,22 @@ pub struct Detection {
     pub phrase_index: usize,
     /// How sure the model is, from 0 to 1. Where the head has centerness, as GLIP's, it is the square
     /// root of phrase score times centerness, elsewhere the phrase score.
+    #[serde(serialize_with = "finite")]
     pub score: f32,
     /// How well the phrase fits, before the box's centerness comes in, from 0 to 1.
+    #[serde(serialize_with = "finite")]
     pub phrase_score: f32,
     /// Where it is, in pixels of the original image.
     pub bbox: BBox,
+}
+
+/// JSON has no NaN, and serde_json would write a null, which nobody reads back.
+fn finite<S: Serializer>(score: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+    if !score.is_finite() {
+        let reason = format!("score {score}: scores lie in 0 to 1");
+        return Err(S::Error::custom(reason));
+    }
+    serializer.serialize_f32(*score)
 }
 
 impl Detection {
@@ -207,5 +218,8 @@ mod tests {
     fn json_round_trip() {
         let json = serde_json::to_string(&found()).unwrap();
         assert_eq!(serde_json::from_str::<Detections>(&json).unwrap(), found());
+        let nan = Detections::from_iter([detection(0, f32::NAN)]);
+        let error = serde_json::to_string(&nan).unwrap_err();
+        assert!(error.to_string().contains("score NaN"), "{error}");
     }
 }

@@ -20,9 +20,9 @@ pub enum Error {
     // ---- ONNX Runtime and devices ----
     /// No ONNX Runtime library was found in any place that is searched.
     #[error(
-        "ONNX Runtime was not found (looked at: {}): {}",
-        searched.join("; "),
-        REMEDY_RUNTIME
+        "ONNX Runtime was not found: {}; looked at\n- {}",
+        REMEDY_RUNTIME,
+        searched.join("\n- ")
     )]
     RuntimeNotFound {
         /// Every place that was tried, with what was wrong there.
@@ -62,7 +62,8 @@ pub enum Error {
     },
     /// ONNX Runtime was loaded but could not be started.
     #[error(
-        "cannot start ONNX Runtime: if the program also uses ort by itself, let glip start it first"
+        "cannot start ONNX Runtime: if the program also uses ort by itself, share its one environment \
+         with the feature `share-ort` (Runtime::from_environment, Runtime::environment)"
     )]
     RuntimeStart {
         /// What ONNX Runtime said.
@@ -159,6 +160,18 @@ pub enum Error {
         found: String,
     },
 
+    /// A graph keeps weights in a file that the manifest does not list, so that nobody knows their hash.
+    #[error(
+        "{path} keeps weights in {location:?}, which is not among the bundle's files: \
+         export the bundle again, with all weights in the graphs"
+    )]
+    ExternalData {
+        /// The graph's file.
+        path: PathBuf,
+        /// The file that it names.
+        location: String,
+    },
+
     // ---- Graphs ----
     /// ONNX Runtime cannot load a graph.
     #[error("cannot load graph {graph}: export the bundle again, or check the device's memory")]
@@ -253,19 +266,90 @@ pub enum Error {
         /// Height in pixels.
         height: u32,
     },
+    /// An image has a side so long that the weights of resizing it would take gigabytes.
+    #[error("the image is {width} x {height} pixels, a side may have {limit}: cut it into tiles")]
+    ImageTooLong {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The longest side there may be.
+        limit: u32,
+    },
     /// Raw pixels do not fill their image.
     #[error(
         "a {width} x {height} RGB image has {expected} bytes, {found} were given: \
-         pass three bytes a pixel, without padding between rows"
+         pass three bytes a pixel, without padding between rows, or any other form with \
+         SourceImage::from_buffer"
     )]
     ImageBytes {
         /// Width in pixels.
         width: u32,
         /// Height in pixels.
         height: u32,
-        /// Width x height x 3.
+        /// Width x height x 3, or the largest number if that is larger.
         expected: u64,
         /// The bytes that were given.
+        found: usize,
+    },
+    /// A format of pixels cannot have this size.
+    #[error("a {format} image cannot be {width} x {height} pixels: its {expected}")]
+    BufferSize {
+        /// The format, for example `nv12`.
+        format: &'static str,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// What its sides can be, and what to do.
+        expected: &'static str,
+    },
+    /// Rows of a camera's buffer do not hold their pixels.
+    #[error(
+        "the {plane} of {format} take at least {expected} bytes a row for {width} pixels, and the stride is \
+         {found}: give the bytes from one row to the next (step in ROS, bytesperline in V4L2)"
+    )]
+    BufferStride {
+        /// The format, for example `nv12`.
+        format: &'static str,
+        /// The plane, for example `luma`.
+        plane: &'static str,
+        /// Width in pixels.
+        width: u32,
+        /// The least that the stride can be, in bytes.
+        expected: u64,
+        /// The stride that was given, in bytes.
+        found: usize,
+    },
+    /// A camera's buffer ends before its image does.
+    #[error(
+        "the {plane} of a {format} image of {width} x {height} pixels with a stride of {stride} take \
+         {expected} bytes, {found} are there: check size, stride and format against what the camera says"
+    )]
+    BufferBytes {
+        /// The format, for example `nv12`.
+        format: &'static str,
+        /// The plane, for example `chroma`.
+        plane: &'static str,
+        /// Width of the image in pixels.
+        width: u32,
+        /// Height of the image in pixels.
+        height: u32,
+        /// The plane's stride in bytes.
+        stride: usize,
+        /// The bytes that the plane takes.
+        expected: u64,
+        /// The bytes that are left for it.
+        found: usize,
+    },
+    /// A format has another number of planes.
+    #[error("a {format} image has {expected} planes, {found} were given: give a Plane for each")]
+    BufferPlanes {
+        /// The format, for example `nv12`.
+        format: &'static str,
+        /// The planes that it has.
+        expected: usize,
+        /// The planes that were given.
         found: usize,
     },
     /// A batch without images.
@@ -305,8 +389,8 @@ pub enum Error {
     },
     /// Two categories have the same label, so that their detections could not be told apart.
     #[error(
-        "categories {first} and {second} are both labelled {label:?}: \
-         remove one, or give it another label with Category::labelled"
+        "{label:?} is there twice, as phrases {first} and {second}: \
+         give it once, or under two labels (Category::labelled)"
     )]
     DuplicateLabel {
         /// The label.
@@ -416,6 +500,29 @@ pub enum Error {
         /// Its span in the caption, in bytes.
         span: Range<usize>,
     },
+    /// The vocabulary has none of a phrase's words, so that the model cannot tell it from any other such
+    /// phrase.
+    #[error(
+        "{phrase:?} cannot be found: the model's vocabulary knows none of it; \
+         say it in the language that the model was trained in"
+    )]
+    UnknownPhrase {
+        /// The phrase as the model reads it.
+        phrase: String,
+    },
+    /// The prompt has more bytes than a model's tokens could be made of.
+    #[error(
+        "prompt has {bytes} bytes, at most {limit} are read for a model that takes {tokens} tokens: \
+         make a list of names a Vocabulary, shorten a caption"
+    )]
+    PromptTooLarge {
+        /// The prompt's bytes.
+        bytes: usize,
+        /// The most tokens that the model takes.
+        tokens: usize,
+        /// The most bytes that are read.
+        limit: usize,
+    },
     /// The prompt is longer than the model takes.
     #[error(
         "prompt has {tokens} tokens, the model takes {limit}: \
@@ -437,8 +544,10 @@ pub enum Error {
         /// The model's limit.
         limit: usize,
     },
-    /// The contents of a tokenizer file do not describe a tokenizer.
-    #[error("tokenizer.json does not describe a tokenizer: export the bundle again")]
+    /// The contents of a tokenizer file do not describe a tokenizer as these models have it.
+    #[error(
+        "tokenizer.json does not describe a WordPiece tokenizer of BERT: export the bundle again"
+    )]
     Tokenizer {
         /// What the tokenizer library said.
         source: Source,
@@ -527,6 +636,20 @@ pub enum Error {
         "the call did not end by the deadline of its Control: give it more time, or less to do"
     )]
     DeadlinePassed,
+
+    /// The thread that looks at frames cannot be started.
+    #[error("no thread can be started to look at frames: check how many the process may have")]
+    Thread {
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// Looking at a frame panicked, which is a mistake in this crate, or in what gives the frame's memory.
+    #[error("looking at the frame panicked, which should not be, please report it: {message}")]
+    Panicked {
+        /// What the panic said.
+        message: String,
+    },
 
     /// Something that another model encoded.
     #[error(
@@ -626,12 +749,21 @@ impl Error {
             | Self::ManifestValue { .. }
             | Self::BundleSize { .. }
             | Self::BundleHash { .. }
+            | Self::ExternalData { .. }
             | Self::GraphLoad { .. }
             | Self::GraphSignature { .. }
             | Self::Tokenizer { .. } => ErrorKind::Model,
-            Self::GraphRun { .. } | Self::NonFinite { .. } => ErrorKind::Run,
+            Self::GraphRun { .. }
+            | Self::NonFinite { .. }
+            | Self::Thread { .. }
+            | Self::Panicked { .. } => ErrorKind::Run,
             Self::EmptyImage { .. }
+            | Self::ImageTooLong { .. }
             | Self::ImageBytes { .. }
+            | Self::BufferSize { .. }
+            | Self::BufferStride { .. }
+            | Self::BufferBytes { .. }
+            | Self::BufferPlanes { .. }
             | Self::EmptyBatch
             | Self::MixedSizes { .. } => ErrorKind::Image,
             Self::EmptyPrompt
@@ -647,6 +779,8 @@ impl Error {
             | Self::SpanOutOfRange { .. }
             | Self::SpanInsideCharacter { .. }
             | Self::SpanWithoutTokens { .. }
+            | Self::UnknownPhrase { .. }
+            | Self::PromptTooLarge { .. }
             | Self::PromptTooLong { .. }
             | Self::PhraseTooLong { .. }
             | Self::Tokenize { .. } => ErrorKind::Prompt,

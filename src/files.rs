@@ -50,6 +50,11 @@ impl ModelFiles {
         }
     }
 
+    /// Whether one file can name another, as files in a folder can.
+    pub(crate) fn are_beside_each_other(&self) -> bool {
+        matches!(self, Self::Folder(_))
+    }
+
     /// The file's path, or its bare name if it is in memory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         match self {
@@ -86,6 +91,17 @@ impl ModelFiles {
 }
 
 impl ModelFile<'_> {
+    /// Opens it, if it is not in memory.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        match self {
+            Self::Path(path) => open_regular(path),
+            Self::Bytes(_) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "it is in memory",
+            )),
+        }
+    }
+
     /// The file's contents.
     pub(crate) fn read(&self) -> Result<Cow<'_, [u8]>> {
         match self {
@@ -93,7 +109,7 @@ impl ModelFile<'_> {
             Self::Path(path) => {
                 let read = || {
                     let mut contents = Vec::new();
-                    open_regular(path)?.read_to_end(&mut contents)?;
+                    self.open()?.read_to_end(&mut contents)?;
                     Ok(contents)
                 };
                 let contents = read().map_err(|source| unreadable(path, source))?;

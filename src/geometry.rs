@@ -30,6 +30,12 @@ impl ImageSize {
         Self { width, height }
     }
 
+    /// Number of pixels.
+    #[must_use]
+    pub const fn pixels(self) -> u64 {
+        self.width as u64 * self.height as u64
+    }
+
     /// The size itself, if it has at least one pixel.
     pub(crate) fn non_empty(self) -> Result<Self> {
         let Self { width, height } = self;

@@ -53,6 +53,15 @@ pub enum HeadBoxes {
     },
 }
 
+/// The memory of an output, which is large: 23 MB for a picture of 800 x 1333 and 256 tokens.
+#[derive(Debug, Default)]
+pub(crate) struct HeadMemory {
+    pub(crate) logits: Vec<f32>,
+    /// Of the boxes or the deltas.
+    pub(crate) boxes: Vec<f32>,
+    pub(crate) centerness: Vec<f32>,
+}
+
 impl HeadOutput {
     /// Takes the logits, `[batch, rows, tokens]` before the sigmoid, and the boxes.
     ///
@@ -91,6 +100,25 @@ impl HeadOutput {
     /// The logits and the boxes, without a copy.
     pub fn into_parts(self) -> (Array3<f32>, HeadBoxes) {
         (self.logits, self.boxes)
+    }
+
+    /// Its memory, for the next output.
+    pub(crate) fn into_memory(self) -> HeadMemory {
+        let logits = self.logits.into_raw_vec_and_offset().0;
+        match self.boxes {
+            HeadBoxes::Anchors {
+                deltas, centerness, ..
+            } => HeadMemory {
+                logits,
+                boxes: deltas.into_raw_vec_and_offset().0,
+                centerness: centerness.into_raw_vec_and_offset().0,
+            },
+            HeadBoxes::Queries { boxes } => HeadMemory {
+                logits,
+                boxes: boxes.into_raw_vec_and_offset().0,
+                centerness: Vec::new(),
+            },
+        }
     }
 
     /// Number of images.

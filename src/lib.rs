@@ -73,6 +73,11 @@
 //! A [`Control`] stops a call from elsewhere, gives it a deadline, and reports how far it is.
 //! [`Error::kind`] tells a caller's fault from the server's.
 //!
+//! # Cameras
+//!
+//! [`SourceImage::from_buffer`] takes a camera's buffer as it is, in any [`PixelFormat`]. [`live`] looks at frames as they
+//! come, always at the newest, with deadlines and statistics; [`robots`] is the chapter on it.
+//!
 //! # Recipes
 //!
 //! [`cookbook`] has short programs: a photograph that lies on its side, video, threads, a server, shipping, crops and
@@ -125,6 +130,7 @@ mod files;
 mod geometry;
 mod graph;
 mod head_output;
+pub mod live;
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/models.md")]
 pub mod models {}
@@ -134,6 +140,9 @@ mod prompt;
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/prompting.md")]
 pub mod prompting {}
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/robots.md")]
+pub mod robots {}
 mod runtime;
 mod session;
 
@@ -151,11 +160,13 @@ pub use {
     },
     error::{Error, ErrorKind, Result},
     geometry::{BBox, ImageSize},
-    preprocess::{ResizeRule, SourceImage},
+    preprocess::{PixelFormat, ResizeRule, SourceImage},
     prompt::{Category, LearnedPrompt, Prompt, Vocabulary, Wording},
     runtime::{CudaOptions, Device, Runtime, TensorRtOptions},
 };
 // What this crate's functions take and give.
+#[cfg(feature = "share-ort")]
+pub use ort;
 pub use {image, ndarray};
 
 /// The boxes and arrows of the picture, to be put together in another way.
@@ -172,13 +183,14 @@ pub mod parts {
         head_output::{HeadBoxes, HeadOutput},
         postprocess::Postprocessor,
         preprocess::{
-            ChannelOrder, Padding, PixelBatch, PreprocessOptions, Preprocessor, Rounding,
+            ChannelOrder, Padding, PixelBatch, Plane, PreprocessOptions, Preprocessor, Rounding,
+            YuvEncoding,
         },
         prompt::{
             Phrase, PhraseSpans, PromptRule, PromptText, TokenizedPhrase, TokenizedPrompt,
             Tokenizer,
         },
-        runtime::{ConvolutionSearch, SessionOptions},
+        runtime::{Arena, ConvolutionSearch, CpuOptions, SessionOptions},
     };
 }
 

@@ -40,6 +40,10 @@ const ARROWS: &Allowed = &[
         "detector",
         "bundle control detection error geometry graph head_output postprocess preprocess prompt runtime",
     ),
+    (
+        "live",
+        "control detection detector error geometry preprocess",
+    ),
 ];
 
 fn source() -> &'static Path {

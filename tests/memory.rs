@@ -8,7 +8,7 @@ use std::{
 };
 
 use glip::{
-    ImageSize, ResizeRule,
+    ImageSize, PixelFormat, ResizeRule, SourceImage,
     parts::{
         GridSize, HeadBoxes, HeadOutput, ImageGeometry, Phrase, PreprocessOptions, Preprocessor,
         TokenizedPhrase,
@@ -78,14 +78,22 @@ fn preprocessing_makes_no_second_image_of_any_pixel_type() {
     let preprocessor = Preprocessor::new(options).unwrap();
     let input_bytes = 3 * 96 * 128 * 4;
 
-    for image in images {
+    let buffer = vec![90; (width * height * 4) as usize];
+    let frames = PixelFormat::ALL.map(|format| {
+        let (size, stride) = (ImageSize::new(width, height), format.packed_stride(width));
+        let frame = SourceImage::from_buffer(size, stride, format, &buffer).unwrap();
+        (format.to_string(), frame)
+    });
+    let images = images
+        .iter()
+        .map(|image| (format!("{:?}", image.color()), SourceImage::from(image)));
+    for (name, image) in images.chain(frames) {
         let (_, bytes) = account(|| preprocessor.run(&image).unwrap());
 
         let most = input_bytes + (width * height * 3 / 20) as isize;
         assert!(
             (input_bytes..most).contains(&bytes),
-            "{:?}: {bytes} bytes held, at most {most} expected",
-            image.color()
+            "{name}: {bytes} bytes held, at most {most} expected"
         );
     }
 }

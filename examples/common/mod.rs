@@ -2,10 +2,15 @@
 
 #![allow(dead_code)] // Each example uses a part of it.
 
-use std::{error::Error, path::Path, process::ExitCode};
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use glip::Bundle;
-use image::{DynamicImage, ImageDecoder, ImageReader, ImageResult};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult};
 use lexopt::Parser;
 
 /// What an example's `run` returns: any error, to be printed with its causes.
@@ -77,4 +82,21 @@ pub(crate) fn upright(mut decoder: impl ImageDecoder) -> ImageResult<DynamicImag
     let mut picture = DynamicImage::from_decoder(decoder)?;
     picture.apply_orientation(orientation);
     Ok(picture)
+}
+
+/// The pictures of a folder, in the order of their names.
+pub(crate) fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = |error| format!("cannot read {}: {error}", folder.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if ImageFormat::from_path(&path).is_ok() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    match files.is_empty() {
+        true => Err(format!("no pictures in {}", folder.display()).into()),
+        false => Ok(files),
+    }
 }

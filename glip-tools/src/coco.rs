@@ -1,22 +1,24 @@
 //! Data sets in COCO's format, which LVIS and ODinW use too.
 //!
 //! Files that people have are not always as they should be. Reading leaves out what cannot be used, names
-//! it as a [`Problem`], and goes on.
+//! it as a [`Problem`], and goes on. Numbers may be strings, ids and sizes may have a point, and what may be left
+//! out may be null.
 
 use std::{
-    collections::{HashMap, HashSet},
-    fs,
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
-use glip::BBox;
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
-use serde_json::value::RawValue;
+use glip::{BBox, ImageSize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     error::{Error, Result},
-    files::unreadable,
+    pictures::PictureFrames,
     problem::{Problem, ProblemKind},
+    text::{quote_not_finite, read_text},
+    values::{bbox, flag, number, text, whole, wrong},
 };
 
 /// Images, what is in them, and what it is called.
@@ -31,11 +33,13 @@ pub struct Dataset {
     pub annotations: Vec<Annotation>,
     /// The categories, by ascending id.
     pub categories: Vec<Category>,
+    /// The category that an exporter (Roboflow) puts above all others and that nothing is of. It is none
+    /// of [`categories`](Self::categories): asked for, it would be found in everything.
+    pub root: Option<Category>,
 }
 
 /// An image of a [`Dataset`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "ImageEntry")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// Its id.
     pub id: u64,
@@ -52,8 +56,7 @@ pub struct Image {
 }
 
 /// An object of a [`Dataset`].
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(from = "AnnotationEntry")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Annotation {
     /// Its id.
     pub id: u64,
@@ -71,13 +74,14 @@ pub struct Annotation {
 }
 
 /// A category of a [`Dataset`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(expecting = "an object with id and name")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Category {
     /// Its id.
     pub id: u64,
     /// Its name, as the file spells it.
     pub name: String,
+    /// The group that it is in, if the file says.
+    pub supercategory: Option<String>,
     /// LVIS: how many images of its training set have it.
     pub frequency: Option<Frequency>,
 }
@@ -97,15 +101,15 @@ pub enum Frequency {
 }
 
 impl Dataset {
-    /// Reads a file, and tells what in it cannot be used.
+    /// Reads a file, and tells what in it cannot be used or looks wrong.
     ///
     /// # Errors
     /// - [`Error::Read`]: the file cannot be read.
+    /// - [`Error::Encoding`]: it is not UTF-8.
     /// - [`Error::Json`]: it is not JSON with lists of `images`, `annotations` and `categories`.
     pub fn read(path: impl AsRef<Path>) -> Result<(Self, Vec<Problem>)> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(unreadable(path))?;
-        Self::parse(&text).map_err(|source| Error::Json {
+        Self::parse(&read_text(path)?).map_err(|source| Error::Json {
             path: path.to_owned(),
             expected: "a COCO data set (an object with lists of images, annotations and categories)",
             source,
@@ -133,18 +137,23 @@ impl Dataset {
     /// # Errors
     /// If it is not JSON with those lists.
     pub fn parse(text: &str) -> Result<(Self, Vec<Problem>), serde_json::Error> {
-        let file: File<'_> = serde_json::from_str(text)?;
+        let text = quote_not_finite(text);
+        let file: File<'_> = serde_json::from_str(&text)?;
         let mut problems = Vec::new();
-        let images = entries("image", &file.images, &mut problems);
-        let mut categories: Vec<Category> = entries("category", &file.categories, &mut problems);
+        let images = entries(&file.images, &mut problems);
+        let mut categories: Vec<Category> = entries(&file.categories, &mut problems);
         categories.sort_by_key(|category| category.id);
-        let annotations = entries("annotation", &file.annotations, &mut problems);
+        let annotations = entries(&file.annotations, &mut problems);
         let mut dataset = Self {
             images,
             annotations: Vec::new(),
             categories,
+            root: None,
         };
         dataset.annotations = dataset.usable(annotations, &mut problems);
+        dataset.root = dataset.take_root();
+        problems.extend(dataset.names_in_common());
+        problems.extend(dataset.doubtful_boxes(|image| image.size().is_some()));
         Ok((dataset, problems))
     }
 
@@ -156,10 +165,64 @@ impl Dataset {
             .retain(|annotation| kept.contains(&annotation.image));
     }
 
+    /// Gives the images whose size the file does not say that of their pictures, and tells what is wrong with
+    /// the boxes in them then. `frames` finds the pictures; those that cannot be read stay without a size.
+    ///
+    /// Of a picture that is turned by its EXIF orientation, boxes may be in the frame as it is stored or in
+    /// the upright one. They are taken to be in the upright one only if they do not fit into the other.
+    pub fn complete_sizes(
+        &mut self,
+        mut frames: impl FnMut(&Image) -> Option<PictureFrames>,
+    ) -> Vec<Problem> {
+        let mut boxes: HashMap<u64, Vec<[f64; 4]>> = HashMap::new();
+        for annotation in &self.annotations {
+            boxes
+                .entry(annotation.image)
+                .or_default()
+                .push(annotation.bbox);
+        }
+        let (mut completed, mut turned) = (HashSet::new(), Vec::new());
+        for image in self
+            .images
+            .iter_mut()
+            .filter(|image| image.size().is_none())
+        {
+            let Some(frames) = frames(image) else {
+                continue;
+            };
+            let boxes = boxes.get(&image.id).map_or(&[][..], Vec::as_slice);
+            let fits = |size| !boxes.iter().any(|&bbox| reaches_beyond(bbox, size));
+            let is_upright = !fits(frames.stored) && fits(frames.upright);
+            let size = if is_upright {
+                frames.upright
+            } else {
+                frames.stored
+            };
+            (image.width, image.height) = (size.width, size.height);
+            completed.insert(image.id);
+            if frames.is_turned && !is_upright && !boxes.is_empty() {
+                turned.push(image.file_name.display().to_string());
+            }
+        }
+        let mut problems = Vec::new();
+        let annotations = std::mem::take(&mut self.annotations);
+        self.annotations = self.usable(annotations, &mut problems);
+        problems.extend(self.doubtful_boxes(|image| completed.contains(&image.id)));
+        if let Some(name) = turned.first() {
+            let detail = format!(
+                "{} without width and height in the file are turned by EXIF, such as {name}: \
+                 their boxes are taken to be of the pixels as they are stored",
+                turned.len()
+            );
+            problems.push(Problem::new(ProblemKind::Doubtful, "images", detail));
+        }
+        problems
+    }
+
     /// The annotations that fit the images and categories.
     fn usable(&self, entries: Vec<Annotation>, problems: &mut Vec<Problem>) -> Vec<Annotation> {
-        let sizes = self.images.iter().map(|image| (image.id, image));
-        let images: HashMap<u64, &Image> = sizes.collect();
+        let images: HashMap<u64, &Image> =
+            self.images.iter().map(|image| (image.id, image)).collect();
         let categories: HashSet<u64> = self.categories.iter().map(|category| category.id).collect();
         let misfit = |annotation: &Annotation| {
             let Some(image) = images.get(&annotation.image) else {
@@ -171,16 +234,172 @@ impl Dataset {
             }
             wrong_box(annotation.bbox, image)
         };
-        let keep = |annotation: &Annotation| match misfit(annotation) {
-            None => true,
-            Some((kind, detail)) => {
-                let subject = format!("annotation {}", annotation.id);
-                problems.push(Problem::new(kind, subject, detail));
-                false
+        let mut usable = Vec::with_capacity(entries.len());
+        for mut annotation in entries {
+            let subject = || format!("annotation {}", annotation.id);
+            if let Some((kind, detail)) = misfit(&annotation) {
+                problems.push(Problem::new(kind, subject(), detail));
+                continue;
             }
-        };
-        entries.into_iter().filter(keep).collect()
+            if !annotation.area.is_finite() {
+                let detail = format!("area is {}: its box's is taken", annotation.area);
+                problems.push(Problem::new(ProblemKind::Doubtful, subject(), detail));
+                annotation.area = annotation.bbox[2] * annotation.bbox[3];
+            }
+            usable.push(annotation);
+        }
+        usable
     }
+
+    /// Takes out the category that an exporter put above all others: it is in no group, all others are in
+    /// its one, or at least in one and it has the id 0, and nothing is of it.
+    fn take_root(&mut self) -> Option<Category> {
+        let used: HashSet<u64> = self
+            .annotations
+            .iter()
+            .map(|annotation| annotation.category)
+            .collect();
+        let group = |category: &Category| {
+            let name = category
+                .supercategory
+                .as_deref()
+                .filter(|name| !name.is_empty());
+            let name = name.filter(|name| !name.eq_ignore_ascii_case("none"));
+            name.map(str::to_owned)
+        };
+        let is_above = |root: &Category, other: &Category| {
+            let group = group(other);
+            group.as_ref() == Some(&root.name)
+                || root.id == 0 && root.supercategory.is_some() && group.is_some()
+        };
+        let is_root = |root: &Category| {
+            let mut others = self.categories.iter().filter(|other| other.id != root.id);
+            self.categories.len() > 1
+                && !used.contains(&root.id)
+                && group(root).is_none()
+                && others.all(|other| is_above(root, other))
+        };
+        let place = self.categories.iter().position(is_root)?;
+        Some(self.categories.remove(place))
+    }
+
+    /// Categories that a model cannot tell from one another.
+    fn names_in_common(&self) -> Vec<Problem> {
+        let mut ids: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+        for category in &self.categories {
+            ids.entry(category.name.trim())
+                .or_default()
+                .push(category.id);
+        }
+        let common = ids.into_iter().filter(|(_, ids)| ids.len() > 1);
+        let problem = |(name, ids): (&str, Vec<u64>)| {
+            let ids: Vec<_> = ids.iter().map(u64::to_string).collect();
+            let subject = format!("categories {}", ids.join(", "));
+            let detail = format!("all called {name:?}: a model finds the same for each");
+            Problem::new(ProblemKind::Doubtful, subject, detail)
+        };
+        common.map(problem).collect()
+    }
+
+    /// That the boxes of these images look like something else than x, y, width and height in pixels.
+    fn doubtful_boxes(&self, of: impl Fn(&Image) -> bool) -> Option<Problem> {
+        let sizes: HashMap<u64, ImageSize> = self
+            .images
+            .iter()
+            .filter(|image| of(image))
+            .filter_map(|image| Some((image.id, image.size()?)))
+            .collect();
+        let boxes = self.annotations.iter().filter_map(|annotation| {
+            let size = sizes.get(&annotation.image)?;
+            Some((annotation, *size))
+        });
+        let boxes: Vec<_> = boxes.collect();
+        let detail = looks_like(&boxes)?;
+        Some(Problem::new(ProblemKind::Doubtful, "annotations", detail))
+    }
+}
+
+impl Image {
+    /// Where it is in a folder: as the file says; else, as names may be of Windows or have folders of another
+    /// computer, by the longest end of the name that is there. If none is, as the file says.
+    pub fn path_in(&self, folder: &Path) -> PathBuf {
+        let path = folder.join(&self.file_name);
+        if path.exists() {
+            return path;
+        }
+        let name = self.file_name.to_string_lossy().replace('\\', "/");
+        let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty()).collect();
+        let mut ends = (0..parts.len()).map(|first| folder.join(parts[first..].join("/")));
+        ends.find(|end| end.is_file()).unwrap_or(path)
+    }
+
+    /// The size in pixels, if the file says it.
+    pub fn size(&self) -> Option<ImageSize> {
+        (self.width > 0 && self.height > 0).then_some(ImageSize {
+            width: self.width,
+            height: self.height,
+        })
+    }
+}
+
+/// What boxes look like if they are not x, y, width and height in pixels.
+fn looks_like(boxes: &[(&Annotation, ImageSize)]) -> Option<String> {
+    let count = |is: &dyn Fn(&Annotation, ImageSize) -> bool| {
+        boxes
+            .iter()
+            .filter(|(annotation, size)| is(annotation, *size))
+            .count()
+    };
+    let all = boxes.len();
+    let small = count(&|annotation, _| {
+        annotation
+            .bbox
+            .iter()
+            .all(|value| (0.0..=1.0).contains(value))
+    });
+    if 2 * small > all {
+        return Some(format!(
+            "{small} of {all} boxes lie within a single pixel: normalised to 0 to 1? \
+             They are taken as x, y, width and height in pixels"
+        ));
+    }
+    let beyond = count(&|annotation, size| reaches_beyond(annotation.bbox, size));
+    let as_corners = count(&|annotation, size| {
+        let [x1, y1, x2, y2] = annotation.bbox;
+        x1 <= x2 && y1 <= y2 && !reaches_beyond([0.0, 0.0, x2, y2], size)
+    });
+    let by_area = count(&|annotation, _| has_area_of_corners(annotation));
+    // One in ten may be wrong for another reason.
+    let are_corners = 10 * as_corners >= 9 * all;
+    if beyond > 0 && (are_corners || 10 * beyond > all) {
+        let guess = if are_corners {
+            "x1 y1 x2 y2"
+        } else {
+            "of pictures of another size"
+        };
+        return Some(format!(
+            "{beyond} of {all} boxes reach beyond their image: {guess}? \
+             They are taken as x, y, width and height in pixels"
+        ));
+    }
+    (all > 0 && are_corners && 10 * by_area >= 9 * all).then(|| {
+        format!(
+            "{by_area} of {all} areas are those of other boxes: x1 y1 x2 y2? \
+             They are taken as x, y, width and height in pixels"
+        )
+    })
+}
+
+/// Whether a box ends more than a pixel, as rounding makes it, beyond its image.
+fn reaches_beyond([x, y, width, height]: [f64; 4], size: ImageSize) -> bool {
+    x + width > f64::from(size.width) + 1.0 || y + height > f64::from(size.height) + 1.0
+}
+
+/// Whether the area is that of the box if its numbers are corners, and not what they are taken for.
+fn has_area_of_corners(annotation: &Annotation) -> bool {
+    let [x, y, width, height] = annotation.bbox;
+    let is = |area: f64| (annotation.area - area).abs() <= 0.01 * area.abs();
+    is((width - x) * (height - y)) && !is(width * height)
 }
 
 /// What is wrong with a box in an image of this size.
@@ -190,10 +409,10 @@ fn wrong_box(bbox: [f64; 4], image: &Image) -> Option<(ProblemKind, String)> {
     if width < 0.0 || height < 0.0 {
         return Some((ProblemKind::InvertedBox, detail()));
     }
-    let known = image.width > 0 && image.height > 0;
-    let right_or_below = x >= f64::from(image.width) || y >= f64::from(image.height);
+    let size = image.size()?;
+    let right_or_below = x >= f64::from(size.width) || y >= f64::from(size.height);
     let left_or_above = x + width <= 0.0 || y + height <= 0.0;
-    (known && (right_or_below || left_or_above)).then(|| (ProblemKind::BoxOutside, detail()))
+    (right_or_below || left_or_above).then(|| (ProblemKind::BoxOutside, detail()))
 }
 
 /// `[x, y, width, height]` of a box that is given by its edges.
@@ -221,90 +440,122 @@ struct File<'a> {
     categories: Vec<&'a RawValue>,
 }
 
-/// What an entry of a list has.
-trait Entry: for<'a> Deserialize<'a> {
-    fn id(&self) -> u64;
-}
+/// Something that a list of the file has.
+trait Entry: TryFrom<Self::Form, Error = String> {
+    /// As files spell it.
+    type Form: DeserializeOwned;
+    /// What it is called in problems.
+    const NAME: &'static str;
 
-/// The entries that can be used; of two with one id, the first.
-fn entries<T: Entry>(what: &str, list: &[&RawValue], problems: &mut Vec<Problem>) -> Vec<T> {
-    let mut ids = HashSet::with_capacity(list.len());
-    let mut entries = Vec::with_capacity(list.len());
-    for (place, raw) in list.iter().enumerate() {
-        let problem = match serde_json::from_str::<T>(raw.get()) {
-            Ok(entry) if ids.insert(entry.id()) => {
-                entries.push(entry);
-                continue;
-            }
-            Ok(entry) => {
-                let detail = format!("entry {place} has the id of an earlier one");
-                Problem::new(
-                    ProblemKind::Duplicate,
-                    format!("{what} {}", entry.id()),
-                    detail,
-                )
-            }
-            Err(error) => Problem::new(
-                ProblemKind::Malformed,
-                format!("{what} entry {place}"),
-                error,
-            ),
-        };
-        problems.push(problem);
-    }
-    entries
+    fn id(form: &Self::Form) -> &Value;
 }
 
 impl Entry for Image {
-    fn id(&self) -> u64 {
-        self.id
+    type Form = ImageForm;
+    const NAME: &'static str = "image";
+
+    fn id(form: &ImageForm) -> &Value {
+        &form.id
     }
 }
 
 impl Entry for Annotation {
-    fn id(&self) -> u64 {
-        self.id
+    type Form = AnnotationForm;
+    const NAME: &'static str = "annotation";
+
+    fn id(form: &AnnotationForm) -> &Value {
+        &form.id
     }
 }
 
 impl Entry for Category {
-    fn id(&self) -> u64 {
-        self.id
+    type Form = CategoryForm;
+    const NAME: &'static str = "category";
+
+    fn id(form: &CategoryForm) -> &Value {
+        &form.id
     }
 }
 
-/// An image as files spell it.
-#[derive(Deserialize)]
-#[serde(expecting = "an object with id, file_name, width and height")]
-struct ImageEntry {
-    id: u64,
-    file_name: Option<PathBuf>,
-    coco_url: Option<String>,
-    #[serde(default)]
-    width: u32,
-    #[serde(default)]
-    height: u32,
-    #[serde(default)]
-    neg_category_ids: Vec<u64>,
-    #[serde(default)]
-    not_exhaustive_category_ids: Vec<u64>,
+/// The entries that can be used; of two with one id, the first.
+fn entries<T: Entry>(list: &[&RawValue], problems: &mut Vec<Problem>) -> Vec<T> {
+    let mut ids = HashSet::with_capacity(list.len());
+    let mut entries = Vec::with_capacity(list.len());
+    for (place, raw) in list.iter().enumerate() {
+        let place = format!("{} entry {place}", T::NAME);
+        let form: Result<T::Form, _> = serde_json::from_str(raw.get());
+        let form = form.map_err(|error| error.to_string());
+        let identified = form.and_then(|form| Ok((whole(T::id(&form), "id")?, form)));
+        let (id, form) = match identified {
+            Ok(identified) => identified,
+            Err(error) => {
+                problems.push(Problem::new(ProblemKind::Malformed, place, error));
+                continue;
+            }
+        };
+        let subject = format!("{} {id}", T::NAME);
+        if !ids.insert(id) {
+            let detail = format!("{place} has the id of an earlier one");
+            problems.push(Problem::new(ProblemKind::Duplicate, subject, detail));
+            continue;
+        }
+        match T::try_from(form) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => problems.push(Problem::new(ProblemKind::Malformed, subject, error)),
+        }
+    }
+    entries
 }
 
-impl TryFrom<ImageEntry> for Image {
-    type Error = &'static str;
+#[derive(Default, Deserialize)]
+#[serde(default, expecting = "an object with id, file_name, width and height")]
+struct ImageForm {
+    id: Value,
+    file_name: Value,
+    coco_url: Value,
+    width: Value,
+    height: Value,
+    neg_category_ids: Option<Vec<Value>>,
+    not_exhaustive_category_ids: Option<Vec<Value>>,
+}
 
-    fn try_from(entry: ImageEntry) -> Result<Self, Self::Error> {
-        let by_address = || entry.coco_url.as_deref().and_then(folder_and_file);
-        let file_name = entry.file_name.or_else(by_address);
+impl TryFrom<ImageForm> for Image {
+    type Error = String;
+
+    fn try_from(form: ImageForm) -> Result<Self, String> {
+        let file_name = match (&form.file_name, &form.coco_url) {
+            (Value::Null, Value::Null) => return Err("neither file_name nor coco_url".into()),
+            (Value::Null, address) => folder_and_file(&text(address, "coco_url")?),
+            (name, _) => Some(text(name, "file_name")?.into()),
+        };
+        let ids = |list: Option<Vec<Value>>, name: &str| {
+            let list = list.unwrap_or_default();
+            list.iter()
+                .map(|id| whole(id, name))
+                .collect::<Result<Vec<_>, _>>()
+        };
         Ok(Self {
-            id: entry.id,
-            file_name: file_name.ok_or("neither file_name nor coco_url")?,
-            width: entry.width,
-            height: entry.height,
-            absent: entry.neg_category_ids,
-            not_exhaustive: entry.not_exhaustive_category_ids,
+            id: whole(&form.id, "id")?,
+            file_name: file_name.ok_or("coco_url names no file")?,
+            width: side(&form.width, "width")?,
+            height: side(&form.height, "height")?,
+            absent: ids(form.neg_category_ids, "neg_category_ids")?,
+            not_exhaustive: ids(
+                form.not_exhaustive_category_ids,
+                "not_exhaustive_category_ids",
+            )?,
         })
     }
+}
+
+/// A width or height in pixels; 0 if the file does not say.
+fn side(value: &Value, name: &str) -> Result<u32, String> {
+    if value.is_null() {
+        return Ok(0);
+    }
+    let side = whole(value, name)?;
+    side.try_into()
+        .map_err(|_| wrong(value, name, "a size in pixels"))
 }
 
 /// LVIS gives an address, which ends with the folder and the file.
@@ -314,45 +565,67 @@ fn folder_and_file(address: &str) -> Option<PathBuf> {
     (!file.is_empty()).then(|| Path::new(folder).join(file))
 }
 
-/// An annotation as files spell it.
-#[derive(Deserialize)]
-#[serde(expecting = "an object with id, image_id, category_id and bbox")]
-struct AnnotationEntry {
-    id: u64,
-    image_id: u64,
-    category_id: u64,
-    bbox: [f64; 4],
-    area: Option<f64>,
-    #[serde(default, deserialize_with = "flag")]
-    iscrowd: bool,
+#[derive(Default, Deserialize)]
+#[serde(
+    default,
+    expecting = "an object with id, image_id, category_id and bbox"
+)]
+struct AnnotationForm {
+    id: Value,
+    image_id: Value,
+    category_id: Value,
+    bbox: Value,
+    area: Value,
+    iscrowd: Value,
 }
 
-impl From<AnnotationEntry> for Annotation {
-    fn from(entry: AnnotationEntry) -> Self {
-        let [_, _, width, height] = entry.bbox;
-        Self {
-            id: entry.id,
-            image: entry.image_id,
-            category: entry.category_id,
-            bbox: entry.bbox,
-            area: entry.area.unwrap_or(width * height),
-            is_crowd: entry.iscrowd,
-        }
+impl TryFrom<AnnotationForm> for Annotation {
+    type Error = String;
+
+    /// An area that is no number is NaN.
+    fn try_from(form: AnnotationForm) -> Result<Self, String> {
+        let bbox = bbox(&form.bbox)?;
+        let area = match &form.area {
+            Value::Null => bbox[2] * bbox[3],
+            area => number(area).unwrap_or(f64::NAN),
+        };
+        Ok(Self {
+            id: whole(&form.id, "id")?,
+            image: whole(&form.image_id, "image_id")?,
+            category: whole(&form.category_id, "category_id")?,
+            bbox,
+            area,
+            is_crowd: flag(&form.iscrowd, "iscrowd")?,
+        })
     }
 }
 
-/// True and false, as most files have it: 1 and 0.
-fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    match serde_json::Value::deserialize(deserializer)? {
-        serde_json::Value::Null => Ok(false),
-        serde_json::Value::Bool(flag) => Ok(flag),
-        serde_json::Value::Number(number) => Ok(number.as_f64() != Some(0.0)),
-        other => Err(D::Error::custom(format!("{other} is neither 0 nor 1"))),
+#[derive(Default, Deserialize)]
+#[serde(default, expecting = "an object with id and name")]
+struct CategoryForm {
+    id: Value,
+    name: Value,
+    supercategory: Value,
+    frequency: Option<Frequency>,
+}
+
+impl TryFrom<CategoryForm> for Category {
+    type Error = String;
+
+    fn try_from(form: CategoryForm) -> Result<Self, String> {
+        Ok(Self {
+            id: whole(&form.id, "id")?,
+            name: text(&form.name, "name")?,
+            supercategory: form.supercategory.as_str().map(str::to_owned),
+            frequency: form.frequency,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const IMAGES: &str =
@@ -416,7 +689,7 @@ mod tests {
             (
                 r#"{"id": 6, "image_id": 1, "category_id": 2, "bbox": [1, 2, 3]}"#,
                 ProblemKind::Malformed,
-                "annotation entry 1",
+                "annotation 6",
             ),
             (r#"17"#, ProblemKind::Malformed, "annotation entry 1"),
         ];
@@ -453,6 +726,48 @@ mod tests {
                 .detail
                 .contains("neither file_name nor coco_url")
         );
+    }
+
+    #[test]
+    fn sizes_that_are_not_given_are_the_pictures() {
+        let size = |width, height| ImageSize { width, height };
+        let turned = PictureFrames {
+            stored: size(40, 30),
+            upright: size(30, 40),
+            is_turned: true,
+        };
+        // A box, the frame that it is taken to be in, and whether there is a doubt.
+        let cases = [
+            ([1, 2, 3, 4], size(40, 30), true),
+            ([1, 2, 25, 35], size(30, 40), false),
+            ([1, 2, 38, 38], size(40, 30), true),
+        ];
+        for (bbox, expected, is_doubtful) in cases {
+            let content = serde_json::json!({
+                "images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "b"}],
+                "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": bbox},
+                                {"id": 3, "image_id": 2, "category_id": 1, "bbox": [50, 0, 5, 5]}],
+                "categories": [{"id": 1, "name": "cat"}],
+            });
+            let (mut dataset, problems) = Dataset::parse(&content.to_string()).unwrap();
+            assert!(problems.is_empty());
+            let problems = dataset.complete_sizes(|image| (image.id == 1).then_some(turned));
+            assert_eq!(dataset.images[0].size(), Some(expected), "{bbox:?}");
+            assert_eq!(dataset.images[1].size(), None);
+            assert_eq!(dataset.annotations.len(), 2);
+            let of_images = problems
+                .iter()
+                .filter(|problem| problem.subject == "images");
+            assert_eq!(of_images.count() > 0, is_doubtful, "{bbox:?}: {problems:?}");
+        }
+        let (mut dataset, _) = Dataset::parse(
+            r#"{"images": [{"id": 1, "file_name": "a"}], "categories": [{"id": 1, "name": "cat"}],
+                "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [50, 0, 5, 5]}]}"#,
+        )
+        .unwrap();
+        let problems = dataset.complete_sizes(|_| Some(turned));
+        assert_eq!(problems[0].kind, ProblemKind::BoxOutside);
+        assert!(dataset.annotations.is_empty());
     }
 
     #[test]

@@ -70,6 +70,14 @@ pub enum Error {
         /// What the file system said.
         source: io::Error,
     },
+    /// A text file has another encoding than UTF-8.
+    #[error("{path} is {found}, not in UTF-8: save it as UTF-8")]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// The encoding it looks like, and where that shows.
+        found: String,
+    },
     /// A file is not the JSON it should be.
     #[error("{path} is not {expected}: check that the file is the right one and complete")]
     Json {
@@ -121,6 +129,22 @@ pub enum Error {
         /// What the decoder said.
         source: image::ImageError,
     },
+    /// A picture is of a format that is not read.
+    #[error("{path} is {format}, which is not read: convert it to JPEG or PNG, or leave it out")]
+    PictureFormat {
+        /// The file, or the name it came with.
+        path: PathBuf,
+        /// What it is, for example `a HEIC picture`.
+        format: &'static str,
+    },
+    /// Something within a picture was overwritten or is missing.
+    #[error("{path} is damaged: {reason}; copy or download it again, or leave it out")]
+    PictureDamaged {
+        /// The file, or the name it came with.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
+    },
     /// A picture ends before its last pixel.
     #[error("{path} is cut off: copy or download it again")]
     PictureCutOff {
@@ -150,6 +174,32 @@ pub enum Error {
         /// Height in pixels.
         height: u32,
         /// The most pixels.
+        limit: u64,
+    },
+
+    /// A picture has a side so long that nothing can be made of it as a whole.
+    #[error("{path} has {width} x {height} pixels, a side may have {limit}: cut it into tiles")]
+    PictureTooLong {
+        /// The file, or the name it came with.
+        path: PathBuf,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The longest side that there may be.
+        limit: u32,
+    },
+    /// A picture takes more memory than all of a run's may.
+    #[error(
+        "decoding {path} takes {bytes} bytes, more than the {limit} that pictures may take: \
+         make it smaller, or raise the limit (PictureLimits::max_bytes, --max-bytes)"
+    )]
+    PictureMemory {
+        /// The file, or the name it came with.
+        path: PathBuf,
+        /// What it takes.
+        bytes: u64,
+        /// What all pictures at once may take.
         limit: u64,
     },
 

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Boxes are `x1 y1 x2 y2` in pixels, edges as a [`BBox`] has them; spans are in characters, end exclusive.
-//! What has no boxes is known to be absent. `python/README.md` of the repository describes the format, and
+//! What has no boxes is known to be absent. Fields that are not named here are passed over. `python/README.md` of the repository describes the format, and
 //! `glip_torch` reads and writes it too. Files of [version 1](FormatVersion::V1), whose boxes are of another
 //! kind, are read and converted.
 
@@ -32,6 +32,8 @@ use serde::{
 use crate::{
     error::{Error, Result},
     files::unreadable,
+    text::{decode, quote_not_finite},
+    values::finite,
 };
 
 const FORMAT: &str = "glip-grounding";
@@ -190,13 +192,14 @@ impl Record {
     ///     content: Content::Categories(vec![Category { name: "dog".into(), boxes: dogs }]),
     ///     source: None,
     /// };
-    /// assert_eq!(Record::parse(&record.to_line(), FormatVersion::default()).as_ref(), Ok(&record));
-    /// # Ok::<(), glip::Error>(())
+    /// assert_eq!(Record::parse(&record.to_line()?, FormatVersion::default()).as_ref(), Ok(&record));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn to_line(&self) -> String {
-        let entry = RecordEntry::from(self);
-        // Strings and finite numbers always become JSON.
-        serde_json::to_string(&entry).unwrap_or_default()
+    ///
+    /// # Errors
+    /// If a score is NaN or infinite, which JSON does not have.
+    pub fn to_line(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&RecordEntry::from(self))
     }
 
     /// Reads a line of a file of this version, and checks it as `glip_torch` does.
@@ -204,7 +207,7 @@ impl Record {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn parse(line: &str, version: FormatVersion) -> Result<Self, String> {
-        let Object(entry): Object<RecordEntry> = serde_json::from_str(line)
+        let Object(entry): Object<RecordEntry> = serde_json::from_str(&quote_not_finite(line))
             .map_err(|error| format!("not a record of the grounding format: {error}"))?;
         entry.record(version)
     }
@@ -224,7 +227,7 @@ impl Record {
 pub struct Records<R = BufReader<File>> {
     path: PathBuf,
     header: Header,
-    lines: std::io::Lines<R>,
+    reader: R,
     line: usize,
 }
 
@@ -247,21 +250,37 @@ impl<R: BufRead> Records<R> {
     /// # Errors
     /// As [`Records::open`].
     pub fn new(reader: R, name: impl AsRef<Path>) -> Result<Self> {
-        let path = name.as_ref().to_owned();
-        let mut lines = reader.lines();
-        let first = lines.next().unwrap_or_else(|| Ok(String::new()));
-        let first = first.map_err(unreadable(&path))?;
-        let header = Header::parse(&first).map_err(|reason| Error::Record {
-            path: path.clone(),
-            line: 1,
-            reason,
+        let mut records = Self {
+            path: name.as_ref().to_owned(),
+            header: Header::default(),
+            reader,
+            line: 0,
+        };
+        let first = records.next_line()?.unwrap_or_default();
+        records.header = Header::parse(&first).map_err(|reason| records.wrong(reason))?;
+        Ok(records)
+    }
+
+    fn next_line(&mut self) -> Result<Option<String>> {
+        let mut line = Vec::new();
+        self.line += 1;
+        let read = self.reader.read_until(b'\n', &mut line);
+        if read.map_err(unreadable(&self.path))? == 0 {
+            return Ok(None);
+        }
+        let text = decode(line, self.line).map_err(|found| Error::Encoding {
+            path: self.path.clone(),
+            found,
         })?;
-        Ok(Self {
-            path,
-            header,
-            lines,
-            line: 1,
-        })
+        Ok(Some(text))
+    }
+
+    fn wrong(&self, reason: String) -> Error {
+        Error::Record {
+            path: self.path.clone(),
+            line: self.line,
+            reason,
+        }
     }
 
     /// The file's first line.
@@ -276,18 +295,13 @@ impl<R: BufRead> Iterator for Records<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            self.line += 1;
-            let line = match self.lines.next()? {
+            let line = match self.next_line().transpose()? {
                 Ok(line) => line,
-                Err(source) => return Some(Err(unreadable(&self.path)(source))),
+                Err(error) => return Some(Err(error)),
             };
             if !line.trim().is_empty() {
                 let record = Record::parse(&line, self.header.version);
-                return Some(record.map_err(|reason| Error::Record {
-                    path: self.path.clone(),
-                    line: self.line,
-                    reason,
-                }));
+                return Some(record.map_err(|reason| self.wrong(reason)));
             }
         }
     }
@@ -321,7 +335,6 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct HeaderEntry {
     format: String,
     format_version: u64,
@@ -329,7 +342,6 @@ struct HeaderEntry {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RecordEntry {
     image: String,
     width: u32,
@@ -345,20 +357,18 @@ struct RecordEntry {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct CategoryEntry {
     name: String,
     boxes: Vec<[f64; 4]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "finite")]
     scores: Option<Vec<f64>>,
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct PhraseEntry {
     spans: Vec<[usize; 2]>,
     boxes: Vec<[f64; 4]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "finite")]
     scores: Option<Vec<f64>>,
 }
 
@@ -609,8 +619,15 @@ mod tests {
             Header::parse(&records.header().to_line()).as_ref(),
             Ok(records.header())
         );
-        let read: Vec<_> = records.map(|record| record.unwrap().to_line()).collect();
+        let read: Vec<_> = records
+            .map(|record| record.unwrap().to_line().unwrap())
+            .collect();
         assert_eq!(read, lines);
+        let mut record = Record::parse(lines[0], FormatVersion::default()).unwrap();
+        if let Content::Categories(categories) = &mut record.content {
+            categories[0].boxes.scores = Some(vec![f32::NAN]);
+        }
+        assert!(record.to_line().is_err(), "written as null");
     }
 
     #[test]
@@ -623,10 +640,6 @@ mod tests {
             (
                 r#"{"image": "a", "width": 0, "height": 9, "categories": []}"#,
                 "0 x 9",
-            ),
-            (
-                r#"{"image": "a", "width": 9, "height": 9, "categories": [], "x": 1}"#,
-                "unknown field",
             ),
             (
                 r#"{"image": "a", "width": 9, "height": 9, "categories": [{"name": "dog", "boxes": [[5, 0, 2, 3]]}]}"#,
@@ -653,6 +666,31 @@ mod tests {
             assert!(text.starts_with("labels.jsonl, line 2: "), "{text}");
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn encodings_are_named() {
+        let line = r#"{"image": "ü", "width": 9, "height": 9, "categories": []}"#;
+        let with_mark = format!("\u{feff}{HEADER}\n{line}\n");
+        let records = Records::new(with_mark.as_bytes(), "labels.jsonl").unwrap();
+        assert_eq!(
+            records
+                .map(|record| record.unwrap().image)
+                .collect::<Vec<_>>(),
+            ["ü"]
+        );
+        let latin_1: Vec<u8> = format!("{HEADER}\n{line}")
+            .chars()
+            .map(|c| c as u8)
+            .collect();
+        let mut records = Records::new(&latin_1[..], "labels.jsonl").unwrap();
+        let error = records.next().unwrap().unwrap_err().to_string();
+        assert!(error.contains("byte 0xfc in line 2, column 12"), "{error}");
+        let utf_16: Vec<u8> = HEADER.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let error = Records::new(&utf_16[..], "labels.jsonl")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("UTF-16"), "{error}");
     }
 
     #[test]

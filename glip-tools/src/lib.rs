@@ -28,9 +28,11 @@ mod pictures;
 mod problem;
 mod progress;
 mod run_file;
+mod text;
+mod values;
 
 pub use causes::causes;
 pub use error::{Error, Result};
-pub use pictures::{Picture, PictureLimits, find_pictures};
+pub use pictures::{Picture, PictureFrames, PictureLimits, find_pictures};
 pub use problem::{Problem, ProblemKind};
 pub use progress::ProgressBar;

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Something that could not be used and was left out, so that the rest could be.
+/// Something that could not be used and was left out, so that the rest could be; or, if it is
+/// [doubtful](ProblemKind::Doubtful), that was used and looks wrong.
 ///
 /// ```
 /// use glip_tools::{Problem, ProblemKind};
@@ -64,6 +65,8 @@ pub enum ProblemKind {
     Empty,
     /// The model failed on it.
     Model,
+    /// It was used, but does not look right.
+    Doubtful,
 }
 
 impl fmt::Display for ProblemKind {
@@ -79,6 +82,7 @@ impl fmt::Display for ProblemKind {
             Self::PictureSize => "picture of another size",
             Self::Empty => "nothing to measure",
             Self::Model => "the model failed",
+            Self::Doubtful => "doubtful",
         })
     }
 }

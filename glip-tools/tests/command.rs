@@ -215,8 +215,88 @@ fn a_model_of_another_family_is_used_like_any() {
     assert_eq!(coco["images"].as_array().unwrap().len(), 3);
     assert_eq!(coco["annotations"].as_array().unwrap().len(), 3 * 24);
 
-    assert_exit(&set.evaluate("out", &options), 0);
+    // Nothing would be found of a category of whose name the model knows no word.
+    let unknown = set.evaluate("unknown", &options);
+    assert_exit(&unknown, 3);
+    assert!(text(&unknown.stderr).contains("\"blue square\" cannot be found"));
+    let prompts = set.path("prompts.json");
+    fs::write(&prompts, r#"["cat", "red cell"]"#).unwrap();
+    let prompts = ["--prompts", &prompts];
+    assert_exit(&set.evaluate("out", &[&options[..], &prompts].concat()), 0);
     assert_eq!(set.result("out")["images"], 3);
+}
+
+#[test]
+fn words_are_taken_as_they_were_typed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scene.png");
+    picture((70, 80), (180, 170)).save(&path).unwrap();
+    let scene = path.to_str().unwrap();
+    let found = |words: &[&str]| -> Vec<(String, u64)> {
+        let output = glip_drawn(&[&["ground", scene, "--json"], words].concat());
+        assert_exit(&output, 0);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let detections = report["detections"].as_array().unwrap().iter();
+        let phrase = |found: &Value| {
+            let phrase = found["phrase"].as_str().unwrap().to_owned();
+            (phrase, found["phrase_index"].as_u64().unwrap())
+        };
+        let mut found: Vec<_> = detections.map(phrase).collect();
+        found.sort();
+        found
+    };
+    let square = ("blue square".to_owned(), 1);
+    assert!(found(&["1.5 inch red circle . blue square"]).contains(&square));
+    let both = [
+        ("a blue square".to_owned(), 1),
+        ("a red circle".to_owned(), 0),
+    ];
+    assert_eq!(
+        found(&["--caption", "a red circle above a blue square"]),
+        both
+    );
+
+    let refused = |words: &[&str], expected: &str| {
+        let output = glip_drawn(&[&["ground", scene], words].concat());
+        assert_exit(&output, 3);
+        let message = text(&output.stderr);
+        assert!(
+            message.contains(expected) && !message.contains("::"),
+            "{message}"
+        );
+    };
+    refused(
+        &["red circle . red circle"],
+        "\"red circle\" is asked for twice",
+    );
+    refused(&["--category", "cat", "--category", "cat"], "twice");
+    refused(&["--caption", "over and under"], "--phrase");
+    refused(
+        &["--caption", "a red circle", "--phrase", "square"],
+        "--phrase \"square\"",
+    );
+    refused(&["\u{1f534}"], "\"\u{1f534}\" cannot be found");
+    refused(&["red circle . 红色圆圈"], "\"红色圆圈\" cannot be found");
+    refused(&[&"red circle . ".repeat(9_000)], "--category");
+    let label = ["label", scene, "--category", "圆圈"];
+    let label = glip_drawn(&label);
+    assert_exit(&label, 3);
+    assert!(text(&label.stdout).is_empty() && text(&label.stderr).contains("圆圈"));
+
+    let output = glip_drawn(&["ground", scene, "red circle . \u{1f534}", "--describe"]);
+    assert_exit(&output, 3);
+    let tokens = text(&output.stdout);
+    assert!(
+        tokens.contains("  1  red     0 \"red circle\"") && tokens.contains("[UNK]"),
+        "{tokens}"
+    );
+    let output = glip_drawn(&["ground", scene, "--category", "red_circle", "--describe"]);
+    assert_exit(&output, 0);
+    let tokens = text(&output.stdout);
+    assert!(
+        tokens.contains("[CLS]") && tokens.contains("score"),
+        "{tokens}"
+    );
 }
 
 #[test]
@@ -373,7 +453,7 @@ fn what_cannot_be_used_is_named_and_left_out() {
         ("unknown_image", "annotation 91"),
         ("inverted_box", "annotation 92"),
         ("box_outside", "annotation 93"),
-        ("malformed", "annotation entry 11"),
+        ("malformed", "annotation 94"),
         ("picture", "cut off.jpg"),
         ("picture", "bomb.png"),
         ("picture", "text.jpg"),
@@ -384,6 +464,54 @@ fn what_cannot_be_used_is_named_and_left_out() {
         assert!(named(kind, part), "{kind} {part} is not in {problems:#?}");
     }
     assert_eq!(problems.len(), kinds.len());
+    assert_exit(&set.evaluate("strict", &["--strict"]), 3);
+}
+
+#[test]
+fn annotations_of_other_tools_are_measured() {
+    let good = DataSet::new();
+    assert_exit(&good.evaluate("out", &[]), 0);
+    let expected = good.result("out")["scores"].clone();
+
+    // As an exporter on Windows writes them: no sizes, backslashes, ids and flags as strings, a root.
+    let mut set = DataSet::new();
+    for image in set.content["images"].as_array_mut().unwrap() {
+        let name = format!("C:\\data\\{}", image["file_name"].as_str().unwrap());
+        *image = json!({"id": image["id"].to_string(), "file_name": name, "width": null, "height": null});
+    }
+    for annotation in set.content["annotations"].as_array_mut().unwrap() {
+        annotation["image_id"] = json!(annotation["image_id"].to_string());
+        annotation["iscrowd"] = json!("0");
+    }
+    for category in set.content["categories"].as_array_mut().unwrap() {
+        category["supercategory"] = json!("shapes");
+    }
+    set.add(
+        "categories",
+        json!({"id": 0, "name": "shapes", "supercategory": "none"}),
+    );
+    let output = set.evaluate("out", &[]);
+    assert_exit(&output, 0);
+    assert!(text(&output.stderr).contains("not asked for: category 0, \"shapes\""));
+    assert_eq!(set.result("out")["scores"], expected);
+}
+
+#[test]
+fn boxes_that_look_like_corners_are_told() {
+    let mut set = DataSet::new();
+    for annotation in set.content["annotations"].as_array_mut().unwrap() {
+        let [x, y, width, height] =
+            [0, 1, 2, 3].map(|place| annotation["bbox"][place].as_i64().unwrap());
+        annotation["bbox"] = json!([x, y, x + width, y + height]);
+    }
+    let output = set.evaluate("out", &[]);
+    assert_exit(&output, 1);
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("boxes reach beyond their image: x1 y1 x2 y2?"),
+        "{told}"
+    );
+    assert_eq!(set.result("out")["problems"][0]["kind"], "doubtful");
     assert_exit(&set.evaluate("strict", &["--strict"]), 3);
 }
 
@@ -526,4 +654,25 @@ fn phrases_of_captions_are_measured() {
     assert_eq!(recall["all"]["phrases"], 2);
     assert_eq!(recall["kinds"]["clothing"]["phrases"], 1);
     assert!(recall["all"]["at_10"].as_f64().unwrap() >= 0.5, "{recall}");
+
+    // Without a picture there is no recall.
+    let nowhere = set.path("nowhere");
+    let out = set.path("none");
+    let arguments = [
+        "evaluate",
+        "flickr30k",
+        folder,
+        "--images",
+        &nowhere,
+        "--out",
+        &out,
+    ];
+    let output = glip_drawn(&arguments);
+    assert_exit(&output, 3);
+    let table = text(&output.stdout);
+    let all = table.lines().find(|line| line.starts_with("all"));
+    assert_eq!(
+        all.unwrap().split_whitespace().collect::<Vec<_>>(),
+        ["all", "0", "-", "-", "-", "-"]
+    );
 }

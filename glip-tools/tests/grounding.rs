@@ -35,7 +35,7 @@ fn good_lines_are_understood_as_they_are_meant() {
     for (good, understood) in [(GOOD, UNDERSTOOD), (GOOD_VERSION_1, UNDERSTOOD_VERSION_1)] {
         let records = Records::new(good.as_bytes(), "good.jsonl").unwrap();
         let mut found = vec![value(&records.header().to_line())];
-        found.extend(records.map(|record| value(&record.unwrap().to_line())));
+        found.extend(records.map(|record| value(&record.unwrap().to_line().unwrap())));
         let understood: Vec<_> = understood.lines().map(value).collect();
         assert_eq!(found, understood);
     }

@@ -25,24 +25,28 @@ const LIBRARY: &Allowed = &[
     ("files", "error"),
     ("pictures", "error files"),
     ("run_file", "error files"),
-    ("coco", "error files problem"),
-    ("grounding", "error files"),
+    ("text", "error files"),
+    ("values", "text"),
+    ("coco", "error pictures problem text values"),
+    ("grounding", "error files text values"),
     (
         "eval",
-        "causes coco error files ordered pictures problem progress run_file",
+        "causes coco error files ordered pictures problem progress run_file text values",
     ),
     (
         "label",
-        "error failure files grounding ordered pictures run_file",
+        "error failure files grounding ordered pictures run_file text values",
     ),
 ];
 
 const COMMAND: &Allowed = &[
     ("model", ""),
     ("output", ""),
-    ("ground", "model output"),
-    ("label", "model output"),
-    ("evaluate", "model output"),
+    ("pictures", ""),
+    ("remedies", ""),
+    ("ground", "model output pictures"),
+    ("label", "model output pictures"),
+    ("evaluate", "model output pictures"),
 ];
 
 fn crates() -> [(PathBuf, &'static Allowed); 2] {

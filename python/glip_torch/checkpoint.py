@@ -20,7 +20,7 @@ from torch import Tensor
 from .config import STRIDES, CSPDarknetConfig, FusionConfig, GLIPConfig, Recommended, SwinConfig, TextConfig
 from .dyhead import DyHead
 from .model import GLIP
-from .tensor_files import CheckpointError, count, named_tensors, read_content, shape, unwrapped
+from .tensor_files import CheckpointError, check_finite, count, named_tensors, read_content, shape, unwrapped
 
 #: Heads of the bi-attention in every released model; no tensor's shape tells it.
 FUSION_HEADS = 8
@@ -90,7 +90,10 @@ def words_known(model: GLIP | DyHead, path: str | os.PathLike) -> GLIP:
 
 def load_detector(path: str | os.PathLike, text_heads: int | None = None) -> GLIP | DyHead:
     """As `load_checkpoint`, of closed-set detectors too: those have no text encoder."""
-    return build_detector(*read_checkpoint(path), text_heads)
+    state, recommended = read_checkpoint(path)
+    model = build_detector(state, recommended, text_heads)
+    check_finite(model, state, path)
+    return model
 
 
 def build_detector(state: dict[str, Tensor], recommended: Recommended, text_heads: int | None) -> GLIP | DyHead:

@@ -27,6 +27,7 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from .average_precision import coco_precision, mean_precision, xywh
+from .data.coco import read_dataset
 from .evaluate import (
     Detector,
     EncodedPicture,
@@ -203,7 +204,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
     model, tokenizer, sides = load_model(arguments)
-    dataset = json.loads(arguments.annotations.read_text(encoding="utf-8"))
+    dataset = read_dataset(arguments.annotations).content()
     dataset["images"] = dataset["images"][: arguments.most]
     kept = {image["id"] for image in dataset["images"]}
     dataset["annotations"] = [annotation for annotation in dataset["annotations"] if annotation["image_id"] in kept]

@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from .checkpoint import CheckpointError, load_checkpoint
 from .config import OFFICIAL, Recommended
+from .data.coco import Problem
 from .tokenizer import build_tokenizer
 from .tuning import TuningError
 from .tuning.coco import check_same_categories, read_coco
@@ -119,12 +121,22 @@ def parse_shots(text: str) -> int | None:
 
 def read_splits(arguments: argparse.Namespace, settings: Settings) -> Splits:
     data = {name: read_coco(getattr(arguments, name), arguments.images) for name in ("train", "val", "test")}
+    for name, of_split in data.items():
+        tell(getattr(arguments, name), of_split.problems)
     check_same_categories(data)
     return Splits(
         train=draw_shots(data["train"], settings.shots, settings.seed),
         val=first_images(data["val"], settings.validation_images),
         test=data["test"],
     )
+
+
+def tell(path: Path, problems: Sequence[Problem], shown: int = 20) -> None:
+    """Names what of a file is left out, or looks wrong."""
+    for problem in problems[:shown]:
+        print(f"{path}: {'warning' if problem.kind == 'doubtful' else 'left out'}: {problem}", file=sys.stderr)
+    if len(problems) > shown:
+        print(f"{path}: ... and {len(problems) - shown} more", file=sys.stderr)
 
 
 def tune(arguments: argparse.Namespace) -> dict:

@@ -1,8 +1,10 @@
 import hashlib
 import json
 import struct
+from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +18,7 @@ from glip_torch.checkpoint import (
 )
 from glip_torch.config import GLIP_L, GLIP_T, GLIP_T_A, FusionConfig, GLIPConfig, Recommended, SwinConfig, TextConfig
 from glip_torch.model import GLIP
+from glip_torch.sources import open_source
 
 GOLDEN = Path(__file__).parent / "golden" / "glip_t_small" / "model.pth"
 TINY = GLIPConfig(
@@ -161,6 +164,80 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
         load_checkpoint(tmp_path / "other.pth")
 
 
+class Settings(dict):
+    pass
+
+
+def state():
+    return torch.load(GOLDEN, weights_only=True)["model"]
+
+
+@pytest.mark.parametrize(
+    "content, old_format",
+    [
+        (lambda: state(), False),
+        (lambda: {"state_dict": {"model." + name.removeprefix("module."): t for name, t in state().items()}}, False),
+        (lambda: {"model": state(), "epoch": np.float64(3), "args": Namespace(lr=1e-3), "random": np.zeros(3)}, False),
+        (lambda: {"model": state(), "epoch": 3}, True),
+        (lambda: {"model": {"state_dict": state(), "epoch": 3}}, False),
+    ],
+)
+def test_tensors_are_read_from_whatever_is_around_them(tmp_path, content, old_format):
+    torch.save(content(), tmp_path / "model.pth", _use_new_zipfile_serialization=not old_format)
+    read, _ = read_checkpoint(tmp_path / "model.pth")
+    expected, _ = read_checkpoint(GOLDEN)
+    assert read.keys() == expected.keys() and all(torch.equal(read[name], expected[name]) for name in read)
+
+
+@pytest.mark.parametrize(
+    "content, old_format, message",
+    [
+        (
+            lambda: {"model": state(), "args": Namespace(lr=1e-3)},
+            True,
+            r"more than tensors .* such as argparse.Namespace",
+        ),
+        (lambda: {"model": state(), "epoch": np.float64(3)}, True, r"more than tensors .* such as numpy"),
+        (lambda: {"model": state(), "settings": Settings(a=1)}, False, "more than tensors and plain values"),
+        (lambda: torch.nn.Linear(2, 2), False, r"a whole object.*\{'model': c.state_dict\(\)\}"),
+        (lambda: {"model": torch.nn.Linear(2, 2)}, False, r"\{'model': c\['model'\].state_dict\(\)\}"),
+        (lambda: {"net": state(), "epoch": 3}, False, r"weights_only=True\); torch.save\(\{'model': c\['net'\]\}"),
+        (lambda: {"epoch": 3}, False, "its entries are 'epoch'"),
+    ],
+)
+def test_what_is_more_than_tensors_says_how_to_keep_them(tmp_path, content, old_format, message):
+    torch.save(content(), tmp_path / "model.pth", _use_new_zipfile_serialization=not old_format)
+    with pytest.raises(CheckpointError, match=message) as error:
+        read_checkpoint(tmp_path / "model.pth")
+    assert "download" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("x.pth", b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS"),
+        ("x.pth", b"<html>404</html>", "begins with b'<html>404</html>'.*is the download complete"),
+        ("x.safetensors", GOLDEN.read_bytes()[:100], "as safetensors .*is the download complete"),
+        ("x.pth", GOLDEN.read_bytes()[:9000], "is the download complete"),
+    ],
+)
+def test_files_that_are_damaged_or_something_else(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_named(edited, value):
+    def edit(state):
+        state["module.rpn.head.bias0"] = torch.full_like(state["module.rpn.head.bias0"], value)
+
+    with pytest.raises(CheckpointError, match=r"edited.pth has weights that are NaN or infinite, in rpn.head.bias0:"):
+        load_checkpoint(edited(edit), text_heads=4)
+    with pytest.raises(CheckpointError, match=r"edited.pth has weights that are NaN or infinite, in rpn.head.bias0:"):
+        open_source(edited(edit), text_heads=4)
+
+
 class Evil:
     def __reduce__(self):
         return (print, ("this must not run",))
@@ -168,7 +245,7 @@ class Evil:
 
 def test_pickled_code_is_not_run(tmp_path, capsys):
     torch.save({"model": {"a": Evil()}}, tmp_path / "evil.pth")
-    with pytest.raises(CheckpointError, match="tensors only"):
+    with pytest.raises(CheckpointError, match="'a' among its tensors, which is none"):
         read_checkpoint(tmp_path / "evil.pth")
     assert capsys.readouterr().out == ""
 

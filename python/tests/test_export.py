@@ -89,6 +89,28 @@ def recommended_by(bundle):
     return resize["short_side"], resize["long_side"], manifest["postprocess"]["score_threshold"]
 
 
+def test_without_a_vocabulary_and_a_connection_it_says_where_one_is_from(files, capsys, monkeypatch):
+    def refused(name, **_):
+        raise OSError(f"We couldn't connect to the hub for {name}.\nCheck your connection.")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", refused)
+    (files / "vocab.txt").unlink()
+    assert command.main([str(files / "tiny.pth"), str(files / "bundle")]) == 1
+    error = capsys.readouterr().err
+    assert "OSError: We couldn't connect to the hub for bert-base-uncased." in error and "Check" not in error
+    assert "Give --vocab vocab.txt" in error and command.VOCABULARY_ADDRESS in error
+    assert not (files / "bundle").exists()
+
+
+def test_weights_that_are_not_finite_are_named_before_the_export(files, capsys, monkeypatch):
+    checkpoint = torch.load(files / "tiny.pth", weights_only=True)
+    checkpoint["model"]["module.rpn.head.bias_lang"][1] = float("nan")
+    torch.save(checkpoint, files / "tiny.pth")
+    monkeypatch.setattr(command, "export_model", None)
+    assert command.main([str(files / "tiny.pth"), str(files / "bundle"), "--max-tokens", "32"]) == 1
+    assert "tiny.pth has weights that are NaN or infinite, in rpn.head.bias_lang" in capsys.readouterr().err
+
+
 def test_the_checkpoints_sizes_and_threshold_are_the_bundles(files, capsys):
     recommending(files, Recommended(192, 320, 0.4, shared_target=False))
     assert run(files) == 0

@@ -41,3 +41,21 @@ def test_bad_headers_are_refused_for_their_reason(line, reasons):
     with pytest.raises(DataError) as error:
         parse_header(line.encode(), PLACE)
     assert any(reason in str(error.value) for reason in reasons), error.value
+
+
+@pytest.mark.parametrize(
+    "encoding, message",
+    [
+        ("utf-8-sig", None),
+        ("utf-16-le", r"line 1: in UTF-16 \(little"),
+        ("latin-1", r"line 2: .*byte 0xfc in line 1, column 12"),
+    ],
+)
+def test_encodings(encoding, message, tmp_path):
+    lines = '{"format": "glip-grounding", "format_version": 2}\n{"image": "ü.jpg", "width": 9, "height": 9, "categories": []}\n'
+    (tmp_path / "x.jsonl").write_bytes(lines.encode(encoding))
+    if message is None:
+        assert [record.image for record in read_records(tmp_path / "x.jsonl")] == ["ü.jpg"]
+    else:
+        with pytest.raises(DataError, match=message):
+            list(read_records(tmp_path / "x.jsonl"))

@@ -1,5 +1,6 @@
 //! A model: its graphs, its tokenizer and the manifest that describes them.
 
+mod external_data;
 mod format;
 mod manifest;
 
@@ -7,7 +8,7 @@ use std::{borrow::Cow, path::Path};
 
 pub use self::manifest::{Manifest, Precision, SourceSpec};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     files::{ModelFile, ModelFiles},
     prompt::Tokenizer,
 };
@@ -102,13 +103,32 @@ impl Bundle {
     pub(crate) fn graph(&self, graph: &str) -> Result<ModelFile<'_>> {
         // The manifest was checked to name it; a name of its own is what an error would show.
         let file = self.manifest.graphs.get(graph);
-        self.files.file(file.map_or(graph, String::as_str))
+        self.graph_file(graph, file.map_or(graph, String::as_str))
     }
 
     /// The file of a graph, if the model has it.
     pub(crate) fn optional_graph(&self, graph: &str) -> Result<Option<ModelFile<'_>>> {
         let file = self.manifest.graphs.get(graph);
-        file.map(|file| self.files.file(file)).transpose()
+        file.map(|file| self.graph_file(graph, file)).transpose()
+    }
+
+    /// A graph's file, if all weights that it reads are in files whose hashes were compared.
+    fn graph_file(&self, graph: &str, name: &str) -> Result<ModelFile<'_>> {
+        let file = self.files.file(name)?;
+        let locations = external_data::locations(&file).map_err(|source| Error::GraphLoad {
+            graph: graph.to_owned(),
+            source: source.into(),
+        })?;
+        let is_known = |location: &String| {
+            self.files.are_beside_each_other() && self.manifest.files.contains_key(location)
+        };
+        match locations.into_iter().find(|location| !is_known(location)) {
+            None => Ok(file),
+            Some(location) => Err(Error::ExternalData {
+                path: self.files.path(name),
+                location,
+            }),
+        }
     }
 
     fn open(files: ModelFiles) -> Result<Self> {

@@ -19,7 +19,7 @@ use crate::{
     graph::{Fusion, GroundingHead, ImageEncoder, TextEncoder},
     postprocess::Postprocessor,
     preprocess::{Preprocessor, ResizeRule},
-    runtime::{CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions},
+    runtime::{CpuOptions, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions},
 };
 
 impl Detector {
@@ -131,6 +131,13 @@ impl DetectorBuilder {
     /// it came to.
     pub fn allow_cpu_fallback(mut self) -> Self {
         self.cpu_fallback = true;
+        self
+    }
+
+    /// Sets the options of what runs on the processor: whether threads wait busily, on which cores, and how
+    /// memory is kept.
+    pub fn cpu(mut self, options: CpuOptions) -> Self {
+        self.sessions = self.sessions.with_cpu(options);
         self
     }
 

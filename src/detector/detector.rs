@@ -1,10 +1,11 @@
 //! The whole pipeline behind one call.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, mem, sync::Arc};
 
 use super::{
     inputs::{EncodedImage, EncodedPrompt, EncodedText, Image, ImageInput, PromptInput},
     options::GroundOptions,
+    stage::{Run, Stage},
 };
 use crate::{
     bundle::Manifest,
@@ -127,7 +128,14 @@ impl Detector {
             self.control.step(done, total)?;
             self.encoded(text)
         });
-        let found = self.find(&image.pyramid, &[image.geometry], texts, &postprocessor)?;
+        let geometries = [image.geometry];
+        let found = self.find(
+            &image.pyramid,
+            &geometries,
+            texts,
+            &postprocessor,
+            &mut Run::default(),
+        )?;
         self.finished(total);
         Ok(found.into_iter().next().unwrap_or_default())
     }
@@ -135,7 +143,10 @@ impl Detector {
     /// Finds the prompt's phrases in several images: one result per image, in their order.
     ///
     /// Pictures are run together if they have the same size after padding, or if the model masks padding,
-    /// at most [`DetectorBuilder::max_batch`](crate::DetectorBuilder::max_batch) at a time. An image's result does not depend on the others.
+    /// at most [`DetectorBuilder::max_batch`](crate::DetectorBuilder::max_batch) at a time. What is found in an image does not depend on the
+    /// others, but for the last bits of scores and coordinates: a batch of another size is multiplied in another
+    /// order, by which float32 differs from its seventh digit on, and float16 from its third or fourth. A score that near its
+    /// threshold can fall on either side of it.
     ///
     /// # Errors
     /// As [`ground`](Self::ground), for the first image that fails.
@@ -200,7 +211,13 @@ impl Detector {
                 done += 1;
                 Ok(Cow::Borrowed(text))
             });
-            self.find(pyramid, geometries, texts, &postprocessor)
+            self.find(
+                pyramid,
+                geometries,
+                texts,
+                &postprocessor,
+                &mut Run::default(),
+            )
         };
         let mut results = vec![Detections::default(); images.len()];
         for (index, image) in encoded {
@@ -254,7 +271,7 @@ impl Detector {
             self.control.step(done, total)?;
             let text = self.encoded(text)?.into_owned();
             Ok(RawOutput {
-                head: self.look(&image.pyramid, &text)?,
+                head: self.look(&image.pyramid, &text, &mut Run::default())?,
                 phrases: text.phrases,
                 geometry: image.geometry,
             })
@@ -343,18 +360,19 @@ impl Detector {
 
     /// The right half of the picture, from where image and prompt meet. What several texts find
     /// is merged before boxes suppress one another.
-    fn find<'p>(
+    pub(super) fn find<'p>(
         &self,
         pyramid: &FeaturePyramid,
         geometries: &[ImageGeometry],
         texts: impl IntoIterator<Item = Result<Cow<'p, EncodedText>>>,
         postprocessor: &Postprocessor,
+        run: &mut Run<'_>,
     ) -> Result<Vec<Detections>> {
         let mut candidates = vec![Vec::new(); geometries.len()];
         let mut phrases = Vec::new();
         for text in texts {
             let text = text?;
-            let output = self.look(pyramid, &text)?;
+            let output = self.look(pyramid, &text, run)?;
             let first = phrases.len();
             for (image, geometry) in geometries.iter().enumerate() {
                 let head = HeadView::new(&output, image)?;
@@ -365,6 +383,8 @@ impl Detector {
                 }));
             }
             phrases.extend_from_slice(text.phrases());
+            run.memory = output.into_memory();
+            run.over(Stage::Postprocess)?;
         }
         let detections = |(candidates, geometry)| {
             postprocessor.detections(&postprocessor.suppress(candidates), &phrases, geometry)
@@ -377,10 +397,19 @@ impl Detector {
     }
 
     /// Fusion and head.
-    fn look(&self, pyramid: &FeaturePyramid, text: &EncodedText) -> Result<HeadOutput> {
+    fn look(
+        &self,
+        pyramid: &FeaturePyramid,
+        text: &EncodedText,
+        run: &mut Run<'_>,
+    ) -> Result<HeadOutput> {
         let fusion = self.fusion().controlled(&self.control);
         let features = fusion.run(pyramid, text.features())?;
-        self.head().controlled(&self.control).run(&features)
+        run.over(Stage::Fusion)?;
+        let head = self.head().controlled(&self.control);
+        let output = head.run_in(mem::take(&mut run.memory), &features)?;
+        run.over(Stage::Head)?;
+        Ok(output)
     }
 
     /// Reports the end. There is nothing left to stop.

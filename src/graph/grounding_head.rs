@@ -5,7 +5,7 @@ use crate::{
     bundle::Bundle,
     control::Control,
     error::Result,
-    head_output::{HeadBoxes, HeadOutput},
+    head_output::{HeadBoxes, HeadMemory, HeadOutput},
     runtime::{Device, Runtime, SessionOptions},
     session::{CheckedGraph, HostTensor},
 };
@@ -58,6 +58,20 @@ impl GroundingHead {
     /// - [`Error::Stopped`](crate::Error::Stopped), [`Error::DeadlinePassed`](crate::Error::DeadlinePassed):
     ///   a [control](Self::controlled) said so.
     pub fn run(&self, features: &FusedFeatures) -> Result<HeadOutput> {
+        self.run_in(HeadMemory::default(), features)
+    }
+
+    /// As [`run`](Self::run), with the output in memory that is there already, if it is enough.
+    pub(crate) fn run_in(
+        &self,
+        memory: HeadMemory,
+        features: &FusedFeatures,
+    ) -> Result<HeadOutput> {
+        let HeadMemory {
+            logits: logits_memory,
+            boxes: boxes_memory,
+            centerness: centerness_memory,
+        } = memory;
         let outputs = self.0.run(features.maps.tensors(), |input| {
             features.named.get(input).map(HostTensor::as_input)
         })?;
@@ -65,23 +79,28 @@ impl GroundingHead {
         let (rows, boxes) = if outputs.has("boxes") {
             let boxes = outputs.get("boxes")?;
             let rows = boxes.shape().get(1).copied().unwrap_or_default();
-            let boxes = boxes.to_array("boxes", (batch, rows, 4))?;
+            let boxes = boxes.to_array_in(boxes_memory, "boxes", (batch, rows, 4))?;
             (rows, HeadBoxes::Queries { boxes })
         } else {
             let level_sizes = features.level_sizes().to_vec();
             let rows = level_sizes.iter().map(|level| level.cells()).sum();
             let boxes = HeadBoxes::Anchors {
-                deltas: outputs
-                    .get("deltas")?
-                    .to_array("deltas", (batch, rows, 4))?,
-                centerness: outputs
-                    .get("centerness")?
-                    .to_array("centerness", (batch, rows))?,
+                deltas: outputs.get("deltas")?.to_array_in(
+                    boxes_memory,
+                    "deltas",
+                    (batch, rows, 4),
+                )?,
+                centerness: outputs.get("centerness")?.to_array_in(
+                    centerness_memory,
+                    "centerness",
+                    (batch, rows),
+                )?,
                 level_sizes,
             };
             (rows, boxes)
         };
         let logits = outputs.get("logits")?;
-        HeadOutput::new(logits.to_array("logits", (batch, rows, tokens))?, boxes)
+        let logits = logits.to_array_in(logits_memory, "logits", (batch, rows, tokens))?;
+        HeadOutput::new(logits, boxes)
     }
 }

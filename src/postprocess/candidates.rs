@@ -4,8 +4,12 @@ use std::{cmp::Ordering, mem, ops::Range};
 
 use ndarray::ArrayView1;
 
-use super::{head_view::HeadView, options::PostprocessOptions, phrase_scores::sigmoid};
-use crate::{geometry::Corners, prompt::TokenizedPhrase};
+use super::{
+    head_view::HeadView,
+    options::PostprocessOptions,
+    phrase_scores::{in_order, sigmoid},
+};
+use crate::{error::Result, geometry::Corners, prompt::TokenizedPhrase};
 
 /// A box that may show a phrase.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,34 +75,36 @@ enum Tokens {
 }
 
 impl PhraseLookup {
-    /// Phrases in a prompt of `count` tokens, none of them beyond its end.
+    /// Phrases in a prompt of `count` tokens.
     pub(super) fn new(
         phrases: &[TokenizedPhrase],
         count: usize,
         options: &PostprocessOptions,
-    ) -> Self {
+    ) -> Result<Self> {
         let mut of_token = vec![Vec::new(); count];
-        for (phrase, TokenizedPhrase { tokens, .. }) in phrases.iter().enumerate() {
-            for &token in tokens {
-                of_token[token].push(phrase);
+        let mut all = Vec::with_capacity(phrases.len());
+        for (number, TokenizedPhrase { phrase, tokens }) in phrases.iter().enumerate() {
+            let tokens = in_order(tokens, count)?;
+            for &token in &*tokens {
+                of_token[token].push(number);
             }
+            all.push(Scored {
+                tokens: Tokens::new(&tokens),
+                phrase_index: phrase.index,
+                score_threshold: options.score_threshold_of(phrase.index),
+            });
         }
-        let scored = |TokenizedPhrase { phrase, tokens }: &TokenizedPhrase| Scored {
-            tokens: Tokens::new(tokens),
-            phrase_index: phrase.index,
-            score_threshold: options.score_threshold_of(phrase.index),
-        };
-        let phrases: Vec<_> = phrases.iter().map(scored).collect();
-        let thresholds = phrases.iter().map(|phrase| phrase.score_threshold);
-        Self {
+        let thresholds = all.iter().map(|phrase| phrase.score_threshold);
+        Ok(Self {
             score_threshold: thresholds.reduce(f32::min).unwrap_or(1.0),
-            phrases,
+            phrases: all,
             of_token,
-        }
+        })
     }
 }
 
 impl Tokens {
+    /// Of tokens in rising order.
     fn new(tokens: &[usize]) -> Self {
         match tokens {
             &[first, .., last] if last - first + 1 == tokens.len() => Self::Range(first..last + 1),
@@ -159,8 +165,10 @@ pub(super) fn candidates(
                 } = &phrases.phrases[phrase];
                 let phrase_score = options.aggregation.score(tokens.logits(logits, &mut own));
                 let score = confidence.score(phrase_score);
-                let is_sure =
-                    selection == Selection::All || (score > *score_threshold && score >= least);
+                let is_sure = match selection {
+                    Selection::All => !score.is_nan(),
+                    Selection::Best(_) => score > *score_threshold && score >= least,
+                };
                 if phrase_score > options.candidate_threshold && is_sure {
                     found.push(Candidate {
                         row,
@@ -323,7 +331,7 @@ mod tests {
         options: &PostprocessOptions,
     ) -> Vec<(usize, usize, f32)> {
         let head = HeadView::new(output, 0).unwrap();
-        let phrases = PhraseLookup::new(&phrases(), TOKENS, options);
+        let phrases = PhraseLookup::new(&phrases(), TOKENS, options).unwrap();
         let centerness = centerness_of(output, has_centerness);
         let rows = 0..GRID.cells();
         let mut found = candidates(&head, &phrases, rows, centerness, selection, options);
@@ -347,7 +355,10 @@ mod tests {
                 Some(centerness) => (phrase_score * sigmoid(centerness[row])).sqrt(),
                 None => phrase_score,
             };
-            let is_sure = selection == Selection::All || score > options.score_threshold_of(phrase);
+            let is_sure = match selection {
+                Selection::All => !score.is_nan(),
+                Selection::Best(_) => score > options.score_threshold_of(phrase),
+            };
             if phrase_score > options.candidate_threshold && is_sure {
                 found.push((row, phrase, score));
             }
@@ -395,11 +406,15 @@ mod tests {
         let mut centerness = vec![3.0; GRID.cells()];
         centerness[1] = f32::NAN;
         let output = head_output(logits, centerness);
-        let all = Selection::Best(usize::MAX);
-        let found = found(&output, true, all, &PostprocessOptions::default());
-        assert_eq!(
-            found.len(),
-            GRID.cells() * phrases().len() - 1 - phrases().len()
-        );
+        for aggregation in [Aggregation::Mean, Aggregation::Max] {
+            let options = PostprocessOptions::default().with_aggregation(aggregation);
+            for selection in [Selection::Best(usize::MAX), Selection::All] {
+                let found = found(&output, true, selection, &options);
+                // Without the pair of the one, and the row of the other.
+                let expected = (GRID.cells() - 1) * phrases().len() - 1;
+                assert_eq!(found.len(), expected, "{aggregation:?}");
+                assert!(found.iter().all(|(_, _, score)| !score.is_nan()));
+            }
+        }
     }
 }

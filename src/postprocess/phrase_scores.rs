@@ -1,5 +1,7 @@
 //! From how well a row matches tokens to how well it matches phrases.
 
+use std::borrow::Cow;
+
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +23,8 @@ pub enum Aggregation {
 }
 
 impl Aggregation {
-    /// The score of a phrase whose tokens have these logits (before the sigmoid): 0 to 1.
+    /// The score of a phrase whose tokens have these logits (before the sigmoid): 0 to 1, or NaN if one of
+    /// them is.
     ///
     /// ```
     /// use glip::postprocess::Aggregation;
@@ -33,10 +36,15 @@ impl Aggregation {
         let count = logits.len() as f32;
         match self {
             Self::Mean => scores.sum::<f32>() / count,
-            Self::Max => scores.fold(0.0, f32::max),
+            Self::Max => scores.fold(0.0, larger),
             Self::GeometricMean => (scores.map(f32::ln).sum::<f32>() / count).exp(),
         }
     }
+}
+
+/// The larger number, and NaN if either is: `f32::max` would drop it.
+fn larger(a: f32, b: f32) -> f32 {
+    if a.is_nan() || a > b { a } else { b }
 }
 
 /// `1 / (1 + exp(-x))`.
@@ -45,7 +53,7 @@ pub fn sigmoid(x: f32) -> f32 {
 }
 
 /// The score of every row of the head's outputs for every phrase, `[rows, phrases]`, from logits `[rows, tokens]`
-/// and the tokens of each phrase.
+/// and the tokens of each phrase, in any order.
 ///
 /// For scoring of your own; the [`Postprocessor`](super::Postprocessor) computes only the scores it
 /// needs.
@@ -69,29 +77,37 @@ pub fn phrase_scores<P: AsRef<[usize]>>(
     aggregation: Aggregation,
 ) -> Result<Array2<f32>> {
     let (rows, tokens) = logits.dim();
-    phrases
+    let phrases = phrases
         .iter()
-        .try_for_each(|phrase| check_tokens(phrase.as_ref(), tokens))?;
+        .map(|phrase| in_order(phrase.as_ref(), tokens));
+    let phrases = phrases.collect::<Result<Vec<_>>>()?;
     let mut own = Vec::new();
     Ok(Array2::from_shape_fn(
         (rows, phrases.len()),
         |(row, phrase)| {
             let row = logits.row(row);
             own.clear();
-            own.extend(phrases[phrase].as_ref().iter().map(|&token| row[token]));
+            own.extend(phrases[phrase].iter().map(|&token| row[token]));
             aggregation.score(&own)
         },
     ))
 }
 
-pub(super) fn check_tokens(phrase: &[usize], tokens: usize) -> Result<()> {
+/// A phrase's tokens in rising order, each once: a sum in another order may differ in its last bit.
+pub(super) fn in_order(phrase: &[usize], tokens: usize) -> Result<Cow<'_, [usize]>> {
     if phrase.is_empty() || phrase.iter().any(|&token| token >= tokens) {
         return Err(Error::TokenRange {
             found: phrase.to_vec(),
             tokens,
         });
     }
-    Ok(())
+    if phrase.is_sorted_by(|a, b| a < b) {
+        return Ok(Cow::Borrowed(phrase));
+    }
+    let mut sorted = phrase.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    Ok(Cow::Owned(sorted))
 }
 
 #[cfg(test)]
@@ -119,6 +135,32 @@ mod tests {
         assert_eq!(sigmoid(50_000.0), 1.0);
         assert_eq!(sigmoid(-50_000.0), 0.0);
         assert_eq!(Aggregation::GeometricMean.score(&[-50_000.0, 0.0]), 0.0);
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_so() {
+        for aggregation in [
+            Aggregation::Mean,
+            Aggregation::Max,
+            Aggregation::GeometricMean,
+        ] {
+            for logits in [[f32::NAN, 2.0], [2.0, f32::NAN]] {
+                assert!(aggregation.score(&logits).is_nan(), "{aggregation:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_tokens_does_not_matter() {
+        let logits = array![[0.1, -2.3, 3.7, 0.9]];
+        for (given, sorted) in [
+            (vec![3, 1], vec![1, 3]),
+            (vec![2, 0, 1], vec![0, 1, 2]),
+            (vec![3, 0, 3], vec![0, 3]),
+        ] {
+            let scores = phrase_scores(logits.view(), &[given, sorted], Aggregation::Mean).unwrap();
+            assert_eq!(scores[[0, 0]], scores[[0, 1]]);
+        }
     }
 
     #[test]

@@ -9,7 +9,6 @@ use super::{
     head_view::{BoxesView, HeadView},
     nms,
     options::PostprocessOptions,
-    phrase_scores,
 };
 use crate::{
     detection::{Detection, Detections},
@@ -163,10 +162,7 @@ impl Postprocessor {
         resized: ImageSize,
         selection: Selection,
     ) -> Result<Vec<Candidate>> {
-        phrases
-            .iter()
-            .try_for_each(|phrase| phrase_scores::check_tokens(&phrase.tokens, head.tokens()))?;
-        let phrases = PhraseLookup::new(phrases, head.tokens(), &self.options);
+        let phrases = PhraseLookup::new(phrases, head.tokens(), &self.options)?;
         let scan = |rows, centerness| {
             candidates(&head, &phrases, rows, centerness, selection, &self.options)
         };
@@ -212,6 +208,7 @@ impl Postprocessor {
     /// # Errors
     /// - [`Error::InvalidBox`]: a box is not finite, as with a geometry without pixels.
     /// - [`Error::PhraseIndex`]: a candidate is of none of these phrases.
+    /// - [`Error::NonFinite`]: a candidate's score is NaN or infinite.
     pub fn detections(
         &self,
         candidates: &[Candidate],
@@ -224,6 +221,10 @@ impl Postprocessor {
                 phrases: phrases.len(),
             };
             let phrase = &phrases.get(candidate.phrase).ok_or(missing)?.phrase;
+            let scores = [candidate.score, candidate.phrase_score];
+            if let Some(value) = scores.into_iter().find(|score| !score.is_finite()) {
+                return Err(not_finite("the score of a candidate", value));
+            }
             Ok(Detection {
                 phrase: phrase.label.clone(),
                 phrase_index: phrase.index,
@@ -257,11 +258,15 @@ fn finite(tensor: &str, numbers: ArrayView1<'_, f32>) -> Result<[f32; 4]> {
     let numbers = [0, 1, 2, 3].map(|i| numbers[i]);
     match numbers.into_iter().find(|number| !number.is_finite()) {
         None => Ok(numbers),
-        Some(value) => Err(Error::NonFinite {
-            graph: "head".to_owned(),
-            tensor: tensor.to_owned(),
-            value,
-        }),
+        Some(value) => Err(not_finite(tensor, value)),
+    }
+}
+
+fn not_finite(tensor: &str, value: f32) -> Error {
+    Error::NonFinite {
+        graph: "head".to_owned(),
+        tensor: tensor.to_owned(),
+        value,
     }
 }
 
@@ -482,6 +487,28 @@ mod tests {
                 phrases: 2
             }
         ));
+        let unsure = Candidate {
+            phrase: 1,
+            score: f32::NAN,
+            ..candidate
+        };
+        let unsure = postprocessor.detections(&[unsure], &phrases(), &GEOMETRY);
+        assert!(matches!(unsure, Err(Error::NonFinite { .. })));
+    }
+
+    #[test]
+    fn the_order_of_a_phrases_tokens_does_not_matter() {
+        let output = output(1, [(0, 9, 1, 1.1), (0, 9, 2, 2.3), (0, 9, 4, 0.7)]);
+        let find = |tokens: &[usize]| {
+            let mut phrases = phrases();
+            phrases[0].tokens = tokens.to_vec();
+            let found = postprocessor().run(&output, &phrases, &[GEOMETRY]).unwrap();
+            found[0].iter().map(|d| d.score).collect::<Vec<f32>>()
+        };
+        for (given, sorted) in [(vec![4, 1], vec![1, 4]), (vec![2, 4, 1], vec![1, 2, 4])] {
+            assert_eq!(find(&sorted).len(), 1);
+            assert_eq!(find(&given), find(&sorted));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From an image to the network's input: resize, normalise, pad.
 
+mod camera;
 mod options;
 mod pixel_batch;
 mod preprocessor;
@@ -7,7 +8,9 @@ mod resize;
 mod resize_rule;
 mod source_image;
 
+pub(crate) use self::preprocessor::KeptInput;
 pub use self::{
+    camera::{PixelFormat, Plane, YuvEncoding},
     options::{ChannelOrder, Padding, PreprocessOptions},
     pixel_batch::PixelBatch,
     preprocessor::Preprocessor,

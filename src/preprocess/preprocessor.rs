@@ -3,7 +3,7 @@
 use ndarray::{Array4, ArrayViewMut3, Axis, s};
 
 use super::{
-    options::PreprocessOptions, pixel_batch::PixelBatch, resize::resize, source_image::SourceImage,
+    options::PreprocessOptions, pixel_batch::PixelBatch, resize::Resizer, source_image::SourceImage,
 };
 use crate::{
     error::{Error, Result},
@@ -36,6 +36,10 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
+    /// The longest side that an image may have, in pixels. The weights of resizing take some 40 bytes for
+    /// each pixel of a side; what is longer is cut into tiles, or was made to fill the memory.
+    pub const LONGEST_SIDE: u32 = 1 << 20;
+
     /// A preprocessor with these options.
     ///
     /// # Errors
@@ -65,7 +69,16 @@ impl Preprocessor {
     ///
     /// # Errors
     /// - [`Error::EmptyImage`]: the image has no pixels.
+    /// - [`Error::ImageTooLong`]: a side has more than [`LONGEST_SIDE`](Self::LONGEST_SIDE) pixels.
     pub fn geometry(&self, original: ImageSize) -> Result<ImageGeometry> {
+        let ImageSize { width, height } = original;
+        if width.max(height) > Self::LONGEST_SIDE {
+            return Err(Error::ImageTooLong {
+                width,
+                height,
+                limit: Self::LONGEST_SIDE,
+            });
+        }
         let resized = self.options.resize.apply(original)?;
         let padded = self.options.padding.apply(resized);
         Ok(ImageGeometry {
@@ -78,7 +91,7 @@ impl Preprocessor {
     /// One image as a batch of one.
     ///
     /// # Errors
-    /// - [`Error::EmptyImage`]: the image has no pixels.
+    /// As [`geometry`](Self::geometry).
     pub fn run<'a>(&self, image: impl Into<SourceImage<'a>>) -> Result<PixelBatch> {
         self.run_batch([image])
     }
@@ -91,7 +104,7 @@ impl Preprocessor {
     ///
     /// # Errors
     /// - [`Error::EmptyBatch`]: there are no images.
-    /// - [`Error::EmptyImage`]: an image has no pixels.
+    /// - As [`geometry`](Self::geometry), for the first image that has none.
     /// - [`Error::MixedSizes`]: the padded sizes differ, and the model does not mask padding.
     pub fn run_batch<'a, I>(&self, images: I) -> Result<PixelBatch>
     where
@@ -111,16 +124,43 @@ impl Preprocessor {
             .zip(&geometries)
             .zip(pixels.axis_iter_mut(Axis(0)))
         {
-            self.fill(input, image, geometry.resized);
+            let resizer = &mut Resizer::new(geometry.original, geometry.resized);
+            self.fill(input, image, geometry.resized, resizer);
         }
         Ok(PixelBatch::new(pixels, geometries))
     }
 
+    /// As [`run`](Self::run), in memory that is kept: one image after another of the same size allocates nothing.
+    pub(crate) fn run_in<'k>(
+        &self,
+        image: &SourceImage<'_>,
+        kept: &'k mut KeptInput,
+    ) -> Result<&'k PixelBatch> {
+        let geometry = self.geometry(image.size())?;
+        let (from, to) = (geometry.original, geometry.resized);
+        kept.batch.make_room(geometry);
+        let resizer = match kept.resizer.take() {
+            Some(resizer) if resizer.fits(from, to) => resizer,
+            _ => Resizer::new(from, to),
+        };
+        let resizer = kept.resizer.insert(resizer);
+        for input in kept.batch.pixels_mut().axis_iter_mut(Axis(0)) {
+            self.fill(input, image, to, resizer);
+        }
+        Ok(&kept.batch)
+    }
+
     /// Writes the resized image, normalised, into the upper left corner of `[3, height, width]`.
-    fn fill(&self, mut input: ArrayViewMut3<'_, f32>, image: &SourceImage<'_>, resized: ImageSize) {
+    fn fill(
+        &self,
+        mut input: ArrayViewMut3<'_, f32>,
+        image: &SourceImage<'_>,
+        resized: ImageSize,
+        resizer: &mut Resizer,
+    ) {
         let width = resized.width as usize;
         let rgb_indices = self.options.channel_order.rgb_indices();
-        resize(image, resized, |y, levels| {
+        resizer.run(image, |y, levels| {
             let planes = self.normalised.iter().zip(rgb_indices);
             for (channel, (table, rgb_index)) in planes.enumerate() {
                 let levels = &levels[rgb_index * width..][..width];
@@ -133,6 +173,13 @@ impl Preprocessor {
             }
         });
     }
+}
+
+/// The network's input, and what its image was resized with, kept for the next image.
+#[derive(Default)]
+pub(crate) struct KeptInput {
+    batch: PixelBatch,
+    resizer: Option<Resizer>,
 }
 
 fn pad_to_largest(geometries: &mut [ImageGeometry]) {
@@ -246,6 +293,26 @@ mod tests {
     }
 
     #[test]
+    fn kept_memory_changes_nothing() {
+        let preprocessor = preprocessor(32, 64);
+        let images = [
+            (50, 40, 10),
+            (60, 20, 200),
+            (60, 20, 90),
+            (20, 60, 30),
+            (50, 40, 0),
+        ];
+        let mut kept = KeptInput::default();
+        for (width, height, level) in images {
+            let image = RgbImage::from_pixel(width, height, Rgb([level; 3]));
+            let found = preprocessor.run_in(&(&image).into(), &mut kept).unwrap();
+            let expected = preprocessor.run(&image).unwrap();
+            assert_eq!(found.pixels(), expected.pixels());
+            assert_eq!(found.geometries(), expected.geometries());
+        }
+    }
+
+    #[test]
     fn models_that_mask_padding_take_images_of_any_sizes_together() {
         let options = preprocessor(32, 64).options().clone();
         let options = options
@@ -295,6 +362,17 @@ mod tests {
                 height: 4
             }
         ));
+    }
+
+    #[test]
+    fn images_without_end_cost_nothing() {
+        let preprocessor = preprocessor(64, 100);
+        let longest = Preprocessor::LONGEST_SIDE;
+        assert!(preprocessor.geometry((longest, 1).into()).is_ok());
+        for size in [(longest + 1, 1), (1, 99_000_000), (u32::MAX, u32::MAX)] {
+            let error = preprocessor.geometry(size.into()).unwrap_err();
+            assert!(matches!(error, Error::ImageTooLong { .. }), "{error}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use image::{
 };
 use ndarray::ArrayView3;
 
+use super::camera::{CameraBuffer, PixelFormat, Plane, YuvEncoding};
 use crate::{
     error::{Error, Result},
     geometry::ImageSize,
@@ -16,7 +17,8 @@ use crate::{
 /// An image to be read as 8-bit RGB. It is borrowed, and never copied as a whole but for arrays that are
 /// slices of larger ones.
 ///
-/// Made from anything the `image` crate decodes, from its image buffers, and from arrays of `ndarray`.
+/// Made from anything the `image` crate decodes, from its image buffers, from arrays of `ndarray`, and from what
+/// cameras give ([`from_buffer`](Self::from_buffer)).
 /// Alpha is dropped, not blended: the model was
 /// trained on opaque pictures, and which background to blend with is the application's knowledge.
 /// Grey becomes equal red, green and blue; 16-bit and float channels are scaled to 8 bits (floats
@@ -45,13 +47,14 @@ enum Pixels<'a> {
     Floats(&'a [f32], usize),
     /// Levels in an order of memory that had to be changed.
     Copied(Arc<[u8]>, usize),
+    Camera(CameraBuffer<'a>),
     /// Pixel types that `image` may yet get.
     Other(&'a DynamicImage),
 }
 
 impl<'a> SourceImage<'a> {
-    /// Wraps raw pixels, for example a camera's buffer: rows from the top, three bytes a pixel, no
-    /// padding between rows.
+    /// Wraps raw pixels: rows from the top, three bytes a pixel, red first, no padding between rows.
+    /// [`from_buffer`](Self::from_buffer) takes whatever else a camera gives.
     ///
     /// # Errors
     /// - [`Error::ImageBytes`]: `rgb` does not hold width x height x 3 bytes.
@@ -64,7 +67,7 @@ impl<'a> SourceImage<'a> {
     /// # Ok::<(), glip::Error>(())
     /// ```
     pub fn from_rgb(size: ImageSize, rgb: &'a [u8]) -> Result<Self> {
-        let expected = u64::from(size.width) * u64::from(size.height) * 3;
+        let expected = size.pixels().saturating_mul(3);
         if rgb.len() as u64 != expected {
             let ImageSize { width, height } = size;
             return Err(Error::ImageBytes {
@@ -78,6 +81,76 @@ impl<'a> SourceImage<'a> {
             size,
             pixels: Pixels::Levels(rgb, 3),
         })
+    }
+
+    /// Wraps a camera's buffer as it is: rows from the top, in the order of bytes that the format says, each
+    /// beginning `stride` bytes after the one above it (ROS calls it `step`, V4L2 `bytesperline`;
+    /// [`PixelFormat::packed_stride`] if nothing pads rows).
+    ///
+    /// Formats of several planes have them one after another, each with as many rows as the image's size
+    /// says; U and V of [`I420`](PixelFormat::I420) have half the stride. If they are elsewhere, use
+    /// [`from_planes`](Self::from_planes). Colours of YUV are read as
+    /// [`YuvEncoding::Bt601Limited`], unless [`with_yuv_encoding`](Self::with_yuv_encoding) says
+    /// otherwise. Mosaics of sensors are made pictures of bilinearly.
+    ///
+    /// # Errors
+    /// - [`Error::BufferSize`]: the format cannot have this size, such as an odd width.
+    /// - [`Error::BufferStride`]: rows of this stride do not hold their pixels.
+    /// - [`Error::BufferBytes`]: the buffer ends before the image does.
+    /// - [`Error::InvalidOption`]: the shift of 16-bit grey is more than 8.
+    ///
+    /// ```
+    /// use glip::{ImageSize, PixelFormat, SourceImage};
+    ///
+    /// let size = ImageSize::new(64, 48);
+    /// let buffer = vec![128; 80 * 48 * 3 / 2]; // 16 bytes of padding after each row
+    /// let frame = SourceImage::from_buffer(size, 80, PixelFormat::Nv12, &buffer)?;
+    /// assert_eq!(frame.rgb()[..3], [130; 3]);
+    /// # Ok::<(), glip::Error>(())
+    /// ```
+    pub fn from_buffer(
+        size: ImageSize,
+        stride: usize,
+        format: PixelFormat,
+        bytes: &'a [u8],
+    ) -> Result<Self> {
+        let buffer = CameraBuffer::in_one_piece(size, stride, format, bytes)?;
+        Ok(Self {
+            size,
+            pixels: Pixels::Camera(buffer),
+        })
+    }
+
+    /// As [`from_buffer`](Self::from_buffer), with a place and a stride for each plane: for drivers that have
+    /// planes apart, or rows between them.
+    ///
+    /// # Errors
+    /// As [`from_buffer`](Self::from_buffer), and [`Error::BufferPlanes`] if the format has not as many planes.
+    ///
+    /// ```
+    /// use glip::{ImageSize, PixelFormat, SourceImage, parts::Plane};
+    ///
+    /// // A decoder that rounds 1080 rows up to 1088: chroma is at 1920 x 1088.
+    /// let buffer = vec![128; 1920 * 1088 * 3 / 2];
+    /// let planes = [Plane::new(&buffer, 1920), Plane::new(&buffer[1920 * 1088..], 1920)];
+    /// let frame = SourceImage::from_planes(ImageSize::new(1920, 1080), PixelFormat::Nv12, &planes)?;
+    /// # Ok::<(), glip::Error>(())
+    /// ```
+    pub fn from_planes(size: ImageSize, format: PixelFormat, planes: &[Plane<'a>]) -> Result<Self> {
+        let buffer = CameraBuffer::in_planes(size, format, planes)?;
+        Ok(Self {
+            size,
+            pixels: Pixels::Camera(buffer),
+        })
+    }
+
+    /// Says what levels of luma and chroma mean. Without effect on images that have none.
+    #[must_use]
+    pub fn with_yuv_encoding(mut self, encoding: YuvEncoding) -> Self {
+        if let Pixels::Camera(buffer) = &mut self.pixels {
+            buffer.set_encoding(encoding);
+        }
+        self
     }
 
     /// Wraps an array `[height, width, channels]` with levels from 0 to 255: 1 channel is grey, 2 grey and
@@ -149,6 +222,7 @@ impl<'a> SourceImage<'a> {
             Pixels::Copied(levels, channels) => {
                 convert_row_of(*channels, levels, y, row, |level| level);
             }
+            Pixels::Camera(buffer) => buffer.read_row(y, row),
             Pixels::Other(image) => {
                 let y = u32::try_from(y).unwrap_or(u32::MAX);
                 let converted = image.crop_imm(0, y, image.width(), 1).to_rgb8();
@@ -373,14 +447,18 @@ mod tests {
 
     #[test]
     fn wrong_byte_counts_are_an_error() {
-        let error = SourceImage::from_rgb(ImageSize::new(2, 2), &[0; 11]).unwrap_err();
-        assert!(matches!(
-            error,
-            Error::ImageBytes {
-                expected: 12,
-                found: 11,
-                ..
-            }
-        ));
+        // The second has 29 bytes if 64 bits are all that is counted in.
+        let cases = [
+            (ImageSize::new(2, 2), 11, 12),
+            (ImageSize::new(1_604_214_285, 3_832_975_899), 29, u64::MAX),
+            (ImageSize::new(u32::MAX, u32::MAX), 0, u64::MAX),
+        ];
+        for (size, bytes, expected) in cases {
+            let error = SourceImage::from_rgb(size, &vec![0; bytes]).unwrap_err();
+            assert!(
+                matches!(error, Error::ImageBytes { expected: e, found, .. } if e == expected && found == bytes),
+                "{error}"
+            );
+        }
     }
 }

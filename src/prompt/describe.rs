@@ -10,8 +10,8 @@ use crate::error::Result;
 
 impl Prompt {
     /// The text, its tokens, and which phrase each belongs to, to look at when a prompt does not find
-    /// what it should: a word that falls into letters, for example, is one that the model was not
-    /// trained on.
+    /// what it should: a word that falls into letters, for example, or becomes `[UNK]`, is one that the
+    /// model was not trained on.
     ///
     /// ```
     /// use glip::{Category, Prompt, parts::Tokenizer};
@@ -34,9 +34,9 @@ impl Prompt {
     /// ```
     ///
     /// # Errors
-    /// As [`Tokenizer::tokenize`].
+    /// As [`Tokenizer::tokenize`]; but phrases that are unknown are shown.
     pub fn describe(&self, tokenizer: &Tokenizer) -> Result<String> {
-        let prompt = tokenizer.tokenize(self)?;
+        let prompt = tokenizer.read(self)?;
         let tokens: Vec<_> = prompt.ids().iter().map(|&id| tokenizer.spell(id)).collect();
         let (count, limit) = (tokens.len(), tokenizer.max_tokens());
         let mut text = format!("{:?}, {count} of {limit} tokens\n", prompt.text());

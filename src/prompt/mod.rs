@@ -6,12 +6,14 @@ mod category;
 mod category_file;
 mod describe;
 mod learned;
+mod list;
 #[cfg(feature = "captions")]
 mod noun_phrases;
 mod phrase;
 #[allow(clippy::module_inception, reason = "files are named after their type")]
 mod prompt;
 mod rule;
+mod tokenizer_file;
 mod tokens;
 mod vocabulary;
 

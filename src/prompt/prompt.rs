@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::noun_phrases::PhraseExtractor;
 use super::{
     category::{Category, Wording},
+    list,
     phrase::PhraseSpans,
 };
 
@@ -13,7 +14,7 @@ use super::{
 ///
 /// | made by | text that the model reads | phrases |
 /// | --- | --- | --- |
-/// | `Prompt::from("a cat . red car")` | the pieces, as the model wants lists written | each piece between dots; empty pieces are skipped |
+/// | `Prompt::from("a cat . red car")` | the pieces, as the model wants lists written | each piece between dots; empty pieces are skipped, and a dot in "1.5", "U.S. flag" or "e.g." is none |
 /// | [`Prompt::categories`] | cleaned names with their context, likewise | each name |
 /// | [`Prompt::caption`] | the caption | those given by [`phrases`](Prompt::phrases), [`spans`](Prompt::spans) and [`char_spans`](Prompt::char_spans) |
 ///
@@ -43,6 +44,9 @@ pub struct Prompt(pub(super) Words);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Words {
+    /// Phrases between dots. They are told apart when they are looked for, so that a text that is far too
+    /// long costs nothing before that is known.
+    Text(String),
     /// Names in the order in which they are written.
     List(Vec<Name>),
     Caption {
@@ -75,6 +79,12 @@ pub(super) enum Place {
 }
 
 impl Name {
+    /// The phrases of a list between dots.
+    pub(super) fn of_text(list: &str) -> Vec<Self> {
+        let phrases = list::phrases(list).map(Category::verbatim);
+        Self::of(&phrases.collect::<Vec<_>>())
+    }
+
     /// All names of all categories.
     pub(super) fn of(categories: &[Category]) -> Vec<Self> {
         let numbered = categories.iter().enumerate();
@@ -201,16 +211,28 @@ impl Prompt {
     pub fn extract(self, extractor: &(impl PhraseExtractor + ?Sized)) -> Self {
         let spans = match &self.0 {
             Words::Caption { text, .. } => extractor.extract(text),
-            Words::List(_) => Vec::new(),
+            Words::Text(_) | Words::List(_) => Vec::new(),
         };
         self.spans(spans)
+    }
+
+    /// The number of bytes of all that it says.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.0 {
+            Words::Text(text) | Words::Caption { text, .. } => text.len(),
+            Words::List(names) => {
+                let wordings = names.iter().map(|name| &name.wording);
+                let bytes = wordings.map(|w| w.prefix.len() + w.name.len() + w.suffix.len());
+                bytes.sum()
+            }
+        }
     }
 
     /// A list has no caption to have phrases in: phrases given to one are not found.
     fn with_places(self, new: impl Iterator<Item = Place>) -> Self {
         let (text, mut places) = match self.0 {
             Words::Caption { text, places } => (text, places),
-            Words::List(_) => (String::new(), Vec::new()),
+            Words::Text(_) | Words::List(_) => (String::new(), Vec::new()),
         };
         places.extend(new);
         Self(Words::Caption { text, places })
@@ -218,27 +240,35 @@ impl Prompt {
 }
 
 /// A list of phrases separated by `.`; each non-empty piece is one phrase, trimmed.
-impl From<&str> for Prompt {
-    fn from(list: &str) -> Self {
-        let pieces = list
-            .split('.')
-            .map(str::trim)
-            .filter(|piece| !piece.is_empty());
-        Self::categories(pieces.map(Category::verbatim))
-    }
-}
-
-/// As from `&str`.
-impl From<&String> for Prompt {
-    fn from(list: &String) -> Self {
-        list.as_str().into()
-    }
-}
-
-/// As from `&str`.
+///
+/// A dot between letters or digits, and the dots of an abbreviation of single letters, separate nothing:
+///
+/// ```
+/// use glip::{Prompt, parts::PromptRule};
+///
+/// let prompt = Prompt::from("1.5 inch nail . U.S. flag . cat");
+/// let rendered = PromptRule::default().render(&prompt)?;
+/// let labels: Vec<_> = rendered.phrases().iter().map(|phrase| &phrase.label).collect();
+/// assert_eq!(labels, ["1.5 inch nail", "U.S. flag", "cat"]);
+/// # Ok::<(), glip::Error>(())
+/// ```
 impl From<String> for Prompt {
     fn from(list: String) -> Self {
-        list.as_str().into()
+        Self(Words::Text(list))
+    }
+}
+
+/// As from a `String`.
+impl From<&String> for Prompt {
+    fn from(list: &String) -> Self {
+        list.clone().into()
+    }
+}
+
+/// As from a `String`.
+impl From<&str> for Prompt {
+    fn from(list: &str) -> Self {
+        list.to_owned().into()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::Range};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    caption,
+    caption::{self, Caption},
     category::Wording,
     phrase::Phrase,
     prompt::{Name, Place, Prompt, Words},
@@ -133,6 +133,7 @@ impl PromptRule {
     ///   characters of the caption.
     pub fn render(&self, prompt: &Prompt) -> Result<PromptText> {
         let rendered = match &prompt.0 {
+            Words::Text(text) => self.list(&Name::of_text(text))?,
             Words::List(names) => self.list(names)?,
             Words::Caption { text, places } => self.caption(text, places)?,
         };
@@ -150,14 +151,30 @@ impl PromptRule {
 
     /// Prefix, name and suffix.
     fn parts(&self, wording: &Wording) -> [String; 3] {
-        let ends_block = |letter: char| self.block_ends.iter().any(|end| is_letter(end, letter));
         [&wording.prefix, &wording.name, &wording.suffix].map(|part| {
-            let part: String = part.chars().filter(|&letter| !ends_block(letter)).collect();
+            let part = self.without_block_ends(part);
             match self.lower_case {
                 true => part.to_lowercase(),
                 false => part,
             }
         })
+    }
+
+    /// Without the letters that end blocks; a space in their place within a number.
+    fn without_block_ends(&self, text: &str) -> String {
+        let ends_block = |letter: char| self.block_ends.iter().any(|end| is_letter(end, letter));
+        let mut kept = String::with_capacity(text.len());
+        let mut letters = text.chars().peekable();
+        while let Some(letter) = letters.next() {
+            if !ends_block(letter) {
+                kept.push(letter);
+            } else if kept.ends_with(char::is_numeric)
+                && letters.peek().copied().is_some_and(char::is_numeric)
+            {
+                kept.push(' ');
+            }
+        }
+        kept
     }
 
     fn list(&self, names: &[Name]) -> Result<PromptText> {
@@ -187,19 +204,20 @@ impl PromptRule {
         Ok(PromptText { text, phrases })
     }
 
-    fn caption(&self, caption: &str, places: &[Place]) -> Result<PromptText> {
+    fn caption(&self, text: &str, places: &[Place]) -> Result<PromptText> {
+        let mut caption = Caption::new(text);
         let mut phrases: Vec<Phrase> = Vec::with_capacity(places.len());
         for (index, place) in places.iter().enumerate() {
-            let spans = spans_of(caption, place, index, &phrases)?;
+            let spans = spans_of(&mut caption, place, index)?;
             phrases.push(Phrase {
-                label: caption::words(caption, &spans),
+                label: caption::words(text, &spans),
                 index,
                 spans,
             });
         }
-        let mut text = caption.to_owned();
+        let mut text = text.to_owned();
         if self.lower_case {
-            text = lower_case(caption, &mut phrases);
+            text = lower_case(&text, &mut phrases);
         }
         if !text.trim_end().ends_with(&self.closing) {
             text.push_str(&self.closing);
@@ -252,21 +270,16 @@ fn check_list(text: &str, phrases: &[Phrase]) -> Result<()> {
     Ok(())
 }
 
-/// Where a phrase stands in the caption; `before` are those that were given before it.
-fn spans_of(
-    caption: &str,
-    place: &Place,
-    index: usize,
-    before: &[Phrase],
-) -> Result<Vec<Range<usize>>> {
+/// Where a phrase stands in the caption.
+fn spans_of(caption: &mut Caption<'_>, place: &Place, index: usize) -> Result<Vec<Range<usize>>> {
     match place {
-        Place::Spans(spans) => caption::check_spans(caption, spans, index),
+        Place::Spans(spans) => caption.spans(spans, index),
         Place::CharSpans(spans) => {
-            let spans = caption::byte_spans(caption, spans)?;
-            caption::check_spans(caption, &spans, index)
+            let spans = caption.byte_spans(spans)?;
+            caption.spans(&spans, index)
         }
         Place::Words(words) if words.is_empty() => Err(Error::EmptyPhrase { index }),
-        Place::Words(words) => Ok(vec![caption::find(caption, words, before)?]),
+        Place::Words(words) => Ok(vec![caption.find(words)?]),
     }
 }
 
@@ -323,6 +336,16 @@ mod tests {
         assert_eq!(labels(&rendered), ["a red circle", "blue square"]);
         let indices: Vec<_> = rendered.phrases().iter().map(|p| p.index).collect();
         assert_eq!(indices, [0, 1]);
+    }
+
+    /// A dot would end the phrase there; a number is not another one without it.
+    #[test]
+    fn rules_with_blocks_say_numbers_in_two_words() {
+        let rendered = blocks()
+            .render(&Prompt::from("1.5 inch nail . cat"))
+            .unwrap();
+        assert_eq!(rendered.text(), "1 5 inch nail. cat.");
+        assert_eq!(labels(&rendered), ["1.5 inch nail", "cat"]);
     }
 
     #[test]

@@ -5,11 +5,17 @@ use std::{fs, ops::Range, path::Path};
 use ndarray::Array2;
 
 use super::{
+    caption,
     phrase::Phrase,
     prompt::Prompt,
     rule::{PromptRule, PromptText},
+    tokenizer_file::TokenizerFile,
 };
 use crate::error::{Error, Result};
+
+/// The bytes of prompt that are read for each token that a model takes. English has four or five; what has
+/// more is too long whatever it says, and is not split to learn that.
+const BYTES_PER_TOKEN: usize = 100;
 
 /// Writes prompts as a model wants them and splits them into the tokens that it was trained on.
 ///
@@ -26,6 +32,8 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// The id of what is not in the vocabulary.
+    unknown: u32,
     max_tokens: usize,
     rule: PromptRule,
     /// The ids of the rule's [block ends](PromptRule::block_ends).
@@ -58,14 +66,15 @@ pub struct TokenizedPhrase {
 }
 
 impl Tokenizer {
-    /// Loads a `tokenizer.json`. Truncation and padding it may ask for are switched off: a prompt
-    /// that is cut loses phrases silently, and padding costs time.
+    /// Loads a `tokenizer.json` with BERT's WordPiece, which is what these models have. Truncation and
+    /// padding it may ask for are not used: a prompt that is cut loses phrases silently, and padding costs
+    /// time.
     ///
     /// `max_tokens` is the most tokens a prompt may have, the special ones included.
     ///
     /// # Errors
     /// - [`Error::BundleFile`]: the file cannot be read.
-    /// - [`Error::Tokenizer`]: it does not describe a tokenizer.
+    /// - [`Error::Tokenizer`]: it does not describe such a tokenizer.
     pub fn from_file(path: impl AsRef<Path>, max_tokens: usize) -> Result<Self> {
         let path = path.as_ref();
         let json = fs::read(path).map_err(|source| Error::BundleFile {
@@ -78,16 +87,12 @@ impl Tokenizer {
     /// As [`from_file`](Self::from_file), from the file's contents.
     ///
     /// # Errors
-    /// - [`Error::Tokenizer`]: the contents do not describe a tokenizer.
+    /// - [`Error::Tokenizer`]: the contents do not describe such a tokenizer.
     pub fn from_bytes(json: &[u8], max_tokens: usize) -> Result<Self> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(json)
-            .map_err(|source| Error::Tokenizer { source })?;
-        inner
-            .with_truncation(None)
-            .map_err(|source| Error::Tokenizer { source })?;
-        inner.with_padding(None);
+        let TokenizerFile { tokenizer, unknown } = TokenizerFile::parse(json)?;
         Ok(Self {
-            inner,
+            inner: tokenizer,
+            unknown,
             max_tokens,
             rule: PromptRule::default(),
             block_ends: Vec::new(),
@@ -128,12 +133,30 @@ impl Tokenizer {
     /// Writes the prompt by the model's rule, splits it into tokens and finds those of each phrase.
     ///
     /// # Errors
+    /// - [`Error::PromptTooLarge`]: it has more than 100 bytes for each of the tokens that there may be.
     /// - Those of [`PromptRule::render`].
     /// - [`Error::PromptTooLong`]: there are more than [`max_tokens`](Self::max_tokens).
     /// - [`Error::SpanWithoutTokens`]: no token covers a phrase, for example because it is made of
     ///   spaces only.
+    /// - [`Error::UnknownPhrase`]: the vocabulary has none of a phrase's words.
     /// - [`Error::Tokenize`]: the tokenizer itself fails.
     pub fn tokenize(&self, prompt: &Prompt) -> Result<TokenizedPrompt> {
+        let tokens = self.read(prompt)?;
+        match tokens
+            .phrases
+            .iter()
+            .find(|phrase| self.is_unknown(&tokens, phrase))
+        {
+            None => Ok(tokens),
+            Some(TokenizedPhrase { phrase, .. }) => Err(Error::UnknownPhrase {
+                phrase: caption::words(&tokens.text, &phrase.spans),
+            }),
+        }
+    }
+
+    /// As [`tokenize`](Self::tokenize), whether or not the words are known.
+    pub(super) fn read(&self, prompt: &Prompt) -> Result<TokenizedPrompt> {
+        self.check_bytes(prompt.bytes())?;
         let (text, phrases) = self.rule.render(prompt).map(PromptText::into_parts)?;
         let encoding = self.encode(&text, true)?;
         if encoding.len() > self.max_tokens {
@@ -164,6 +187,20 @@ impl Tokenizer {
         })
     }
 
+    /// Whether a phrase has words, none of which is known. Marks between them tell nothing.
+    fn is_unknown(&self, prompt: &TokenizedPrompt, phrase: &TokenizedPhrase) -> bool {
+        let is_unknown = |token: &usize| prompt.ids[*token] == self.unknown;
+        let is_mark = |token: &usize| {
+            let text = &prompt.text[prompt.offsets[*token].clone()];
+            !text.contains(char::is_alphanumeric)
+        };
+        let tokens = &phrase.tokens;
+        tokens.iter().any(is_unknown)
+            && tokens
+                .iter()
+                .all(|token| is_unknown(token) || is_mark(token))
+    }
+
     /// The tokens themselves, as the vocabulary spells them; `?` for an id that it lacks.
     pub(super) fn spell(&self, id: u32) -> String {
         self.inner.id_to_token(id).unwrap_or_else(|| "?".to_owned())
@@ -171,12 +208,25 @@ impl Tokenizer {
 
     /// The number of tokens in a text, without the special ones.
     pub(super) fn count(&self, text: &str) -> Result<usize> {
+        self.check_bytes(text.len())?;
         Ok(self.encode(text, false)?.len())
     }
 
     /// The number of special tokens that are put around every text.
     pub(super) fn special_tokens(&self) -> Result<usize> {
         Ok(self.encode("", true)?.len())
+    }
+
+    fn check_bytes(&self, bytes: usize) -> Result<()> {
+        let limit = self.max_tokens.saturating_mul(BYTES_PER_TOKEN);
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(Error::PromptTooLarge {
+            bytes,
+            tokens: self.max_tokens,
+            limit,
+        })
     }
 
     fn encode(&self, text: &str, special_tokens: bool) -> Result<tokenizers::Encoding> {
@@ -332,7 +382,7 @@ pub(super) mod tests {
         let prompt = Prompt::caption(text)
             .phrases(["café", "cat"])
             .spans([13..19, 0..6]);
-        let tokens = tokenize(&prompt).unwrap();
+        let tokens = tokenizer(256).read(&prompt).unwrap();
         let expected = ["café", "cat", "日本", "süße"];
         for (phrase, expected) in expected.into_iter().enumerate() {
             assert_eq!(covered(&tokens, phrase), expected);
@@ -349,7 +399,8 @@ pub(super) mod tests {
     #[test]
     fn characters_of_several_tokens_have_them_all() {
         // The tokenizer takes Hangul syllables apart, into tokens at one place of the text.
-        let tokens = tokenize(&Prompt::caption("한 cat").spans([0..3])).unwrap();
+        let prompt = Prompt::caption("한 cat").spans([0..3]);
+        let tokens = tokenizer(256).read(&prompt).unwrap();
         let same_place = tokens.offsets().iter().filter(|&offset| *offset == (0..3));
         assert_eq!(tokens.phrases()[0].tokens.len(), same_place.count());
     }
@@ -448,6 +499,69 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn phrases_of_unknown_words_alone_are_errors() {
+        for (list, expected) in [
+            ("🔴", "🔴"),
+            ("cat . 红色圆圈", "红色圆圈"),
+            ("cat . 🔴, (🔵) . dog", "🔴, (🔵)"),
+        ] {
+            match tokenize(&Prompt::from(list)) {
+                Err(Error::UnknownPhrase { phrase }) => assert_eq!(phrase, expected),
+                other => panic!("{list}: {other:?}"),
+            }
+            let description = Prompt::from(list).describe(&tokenizer(256)).unwrap();
+            assert!(description.contains("[UNK]"), "{description}");
+        }
+        for list in ["cat 🔴", "红 cat", "?", "cat . dog"] {
+            assert!(tokenize(&Prompt::from(list)).is_ok(), "{list}");
+        }
+        // Of a caption, only what is looked for has to be known.
+        assert!(tokenize(&Prompt::caption("红 cat").phrases(["cat"])).is_ok());
+        let synonym = crate::prompt::Category::new("cat").with_synonym("猫");
+        let synonym = tokenize(&Prompt::categories([synonym]));
+        assert!(matches!(synonym, Err(Error::UnknownPhrase { .. })));
+    }
+
+    /// Ten megabytes, which a tokenizer takes seconds for.
+    #[test]
+    fn what_is_far_too_long_is_not_looked_at() {
+        let list = "cat . ".repeat(10_000_000 / 6);
+        let names = vec!["cat"; 1_000_000];
+        let prompts = [
+            Prompt::from(list.as_str()),
+            Prompt::caption(&list).phrases(["cat"]),
+            Prompt::from(" ".repeat(10_000_000)),
+            Prompt::categories(names),
+        ];
+        let name = crate::prompt::Vocabulary::new(["cat", &list]);
+        let error = name.prompts(&tokenizer(256)).unwrap_err();
+        assert!(matches!(error, Error::PromptTooLarge { .. }), "{error}");
+        for prompt in prompts {
+            let begun = std::time::Instant::now();
+            let error = tokenize(&prompt).unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    Error::PromptTooLarge {
+                        tokens: 256,
+                        limit: 25_600,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
+            assert!(begun.elapsed() < std::time::Duration::from_millis(200));
+        }
+        let error = tokenize(&Prompt::from("cat . ".repeat(4_000))).unwrap_err();
+        assert!(matches!(error, Error::DuplicateLabel { .. }), "{error}");
+        let error = tokenize(&Prompt::caption("cat ".repeat(6_000)).spans([0..3])).unwrap_err();
+        assert!(
+            matches!(error, Error::PromptTooLong { tokens: 6_002, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn truncation_and_padding_of_the_file_are_ignored() {
         let mut json: serde_json::Value = serde_json::from_slice(TOKENIZER_JSON).unwrap();
         json["truncation"] = serde_json::json!({
@@ -470,12 +584,77 @@ pub(super) mod tests {
 
     #[test]
     fn unusable_files_are_errors() {
-        for json in [&b""[..], b"{", b"{}", b"\xff\xfe"] {
+        for json in [
+            &b""[..],
+            b"{",
+            b"{}",
+            b"\xff\xfe",
+            b"{\"decoder\":",
+            b"[[[[",
+        ] {
             let error = Tokenizer::from_bytes(json, 256).unwrap_err();
             assert!(matches!(error, Error::Tokenizer { .. }));
         }
+        // A file is cut off anywhere.
+        for length in (0..TOKENIZER_JSON.len()).step_by(37) {
+            assert!(Tokenizer::from_bytes(&TOKENIZER_JSON[..length], 256).is_err());
+        }
         let error = Tokenizer::from_file("no/such/tokenizer.json", 256).unwrap_err();
         assert!(matches!(error, Error::BundleFile { .. }));
+    }
+
+    /// The test's own tokenizer with other values in it, for each of which a place of the file and what an
+    /// error has to say.
+    #[test]
+    fn tokenizers_of_other_kinds_are_errors_that_say_so() {
+        let json: serde_json::Value = serde_json::from_slice(TOKENIZER_JSON).unwrap();
+        let cases = [
+            ("/model/type", serde_json::json!("BPE"), "WordPiece"),
+            ("/model/unk_token", serde_json::json!("?!"), "?!"),
+            (
+                "/model/max_input_chars_per_word",
+                serde_json::json!(1_000_000),
+                "1000000",
+            ),
+            (
+                "/model/vocab/cat",
+                serde_json::json!(4_294_967_295_u32),
+                "31 bits",
+            ),
+            ("/model/vocab/cat", serde_json::json!(-1), "-1"),
+            ("/normalizer", serde_json::Value::Null, "Normalizer"),
+            ("/normalizer/type", serde_json::json!("NFKC"), "NFKC"),
+            (
+                "/pre_tokenizer/type",
+                serde_json::json!("Whitespace"),
+                "Whitespace",
+            ),
+            (
+                "/post_processor/type",
+                serde_json::json!("RobertaProcessing"),
+                "Roberta",
+            ),
+            (
+                "/post_processor/special_tokens",
+                serde_json::json!({}),
+                "[CLS]",
+            ),
+            ("/post_processor/single", serde_json::json!([]), "one text"),
+            (
+                "/post_processor/special_tokens/[SEP]/ids",
+                serde_json::json!([1, 2]),
+                "[SEP]",
+            ),
+        ];
+        for (place, value, expected) in cases {
+            let mut json = json.clone();
+            *json.pointer_mut(place).unwrap() = value;
+            let error = Tokenizer::from_bytes(json.to_string().as_bytes(), 256).unwrap_err();
+            assert!(
+                format!("{error:?}").contains(expected),
+                "{place}: {error:?}"
+            );
+        }
     }
 
     /// Every phrase has tokens, all of them the prompt's, and every token in one of its spans is
@@ -500,6 +679,24 @@ pub(super) mod tests {
     }
 
     proptest! {
+        /// Whatever stands in the file's place, and whatever of it is changed.
+        #[test]
+        fn no_file_makes_a_panic(
+            bytes: Vec<u8>,
+            changes in prop::collection::vec((0..TOKENIZER_JSON.len(), any::<u8>()), 1..4),
+            text: String,
+        ) {
+            let mut changed = TOKENIZER_JSON.to_vec();
+            for (at, byte) in changes {
+                changed[at] = byte;
+            }
+            for json in [bytes, changed] {
+                if let Ok(tokenizer) = Tokenizer::from_bytes(&json, 256) {
+                    drop(tokenizer.tokenize(&Prompt::from(text.as_str())));
+                }
+            }
+        }
+
         #[test]
         fn any_text_and_spans_give_tokens_or_an_error(
             text in any::<String>(),

@@ -94,7 +94,8 @@ impl Vocabulary {
     /// ```
     ///
     /// # Errors
-    /// - [`Error::PhraseTooLong`]: a single name has more tokens than the model takes.
+    /// - [`Error::PhraseTooLong`], [`Error::PromptTooLarge`]: a single name has more tokens than the model
+    ///   takes, or more bytes than are read.
     /// - [`Error::InvalidOption`]: there may be no name in a prompt.
     /// - Those of [`PromptRule::render`](crate::parts::PromptRule::render).
     pub fn prompts(&self, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {

@@ -1,12 +1,16 @@
-//! Where ONNX Runtime may be, and whether a file is it.
+//! The first library that is an ONNX Runtime which can be used.
 
 use std::{
     env,
     path::{Path, PathBuf},
 };
 
-use super::version;
-use crate::error::{Error, Result};
+use super::{
+    binary,
+    places::{Place, Surroundings},
+    version,
+};
+use crate::error::{Error, Result, causes};
 
 /// An ONNX Runtime library that can be used.
 #[derive(Debug)]
@@ -21,47 +25,56 @@ pub(super) fn find(requested: Option<&Path>) -> Result<Library> {
     match requested.or(from_environment.as_deref().map(Path::new)) {
         // What was asked for by name is used or refused, never replaced by something else.
         Some(path) => probe(path),
-        None => first_usable(usual_places()),
+        None => first_usable(Surroundings::of_this_process().places()),
     }
 }
 
-fn first_usable(candidates: Vec<PathBuf>) -> Result<Library> {
+fn first_usable(places: Vec<Place>) -> Result<Library> {
     let mut searched = Vec::new();
     let mut too_old = None;
-    for path in candidates {
-        match probe(&path) {
-            Ok(library) => return Ok(library),
-            Err(error @ Error::RuntimeTooOld { .. }) => too_old = too_old.or(Some(error)),
-            Err(error) => searched.push(reason(&path, &error)),
+    for place in places {
+        let mut reasons = Vec::new();
+        for path in &place.libraries {
+            match probe(path) {
+                Ok(library) => return Ok(library),
+                Err(error @ Error::RuntimeTooOld { .. }) => too_old = too_old.or(Some(error)),
+                Err(error) => reasons.push(reason(path, &error)),
+            }
         }
+        if place.libraries.is_empty() {
+            reasons.push("no ONNX Runtime".to_owned());
+        }
+        searched.push(format!("{}: {}", place.name, reasons.join("; ")));
     }
     Err(too_old.unwrap_or(Error::RuntimeNotFound { searched }))
 }
 
 /// The path and the loader's words, without the remedy that the final error gives once.
 fn reason(path: &Path, error: &Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{} ({source})", path.display()),
-        None => path.display().to_string(),
-    }
+    let words: Vec<_> = causes(error).map(ToString::to_string).collect();
+    format!("{} ({})", path.display(), words.join(": "))
 }
 
 /// Loads a library just to ask its version.
 #[allow(unsafe_code)] // Loading a library and calling into it cannot be checked by the compiler.
 fn probe(path: &Path) -> Result<Library> {
-    let unusable = |source: libloading::Error| Error::RuntimeUnusable {
+    let unusable = |source| Error::RuntimeUnusable {
         path: path.to_owned(),
-        source: source.into(),
+        source,
     };
     let path = absolute(path);
+    // A bare name that is no file is found by the loader, and only there.
+    if path.exists() {
+        binary::check(&path).map_err(unusable)?;
+    }
     type GetApiBase = unsafe extern "C" fn() -> *const ort::sys::OrtApiBase;
     // SAFETY: running the initialisers of what is taken for ONNX Runtime is what the caller asked
     // for; the symbol has the type that ONNX Runtime's C header gives it.
     let version = unsafe {
-        let library = libloading::Library::new(&path).map_err(unusable)?;
+        let library = libloading::Library::new(&path).map_err(|error| unusable(error.into()))?;
         let entry = library
             .get::<GetApiBase>(b"OrtGetApiBase")
-            .map_err(unusable)?;
+            .map_err(|error| unusable(error.into()))?;
         version::of_api(entry())
     };
     let version = version::check(version, &path)?;
@@ -76,63 +89,6 @@ fn absolute(path: &Path) -> PathBuf {
     } else {
         path.to_owned()
     }
-}
-
-fn usual_places() -> Vec<PathBuf> {
-    let name = format!(
-        "{}onnxruntime{}",
-        env::consts::DLL_PREFIX,
-        env::consts::DLL_SUFFIX
-    );
-    let beside_executable = env::current_exe()
-        .ok()
-        .and_then(|executable| Some(executable.parent()?.join(&name)))
-        .filter(|path| path.exists());
-    let python = ["VIRTUAL_ENV", "CONDA_PREFIX"]
-        .into_iter()
-        .filter_map(env::var_os)
-        .flat_map(|prefix| python_package(Path::new(&prefix)));
-    beside_executable
-        .into_iter()
-        .chain(python)
-        .chain([PathBuf::from(&name)])
-        .collect()
-}
-
-/// The library inside the `onnxruntime` package of a Python environment, if it is installed.
-fn python_package(prefix: &Path) -> Option<PathBuf> {
-    let unix = entries(&prefix.join("lib"))
-        .into_iter()
-        .filter(|folder| file_name(folder).starts_with("python"))
-        .map(|folder| folder.join("site-packages"));
-    let windows = prefix.join("Lib").join("site-packages");
-    unix.chain([windows])
-        .flat_map(|packages| entries(&packages.join("onnxruntime").join("capi")))
-        .find(|file| is_runtime_library(&file_name(file)))
-}
-
-/// Wheels name the library `libonnxruntime.so.1.25.0`, `libonnxruntime.1.25.0.dylib` or `onnxruntime.dll`;
-/// the provider libraries beside it are `libonnxruntime_providers_...`.
-fn is_runtime_library(name: &str) -> bool {
-    name == "onnxruntime.dll"
-        || name.starts_with("libonnxruntime.so")
-        || (name.starts_with("libonnxruntime.") && name.ends_with(".dylib"))
-}
-
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<_> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    paths.sort(); // the file system's order is arbitrary
-    paths
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -192,7 +148,7 @@ mod tests {
         let old = fake_runtime(folder.path(), "1.20.1");
         let missing = folder.path().join("missing.so");
 
-        let error = first_usable(vec![old, missing]).unwrap_err();
+        let error = first_usable(vec![place("here", [old, missing])]).unwrap_err();
 
         assert!(matches!(error, Error::RuntimeTooOld { .. }), "{error}");
     }
@@ -219,17 +175,34 @@ mod tests {
         assert!(std::error::Error::source(&error).is_some());
     }
 
-    #[test]
-    fn nothing_found_names_every_place() {
-        let places = vec![
-            PathBuf::from("/nowhere/a.so"),
-            PathBuf::from("/nowhere/b.so"),
-        ];
+    fn place(name: &str, libraries: impl IntoIterator<Item = PathBuf>) -> Place {
+        Place {
+            name: name.to_owned(),
+            libraries: libraries.into_iter().collect(),
+        }
+    }
 
-        let error = first_usable(places).unwrap_err();
+    #[test]
+    fn nothing_found_names_every_place_with_its_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("libonnxruntime.so");
+        fs::write(&file, "not a library").unwrap();
+        let loader = loaders_words(&file);
+
+        let error = first_usable(vec![
+            place("an empty place", []),
+            place("a place with a file", [file.clone()]),
+        ])
+        .unwrap_err();
 
         assert!(matches!(error, Error::RuntimeNotFound { .. }), "{error}");
-        for part in ["/nowhere/a.so", "/nowhere/b.so", "pip install"] {
+        for part in [
+            "an empty place: no ONNX Runtime",
+            "a place with a file: ",
+            &file.display().to_string(),
+            &loader,
+            "pip install",
+        ] {
             assert!(
                 error.to_string().contains(part),
                 "{part} is not in: {error}"
@@ -237,22 +210,23 @@ mod tests {
         }
     }
 
+    #[allow(unsafe_code)]
+    fn loaders_words(path: &Path) -> String {
+        // SAFETY: the file is no library, so nothing of it runs.
+        let error = unsafe { libloading::Library::new(path) }.unwrap_err();
+        std::error::Error::source(&error).unwrap().to_string()
+    }
+
     #[test]
-    fn the_library_of_a_python_environment_is_found() {
-        let environment = tempfile::tempdir().unwrap();
-        let capi = environment
-            .path()
-            .join("lib/python3.11/site-packages/onnxruntime/capi");
-        fs::create_dir_all(&capi).unwrap();
-        for name in [
-            "libonnxruntime_providers_shared.so",
-            "libonnxruntime.so.1.25.0",
-        ] {
-            fs::write(capi.join(name), "").unwrap();
-        }
+    fn a_library_that_was_cut_off_is_refused_before_it_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = fake_runtime(folder.path(), "1.99.0");
+        let bytes = fs::read(&library).unwrap();
+        fs::write(&library, &bytes[..bytes.len() / 2]).unwrap();
 
-        let found = python_package(environment.path());
+        let error = find(Some(&library)).unwrap_err();
 
-        assert_eq!(found, Some(capi.join("libonnxruntime.so.1.25.0")));
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("cut off"), "{source}");
     }
 }

@@ -1,9 +1,13 @@
 //! ONNX Runtime: finding it, loading it once, and what it runs on.
 
+#[cfg(feature = "load-dynamic")]
+mod binary;
 mod device;
 #[cfg(feature = "load-dynamic")]
 mod library;
 mod options;
+#[cfg(feature = "load-dynamic")]
+mod places;
 mod providers;
 mod version;
 
@@ -16,7 +20,9 @@ use std::{
 use ort::environment::Environment;
 
 pub use device::Device;
-pub use options::{ConvolutionSearch, CudaOptions, SessionOptions, TensorRtOptions};
+pub use options::{
+    Arena, ConvolutionSearch, CpuOptions, CudaOptions, SessionOptions, TensorRtOptions,
+};
 
 use crate::error::{Error, Result};
 
@@ -26,9 +32,11 @@ use crate::error::{Error, Result};
 ///
 /// 1. the path given to [`Runtime::load_from`], and nothing else;
 /// 2. the environment variable `ORT_DYLIB_PATH`, and nothing else if it is set;
-/// 3. beside the executable;
-/// 4. the `onnxruntime` package of the activated Python environment (`VIRTUAL_ENV`, `CONDA_PREFIX`);
-/// 5. wherever the system's loader looks.
+/// 3. beside the executable, and in a virtual environment (`.venv`, `venv`) beside it;
+/// 4. the package `onnxruntime` of Python: of the activated environment (`VIRTUAL_ENV`,
+///    `CONDA_PREFIX`), of `PYTHONPATH`, of the user site, of the installations on the `PATH`;
+/// 5. wherever the system's loader looks;
+/// 6. in a virtual environment in the working folder or above it.
 ///
 /// It must be version 1.25 or later: GLIP's fusion tower needs the operator `DeformConv`.
 /// A process holds one ONNX Runtime; loading again gives the same one.
@@ -84,6 +92,63 @@ impl Runtime {
         self.0.path.as_deref()
     }
 
+    /// Takes the environment that the program made with ort by itself, and the library that it gave
+    /// to ort: a process can have only one of each.
+    ///
+    /// Call it before anything else of this crate; where that comes first, use
+    /// [`environment`](Self::environment). Not covered by this crate's semantic version, as ort's
+    /// types are not stable: use the re-exported [`ort`](crate::ort), or the very same version.
+    ///
+    /// # Errors
+    /// - [`Error::RuntimeUnusable`], [`Error::RuntimeTooOld`]: of the library.
+    /// - [`Error::RuntimeStart`]: this crate has started ONNX Runtime already.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use glip::{Detector, Runtime, ort};
+    ///
+    /// let library = "/opt/onnxruntime/libonnxruntime.so";
+    /// let environment = ort::init_from(library)?.build()?;
+    /// Runtime::from_environment(&environment, library)?;
+    ///
+    /// let detector = Detector::from_dir("models/glip")?;
+    /// let own = ort::session::Session::builder(&environment)?.commit_from_file("own.onnx")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(all(feature = "share-ort", feature = "load-dynamic"))]
+    pub fn from_environment(environment: &Environment, library: impl AsRef<Path>) -> Result<Self> {
+        let mut slot = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_some() {
+            return Err(Error::RuntimeStart {
+                source: "it was started before: Runtime::load()?.environment() is what it runs in"
+                    .into(),
+            });
+        }
+        let library::Library { path, version } = library::find(Some(library.as_ref()))?;
+        let runtime = Self::with(environment.clone(), version, Some(path));
+        *slot = Some(runtime.clone());
+        Ok(runtime)
+    }
+
+    /// The environment that everything runs in, for sessions that the program makes with ort by
+    /// itself. Not covered by this crate's semantic version.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use glip::{Runtime, ort::session::Session};
+    ///
+    /// let runtime = Runtime::load()?;
+    /// let own = Session::builder(runtime.environment())?.commit_from_file("own.onnx")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "share-ort")]
+    pub fn environment(&self) -> &Environment {
+        &self.0.environment
+    }
+
+    #[cfg(not(feature = "share-ort"))]
     pub(crate) fn environment(&self) -> &Environment {
         &self.0.environment
     }
@@ -148,12 +213,16 @@ impl Runtime {
             .map_err(|source| Error::RuntimeStart {
                 source: source.into(),
             })?;
-        Ok(Self(Arc::new(Loaded {
+        Ok(Self::with(environment, version, path))
+    }
+
+    fn with(environment: Environment, version: String, path: Option<PathBuf>) -> Self {
+        Self(Arc::new(Loaded {
             environment,
             version,
             path,
             recording: RwLock::default(),
-        })))
+        }))
     }
 }
 

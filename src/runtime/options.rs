@@ -16,6 +16,8 @@ pub struct SessionOptions {
     /// Sessions per graph, which is how many calls run at the same time; each holds its own copy
     /// of the weights. Default: 1, because one session already uses all cores.
     pub sessions: usize,
+    /// Options of what runs on the processor.
+    pub cpu: CpuOptions,
     /// Options of NVIDIA GPUs, without effect on other devices but as [`CudaOptions`] says.
     pub cuda: CudaOptions,
     /// Options of TensorRT, without effect on other devices.
@@ -28,6 +30,7 @@ impl Default for SessionOptions {
             device: Device::Cpu,
             threads: 0,
             sessions: 1,
+            cpu: CpuOptions::default(),
             cuda: CudaOptions::default(),
             tensorrt: TensorRtOptions::default(),
         }
@@ -56,6 +59,13 @@ impl SessionOptions {
         self
     }
 
+    /// Sets the options of what runs on the processor.
+    #[must_use]
+    pub fn with_cpu(mut self, options: CpuOptions) -> Self {
+        self.cpu = options;
+        self
+    }
+
     /// Sets the options of NVIDIA GPUs.
     #[must_use]
     pub fn with_cuda(mut self, options: CudaOptions) -> Self {
@@ -79,6 +89,14 @@ impl SessionOptions {
         }
     }
 
+    /// The threads of one session; 0 lets ONNX Runtime choose.
+    pub(crate) fn threads(&self) -> usize {
+        match self.cpu.cores.len() {
+            0 => self.threads,
+            cores => cores,
+        }
+    }
+
     /// Refuses what cannot be, before anything is loaded.
     pub(crate) fn check(&self) -> Result<()> {
         let invalid = |option, found, expected| Error::InvalidOption {
@@ -93,7 +111,108 @@ impl SessionOptions {
             let found = format!("set for {}", self.device);
             return Err(invalid("cuda.graphs", found, "to be set for cuda only"));
         }
+        let cores = self.cpu.cores.len();
+        if cores > 0 && self.threads != 0 && self.threads != cores {
+            let found = format!("{cores} cores for {} threads", self.threads);
+            return Err(invalid("cpu.cores", found, "a core for each thread"));
+        }
         Ok(())
+    }
+}
+
+/// Options of what runs on the processor, for programs that share it: robots, servers.
+///
+/// ```
+/// use glip::{Bundle, Detector, parts::{Arena, CpuOptions}};
+///
+/// let cpu = CpuOptions::default().without_spinning().with_arena(Arena::Shrunk);
+/// let detector = Detector::builder().bundle(Bundle::nano()?).threads(2).cpu(cpu).build()?;
+/// # Ok::<(), glip::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CpuOptions {
+    /// Whether a session's threads wait busily for their next piece of work while the session runs.
+    ///
+    /// Default: `true`, which is fastest on cores that nobody else needs. Where others do, such as a control
+    /// loop, they lose time to threads that do nothing. Between runs no thread spins, whatever this is.
+    pub spinning: bool,
+    /// Whether a session plans its memory for each size of input that it has seen, and takes it at once.
+    ///
+    /// Default: `true`. Each size of picture and length of prompt adds a plan, which is small, and memory at once is
+    /// memory for the largest: turn it off if sizes change without end.
+    pub memory_pattern: bool,
+    /// What becomes of a run's memory. Default: it is kept.
+    pub arena: Arena,
+    /// Cores that a session's threads are bound to, from 0, one for each, in place of
+    /// [`SessionOptions::threads`]. Default: none, which leaves it to the system.
+    ///
+    /// The first is not bound: it is the caller's own thread, which is part of every run, and the caller's to bind.
+    /// All four graphs of a model share the cores, as they run one after another.
+    pub cores: Vec<usize>,
+}
+
+/// What becomes of the memory that a run on the processor took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Arena {
+    /// It is kept for the next run: fastest. It is as much as the largest run so far took, and often more, as
+    /// it grows by doubling.
+    #[default]
+    Kept,
+    /// What is not in use is given back after every run.
+    Shrunk,
+    /// There is no arena: every tensor is the system's to take and to give back.
+    None,
+}
+
+impl Default for CpuOptions {
+    fn default() -> Self {
+        Self {
+            spinning: true,
+            memory_pattern: true,
+            arena: Arena::default(),
+            cores: Vec::new(),
+        }
+    }
+}
+
+impl CpuOptions {
+    /// Lets threads sleep while they wait.
+    #[must_use]
+    pub fn without_spinning(mut self) -> Self {
+        self.spinning = false;
+        self
+    }
+
+    /// Takes memory as it is needed.
+    #[must_use]
+    pub fn without_memory_pattern(mut self) -> Self {
+        self.memory_pattern = false;
+        self
+    }
+
+    /// Sets what becomes of a run's memory.
+    #[must_use]
+    pub fn with_arena(mut self, arena: Arena) -> Self {
+        self.arena = arena;
+        self
+    }
+
+    /// Binds threads to these cores, from 0, one for each but the first.
+    #[must_use]
+    pub fn with_cores(mut self, cores: impl IntoIterator<Item = usize>) -> Self {
+        self.cores = cores.into_iter().collect();
+        self
+    }
+
+    /// In ONNX Runtime's words: the cores from 1, of all threads but the first. `None` if there is nothing to say.
+    pub(crate) fn affinities(&self) -> Option<String> {
+        let cores = self.cores.iter().skip(1);
+        let cores: Vec<_> = cores
+            .map(|core| core.saturating_add(1).to_string())
+            .collect();
+        (!cores.is_empty()).then(|| cores.join(";"))
     }
 }
 
@@ -211,5 +330,20 @@ mod tests {
         }
         assert!(options.clone().with_device(Device::Cuda(1)).check().is_ok());
         assert!(options.on_cpu().check().is_ok());
+    }
+
+    #[test]
+    fn there_is_a_thread_for_each_core() {
+        let options =
+            SessionOptions::default().with_cpu(CpuOptions::default().with_cores([4, 5, 7]));
+        assert!(options.check().is_ok());
+        assert_eq!(options.threads(), 3);
+        assert_eq!(options.cpu.affinities().as_deref(), Some("6;8"));
+        assert!(options.clone().with_threads(3).check().is_ok());
+        let error = options.with_threads(2).check().unwrap_err();
+        assert!(
+            error.to_string().contains("3 cores for 2 threads"),
+            "{error}"
+        );
     }
 }

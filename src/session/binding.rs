@@ -71,6 +71,8 @@ fn bind_input(
     value: &SessionInputValue<'_>,
 ) -> ort::Result<()> {
     let name = CString::new(name).map_err(|error| ort::Error::new(error.to_string()))?;
+    // SAFETY: all three live through the call. ONNX Runtime copies the name and refers to the value,
+    // whose memory outlives the binding's runs, as is said above.
     ortsys![unsafe BindInput(binding.ptr_mut(), name.as_ptr(), value.ptr())?];
     Ok(())
 }

@@ -3,10 +3,10 @@
 use std::{ffi::CStr, ptr, sync::Arc};
 
 use ort::{
-    AsPointer,
+    AsPointer, ep,
     memory::MemoryInfo,
     ortsys,
-    session::{RunOptions, Session},
+    session::{RunOptions, Session, builder::SessionBuilder},
 };
 
 use super::{
@@ -22,7 +22,7 @@ use crate::{
     control::{Control, Terminate},
     error::{Error, Result},
     files::ModelFile,
-    runtime::{Device, Runtime, SessionOptions},
+    runtime::{Arena, Device, Runtime, SessionOptions},
 };
 
 /// A graph that ONNX Runtime runs.
@@ -34,6 +34,8 @@ pub(super) struct OnnxGraph {
     /// Each is used by one call at a time: ort's `run` takes `&mut self` because ONNX Runtime's own is
     /// not safe to call from two threads.
     sessions: Pool<OpenSession>,
+    /// Whether what a run took is given back after it.
+    shrinks: bool,
     runtime: Runtime,
 }
 
@@ -58,6 +60,7 @@ impl OnnxGraph {
             memory: binding::own_memory(device)
                 .map_err(|source| not_loaded(signature.graph, source))?,
             sessions: Pool::new(opening.collect::<Result<_>>()?),
+            shrinks: options.cpu.arena == Arena::Shrunk,
             runtime: runtime.clone(),
             signature,
         })
@@ -100,7 +103,11 @@ impl Graph for OnnxGraph {
 
     fn run(&self, inputs: &[Input<'_>], control: &Control) -> Result<Vec<Tensor>> {
         let failed = |source| not_run(self.signature.graph, source);
-        let options = Arc::new(RunOptions::new().map_err(failed)?);
+        let mut options = RunOptions::new().map_err(failed)?;
+        if self.shrinks {
+            options.set(SHRINK.0, SHRINK.1).map_err(failed)?;
+        }
+        let options = Arc::new(options);
         let mut taken = self.sessions.take(control)?;
         let _running = control.watch(Arc::clone(&options) as Arc<dyn Terminate>)?;
         let OpenSession {
@@ -155,12 +162,11 @@ fn commit(
 ) -> Result<Session> {
     let failed = |source: ort::Error| not_loaded(graph, source);
     let builder = Session::builder(runtime.environment()).map_err(failed)?;
-    let builder = builder.with_intra_threads(options.threads);
-    let builder = builder.map_err(|error| failed(error.into()))?;
-    let builder = builder.with_config_entry(RECORD_ASSIGNMENT, "1");
-    let builder = builder.map_err(|error| failed(error.into()))?;
-    let builder = builder.with_config_entry(STOP_SPINNING, "1");
-    let mut builder = builder.map_err(|error| failed(error.into()))?;
+    let mut builder = with_options(builder, options).map_err(failed)?;
+    if options.cpu.arena == Arena::None {
+        let without_arena = ep::CPU::default().with_arena_allocator(false).build();
+        without_arena.register(&mut builder).map_err(failed)?;
+    }
     for provider in options.execution_providers(graph)? {
         let refused = |source: ort::Error| Error::DeviceUnavailable {
             device: options.device.to_string(),
@@ -184,6 +190,27 @@ fn commit(
         _ => failed(source),
     })
 }
+
+/// A builder of sessions with what is the same on every device.
+fn with_options(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<SessionBuilder> {
+    let cpu = &options.cpu;
+    let mut builder = builder
+        .with_intra_threads(options.threads())?
+        .with_intra_op_spinning(cpu.spinning)?
+        .with_memory_pattern(cpu.memory_pattern)?
+        .with_config_entry(RECORD_ASSIGNMENT, "1")?
+        .with_config_entry(STOP_SPINNING, "1")?;
+    if let Some(affinities) = cpu.affinities() {
+        builder = builder.with_config_entry(AFFINITIES, affinities)?;
+    }
+    Ok(builder)
+}
+
+/// The session option with a processor for each thread but the caller's.
+const AFFINITIES: &str = "session.intra_op_thread_affinities";
+
+/// The option of a run that gives unused memory back after it, and the arena of which.
+const SHRINK: (&str, &str) = ("memory.enable_memory_arena_shrinkage", "cpu:0");
 
 /// Stops a session's threads from waiting busily once its run is over: the next graph of the row
 /// has threads of its own, which need the cores.
@@ -214,12 +241,14 @@ fn check_device_is_used(session: &Session, device: Device, graph: &str) -> Resul
 fn runs_nodes_on(session: &Session, provider: &str) -> ort::Result<bool> {
     let mut parts = ptr::null();
     let mut count = 0;
+    // SAFETY: the session is alive, and both results are written before a successful return.
     ortsys![unsafe Session_GetEpGraphAssignmentInfo(session.ptr(), &mut parts, &mut count)?];
     for index in 0..count {
         let mut name = ptr::null();
         // SAFETY: ONNX Runtime just said that `parts` has `count` entries; they live as long as
         // the session.
         let part = unsafe { *parts.add(index) };
+        // SAFETY: `part` is of the session, which is alive; the name is written before a successful return.
         ortsys![unsafe EpAssignedSubgraph_GetEpName(part, &mut name)?];
         // SAFETY: a successful call sets a name, which lives as long as the session.
         if unsafe { CStr::from_ptr(name) }.to_bytes() == provider.as_bytes() {

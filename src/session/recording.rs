@@ -221,10 +221,12 @@ fn first_elsewhere(
     let (inputs, outputs) = (session.inputs(), session.outputs());
     let mut places = vec![ptr::null(); inputs.len() + outputs.len()];
     let (of_inputs, of_outputs) = places.split_at_mut(inputs.len());
+    // SAFETY: the session is alive, and each list has a place for each of its tensors.
     ortsys![unsafe SessionGetMemoryInfoForInputs(session.ptr(), of_inputs.as_mut_ptr(), of_inputs.len())?];
     ortsys![unsafe SessionGetMemoryInfoForOutputs(session.ptr(), of_outputs.as_mut_ptr(), of_outputs.len())?];
     for (tensor, place) in inputs.iter().chain(outputs).zip(places) {
         let mut name = ptr::null();
+        // SAFETY: a successful call above set `place`, which lives as long as the session.
         ortsys![unsafe MemoryInfoGetName(place, &mut name)?];
         // SAFETY: a successful call sets a name, which lives as long as the session.
         let name = unsafe { CStr::from_ptr(name) };

@@ -183,22 +183,33 @@ impl Tensor {
         name: &str,
         shape: impl IntoDimension<Dim = D>,
     ) -> Result<Array<f32, D>> {
+        self.to_array_in(Vec::new(), name, shape)
+    }
+
+    /// The same in memory that is there already, if it is enough.
+    pub(crate) fn to_array_in<D: Dimension>(
+        &self,
+        mut memory: Vec<f32>,
+        name: &str,
+        shape: impl IntoDimension<Dim = D>,
+    ) -> Result<Array<f32, D>> {
         let shape = shape.into_dimension();
         let numbers = self.floats(name)?;
-        let found = numbers.shape().to_vec();
-        if found != shape.slice() {
-            return Err(Error::Shape {
-                tensor: name.into(),
-                expected: format!("{:?}", shape.slice()),
-                found,
-            });
-        }
-        let mismatch = |_| Error::Shape {
+        let unfit = |expected| Error::Shape {
             tensor: name.into(),
-            expected: format!("of rank {}", shape.ndim()),
-            found,
+            expected,
+            found: numbers.shape().to_vec(),
         };
-        numbers.into_owned().into_dimensionality().map_err(mismatch)
+        if numbers.shape() != shape.slice() {
+            return Err(unfit(format!("{:?}", shape.slice())));
+        }
+        memory.clear();
+        match numbers.as_slice() {
+            Some(numbers) => memory.extend_from_slice(numbers),
+            None => memory.extend(&numbers),
+        }
+        let rank = shape.ndim();
+        Array::from_shape_vec(shape, memory).map_err(|_| unfit(format!("of rank {rank}")))
     }
 }
 

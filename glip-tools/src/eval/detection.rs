@@ -1,21 +1,22 @@
 //! Detections to be measured, and COCO's file of results.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{collections::HashSet, path::Path};
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     coco::{Dataset, xywh},
     error::{Error, Result},
     eval::predictions::Prediction,
-    files::unreadable,
     problem::{Problem, ProblemKind},
+    text::{quote_not_finite, read_text},
+    values::{bbox, finite, number, whole, wrong},
 };
 
 /// A box that was found. As JSON it is an entry of COCO's file of results.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(expecting = "an object with image_id, category_id, bbox and score")]
+#[serde(try_from = "DetectionForm")]
 pub struct Detection {
     /// The image's id.
     #[serde(rename = "image_id")]
@@ -26,7 +27,35 @@ pub struct Detection {
     /// `[x, y, width, height]` in pixels: x from the left, y from the top.
     pub bbox: [f64; 4],
     /// How sure the detector is; only the order counts.
+    #[serde(serialize_with = "finite")]
     pub score: f64,
+}
+
+/// A detection as files spell it.
+#[derive(Default, Deserialize)]
+#[serde(
+    default,
+    expecting = "an object with image_id, category_id, bbox and score"
+)]
+struct DetectionForm {
+    image_id: Value,
+    category_id: Value,
+    bbox: Value,
+    score: Value,
+}
+
+impl TryFrom<DetectionForm> for Detection {
+    type Error = String;
+
+    fn try_from(form: DetectionForm) -> Result<Self, String> {
+        let score = number(&form.score).filter(|score| score.is_finite());
+        Ok(Self {
+            image: whole(&form.image_id, "image_id")?,
+            category: whole(&form.category_id, "category_id")?,
+            bbox: bbox(&form.bbox)?,
+            score: score.ok_or_else(|| wrong(&form.score, "score", "a number"))?,
+        })
+    }
 }
 
 impl Detection {
@@ -50,13 +79,15 @@ impl Detection {
 ///
 /// # Errors
 /// - [`Error::Read`]: the file cannot be read.
+/// - [`Error::Encoding`]: it is not UTF-8.
 /// - [`Error::Json`]: it is no JSON list.
 pub fn read_detections(
     path: impl AsRef<Path>,
     truth: &Dataset,
 ) -> Result<(Vec<Detection>, Vec<Problem>)> {
     let path = path.as_ref();
-    let text = fs::read_to_string(path).map_err(unreadable(path))?;
+    let text = read_text(path)?;
+    let text = quote_not_finite(&text);
     let entries: Vec<&RawValue> = serde_json::from_str(&text).map_err(|source| Error::Json {
         path: path.to_owned(),
         expected: "a COCO file of results (a list of detections)",
@@ -101,6 +132,8 @@ pub fn read_detections(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -122,10 +155,14 @@ mod tests {
             entry(1, 7, 3),
             entry(1, 2, -3),
             "17".into(),
+            r#"{"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4], "score": NaN}"#.into(),
+            r#"{"image_id": "1", "category_id": 2.0, "bbox": [1, 2, 3, 4], "score": "0.25"}"#
+                .into(),
         ];
         fs::write(&path, format!("[{}]", entries.join(","))).unwrap();
         let (found, problems) = read_detections(&path, &truth).unwrap();
-        assert_eq!(found.len(), 1);
+        let scores: Vec<_> = found.iter().map(|found| found.score).collect();
+        assert_eq!(scores, [0.5, 0.25]);
         let kinds: Vec<_> = problems
             .iter()
             .map(|p| (p.subject.as_str(), p.kind))
@@ -137,6 +174,7 @@ mod tests {
                 ("detection entry 2", ProblemKind::UnknownCategory),
                 ("detection entry 3", ProblemKind::InvertedBox),
                 ("detection entry 4", ProblemKind::Malformed),
+                ("detection entry 5", ProblemKind::Malformed),
             ]
         );
         assert!(
@@ -144,6 +182,16 @@ mod tests {
             "{}",
             problems[3]
         );
+        assert!(
+            problems[4].detail.contains("score is NaN"),
+            "{}",
+            problems[4]
+        );
+        let nan = Detection {
+            score: f64::NAN,
+            ..found[0]
+        };
+        assert!(serde_json::to_string(&nan).is_err(), "written as null");
         fs::write(&path, "{}").unwrap();
         assert!(matches!(
             read_detections(&path, &truth),

@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::{
+    causes::with_causes,
     error::Result,
     files::unreadable,
     problem::{Problem, ProblemKind},
+    text::read_text,
 };
 
 /// A sentence about an image, and where its phrases are.
@@ -53,7 +55,7 @@ pub fn read_sentences(
     let all = all_ids(&folder.join("Sentences"))?;
     let (mut sentences, mut problems) = (Vec::new(), Vec::new());
     for id in ids.unwrap_or(&all) {
-        match sentences_of(folder, id) {
+        match sentences_of(folder, id, &mut problems) {
             Ok(found) => sentences.extend(found),
             Err(reason) => {
                 let subject = format!("image {id}");
@@ -78,11 +80,17 @@ fn all_ids(folder: &Path) -> Result<Vec<String>> {
 }
 
 /// The sentences of an image that have a phrase with a box.
-fn sentences_of(folder: &Path, id: &str) -> Result<Vec<Sentence>, String> {
-    let read = |path: PathBuf| {
-        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
-    };
-    let boxes = parse_boxes(&read(folder.join("Annotations").join(format!("{id}.xml")))?)?;
+fn sentences_of(
+    folder: &Path,
+    id: &str,
+    problems: &mut Vec<Problem>,
+) -> Result<Vec<Sentence>, String> {
+    let read = |path: PathBuf| read_text(&path).map_err(|error| with_causes(&error));
+    let xml = read(folder.join("Annotations").join(format!("{id}.xml")))?;
+    let (boxes, wrong) = parse_boxes(&xml)?;
+    let named =
+        |(entity, kind, detail)| Problem::new(kind, format!("image {id}, entity {entity}"), detail);
+    problems.extend(wrong.into_iter().map(named));
     let text = read(folder.join("Sentences").join(format!("{id}.txt")))?;
     let sentence = |(number, line)| {
         let (text, marks) = parse_sentence(line);
@@ -146,10 +154,16 @@ fn parse_sentence(line: &str) -> (String, Vec<Mark>) {
     (text, marks)
 }
 
-/// The boxes of each entity. Files count pixels from 1.
-fn parse_boxes(xml: &str) -> Result<HashMap<String, Vec<[f64; 4]>>, String> {
+/// The boxes of each entity.
+type Boxes = HashMap<String, Vec<[f64; 4]>>;
+
+/// An entity's box that cannot be used: whose it is, and what is wrong with it.
+type WrongBox = (String, ProblemKind, String);
+
+/// The boxes that can be used, and those that cannot. Files count pixels from 1.
+fn parse_boxes(xml: &str) -> Result<(Boxes, Vec<WrongBox>), String> {
     let file: Annotations = quick_xml::de::from_str(xml).map_err(|error| error.to_string())?;
-    let mut boxes: HashMap<String, Vec<[f64; 4]>> = HashMap::new();
+    let (mut boxes, mut wrong) = (Boxes::new(), Vec::new());
     for object in file.object {
         let Some(Corners {
             xmin,
@@ -160,12 +174,23 @@ fn parse_boxes(xml: &str) -> Result<HashMap<String, Vec<[f64; 4]>>, String> {
         else {
             continue; // a scene, or nothing that the image shows
         };
+        let corners = [xmin, ymin, xmax, ymax];
+        let problem = match () {
+            () if !corners.iter().all(|edge| edge.is_finite()) => Some(ProblemKind::Malformed),
+            () if xmax < xmin || ymax < ymin => Some(ProblemKind::InvertedBox),
+            () => None,
+        };
         for name in object.name {
-            let corners = [xmin, ymin, xmax, ymax].map(|edge| edge - 1.0);
-            boxes.entry(name).or_default().push(corners);
+            match problem {
+                Some(kind) => wrong.push((name, kind, format!("{corners:?}"))),
+                None => boxes
+                    .entry(name)
+                    .or_default()
+                    .push(corners.map(|edge| edge - 1.0)),
+            }
         }
     }
-    Ok(boxes)
+    Ok((boxes, wrong))
 }
 
 #[derive(Deserialize)]
@@ -231,7 +256,8 @@ mod tests {
             <object><name>1</name><name>2</name>
             <bndbox><xmin>1</xmin><ymin>2</ymin><xmax>5</xmax><ymax>6</ymax></bndbox></object>
             <object><name>3</name><scene>1</scene><nobndbox>1</nobndbox></object></annotation>";
-        let boxes = parse_boxes(xml).unwrap();
+        let (boxes, wrong) = parse_boxes(xml).unwrap();
+        assert!(wrong.is_empty(), "{wrong:?}");
         assert_eq!(boxes["2"], [[0.0, 1.0, 4.0, 5.0]]);
         assert_eq!(boxes["1"], boxes["2"]);
         assert!(!boxes.contains_key("3"));

@@ -40,19 +40,19 @@ pub struct PhraseRecall {
     pub kinds: BTreeMap<String, RecallAt>,
 }
 
-/// The share of phrases, from 0 to 1, that have a right box among the best few.
+/// The share of phrases, from 0 to 1, that have a right box among the best few; none of no phrases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct RecallAt {
     /// How many phrases there are.
     pub phrases: usize,
     /// The best box is right.
-    pub at_1: f64,
+    pub at_1: Option<f64>,
     /// One of the best 5 is.
-    pub at_5: f64,
+    pub at_5: Option<f64>,
     /// One of the best 10 is.
-    pub at_10: f64,
+    pub at_10: Option<f64>,
     /// Any box is.
-    pub at_any: f64,
+    pub at_any: Option<f64>,
 }
 
 /// Measures what was found for phrases, as official GLIP's and MDETR's `flickr_eval.py` do.
@@ -66,9 +66,9 @@ pub struct RecallAt {
 ///     found: vec![[0.0, 0.0, 10.0, 18.0]],
 /// };
 /// let any = phrase_recall(PhraseProtocol::AnyBox, [&two_men]);
-/// assert_eq!(any.all.at_1, 1.0);
+/// assert_eq!(any.all.at_1, Some(1.0));
 /// let merged = phrase_recall(PhraseProtocol::MergedBoxes, [&two_men]);
-/// assert_eq!(merged.kinds["people"].at_1, 0.0);
+/// assert_eq!(merged.kinds["people"].at_1, Some(0.0));
 /// ```
 pub fn phrase_recall<'a>(
     protocol: PhraseProtocol,
@@ -126,7 +126,7 @@ impl Tally {
     }
 
     fn recall(&self) -> RecallAt {
-        let share = |hits: usize| hits as f64 / self.phrases.max(1) as f64;
+        let share = |hits: usize| (self.phrases > 0).then(|| hits as f64 / self.phrases as f64);
         let [at_1, at_5, at_10, at_any] = self.hits.map(share);
         RecallAt {
             phrases: self.phrases,

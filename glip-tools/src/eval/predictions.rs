@@ -8,7 +8,7 @@ use serde_json::Value;
 
 #[cfg(doc)]
 use crate::error::Error;
-use crate::{error::Result, run_file::RunFile};
+use crate::{error::Result, run_file::RunFile, values::finite};
 
 const FORMAT: &str = "glip-predictions";
 /// Boxes are edges. In version 1 they were the first and the last column and row.
@@ -16,7 +16,7 @@ const FORMAT_VERSION: u64 = 2;
 
 /// Something that the model found in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(into = "(u64, f32, BBox)", from = "(u64, f32, BBox)")]
+#[serde(into = "Entry", from = "Entry")]
 pub struct Prediction {
     /// What it is: the id of a category, or the place of a phrase among those that the image was asked
     /// for.
@@ -39,14 +39,17 @@ impl Prediction {
 }
 
 /// `[class, score, [x1, y1, x2, y2]]`.
-impl From<Prediction> for (u64, f32, BBox) {
+#[derive(Serialize, Deserialize)]
+struct Entry(u64, #[serde(serialize_with = "finite")] f32, BBox);
+
+impl From<Prediction> for Entry {
     fn from(prediction: Prediction) -> Self {
-        (prediction.class, prediction.score, prediction.bbox)
+        Self(prediction.class, prediction.score, prediction.bbox)
     }
 }
 
-impl From<(u64, f32, BBox)> for Prediction {
-    fn from((class, score, bbox): (u64, f32, BBox)) -> Self {
+impl From<Entry> for Prediction {
+    fn from(Entry(class, score, bbox): Entry) -> Self {
         Self { class, score, bbox }
     }
 }
@@ -214,6 +217,21 @@ mod tests {
             }
             assert_eq!(fs::read(&path).unwrap(), whole, "cut at byte {cut}");
         }
+    }
+
+    #[test]
+    fn a_score_that_is_no_number_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("predictions.jsonl");
+        let mut file = PredictionFile::open(&path, &key(1)).unwrap();
+        let error = file.append("1", &[prediction(f32::NAN)]).unwrap_err();
+        assert!(
+            crate::causes::with_causes(&error).contains("NaN is no number"),
+            "{error}"
+        );
+        file.append("1", &[prediction(0.5)]).unwrap();
+        drop(file);
+        assert_eq!(PredictionFile::open(&path, &key(1)).unwrap().len(), 1);
     }
 
     #[test]

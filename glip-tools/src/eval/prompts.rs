@@ -49,7 +49,7 @@ pub fn encode_words(
             .encode_prompt(Vocabulary::new(words.to_vec()).with_names_per_prompt(names));
     }
     match detector.encode_prompt(Prompt::categories(words.to_vec())) {
-        Err(glip::Error::PromptTooLong { .. }) => {
+        Err(glip::Error::PromptTooLong { .. } | glip::Error::PromptTooLarge { .. }) => {
             detector.encode_prompt(Vocabulary::new(words.to_vec()))
         }
         result => result,

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     eval::predictions::{Prediction, PredictionFile},
     ordered::stage,
-    pictures::{Picture, PictureLimits},
+    pictures::{Picture, PictureLimits, Place, SharedPixels},
     problem::{Problem, ProblemKind},
     progress::ProgressBar,
 };
@@ -87,16 +87,18 @@ pub fn run_model(
 ) -> Result<Vec<Problem>> {
     let is_left = |task: &usize| file.get(&tasks[*task].key).is_none();
     let left: Vec<usize> = (0..tasks.len()).filter(is_left).collect();
-    let look = |task: usize| {
-        let picture = open_picture(&tasks[task], options.limits)?;
-        let image = detector.encode_image(&picture);
+    let memory = options.limits.memory();
+    let look = |place: Place, task: usize| {
+        let picture = open_picture_in(place, &tasks[task], options.limits)?;
+        let image = detector.encode_image(&*picture);
         let found = image.and_then(|image| ask(task, &image));
         found.map_err(|error| failed(ProblemKind::Model, &tasks[task], &error))
     };
     let mut problems = Vec::new();
     thread::scope(|scope| {
-        let look = |task| (task, look(task));
-        for (task, answer) in stage(scope, options.jobs, options.jobs, left.into_iter(), look) {
+        let look = |(place, task)| (task, look(place, task));
+        let left = left.into_iter().map(|task| (memory.line_up(), task));
+        for (task, answer) in stage(scope, options.jobs, options.jobs, left, look) {
             progress.advance();
             match answer {
                 Ok(found) => file.append(&tasks[task].key, &found)?,
@@ -117,16 +119,25 @@ pub fn run_model(
 /// # Errors
 /// What is wrong with it: it cannot be read, or is of another size.
 pub fn open_picture(task: &Task, limits: PictureLimits) -> Result<DynamicImage, Problem> {
-    let picture = Picture::read(&task.path, limits)
+    open_picture_in(limits.memory().line_up(), task, limits).map(SharedPixels::into_pixels)
+}
+
+/// As [`open_picture`], in memory that a run shares.
+fn open_picture_in(
+    place: Place,
+    task: &Task,
+    limits: PictureLimits,
+) -> Result<SharedPixels, Problem> {
+    let picture = Picture::read_in(place, &task.path, limits)
         .map_err(|error| failed(ProblemKind::Picture, task, &error))?;
     let stored = picture.size();
     let Some(expected) = task.size else {
-        return Ok(picture.as_stored());
+        return Ok(picture.shared_as_stored());
     };
     if stored == expected {
-        return Ok(picture.as_stored());
+        return Ok(picture.shared_as_stored());
     }
-    let upright = picture.upright();
+    let upright = picture.shared_upright();
     if (upright.width(), upright.height()) == (expected.width, expected.height) {
         return Ok(upright);
     }

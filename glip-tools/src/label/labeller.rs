@@ -17,6 +17,7 @@ use crate::{
         tiles::{Tile, merge},
     },
     ordered::{Batches, stage},
+    pictures::{Place, SharedPixels},
 };
 
 /// How many calls of the model run at once: while one is in the image encoder, the other can be in
@@ -70,7 +71,7 @@ pub struct Labeller {
 struct Task {
     request: Request,
     asked: Asked,
-    picture: DynamicImage,
+    picture: SharedPixels,
 }
 
 impl Labeller {
@@ -139,9 +140,15 @@ impl Labeller {
             decoded_ahead,
             ..
         } = self.options;
+        let memory = self.options.pictures.memory();
+        let requests = requests
+            .into_iter()
+            .map(|request| (memory.line_up(), request));
         thread::scope(|scope| {
-            let decode = |request: Result<_, _>| request.and_then(|request| self.decode(request));
-            let tasks = stage(scope, decoders, decoded_ahead, requests.into_iter(), decode);
+            let decode = |(place, request): (Place, Result<_, _>)| {
+                request.and_then(|request| self.decode(place, request))
+            };
+            let tasks = stage(scope, decoders, decoded_ahead, requests, decode);
             let batches = Batches::new(tasks, batch, run_together);
             let outcomes = stage(scope, CALLS, BATCHES_AHEAD, batches, |batch| {
                 self.ground(batch)
@@ -165,11 +172,13 @@ impl Labeller {
         Ok(found.pop().unwrap_or_default())
     }
 
-    fn decode(&self, request: Request) -> Result<Task, Failure> {
+    fn decode(&self, place: Place, request: Request) -> Result<Task, Failure> {
         let failure = |error: Error| Failure::new(&request.image, &error);
         Ok(Task {
             asked: Asked::of(&request.subject).map_err(|error| failure(error.into()))?,
-            picture: request.picture(self.options.pictures).map_err(failure)?,
+            picture: request
+                .picture_in(place, self.options.pictures)
+                .map_err(failure)?,
             request: Request {
                 bytes: ImageBytes::Memory(Vec::new()), // it is decoded
                 ..request
@@ -190,7 +199,7 @@ impl Labeller {
         let Some(Task { request, asked, .. }) = tasks.first() else {
             return Vec::new();
         };
-        let pictures: Vec<_> = tasks.iter().map(|task| &task.picture).collect();
+        let pictures: Vec<&DynamicImage> = tasks.iter().map(|task| &*task.picture).collect();
         match self.find(&pictures, asked, &request.subject) {
             Ok(found) => {
                 let tasks = tasks.into_iter().zip(found);

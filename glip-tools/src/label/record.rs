@@ -12,6 +12,7 @@ use crate::{
         options::Verdict,
         subject::{Caption, Subject},
     },
+    values::finite,
 };
 
 /// What was found in an image.
@@ -72,6 +73,7 @@ pub struct LabelledBox {
     /// The index of its phrase in [`Asked::phrases`].
     pub phrase: usize,
     /// How sure the model is, 0 to 1.
+    #[serde(serialize_with = "finite")]
     pub score: f32,
     /// What becomes of it.
     pub verdict: Verdict,

@@ -16,7 +16,7 @@ use crate::{
     error::Result,
     files::unreadable,
     label::subject::Subject,
-    pictures::{Picture, PictureLimits},
+    pictures::{Picture, PictureLimits, Place, SharedPixels},
 };
 
 /// An image to label, not decoded yet.
@@ -74,6 +74,13 @@ impl Request {
     /// - As [`Picture::decode`].
     pub fn picture(&self, limits: PictureLimits) -> Result<DynamicImage> {
         Ok(Picture::decode(&self.bytes.read()?, &self.image, limits)?.upright())
+    }
+
+    /// As [`picture`](Self::picture), in memory that a run shares.
+    pub(super) fn picture_in(&self, place: Place, limits: PictureLimits) -> Result<SharedPixels> {
+        let bytes = self.bytes.read()?;
+        let picture = Picture::decode_in(place, &bytes, self.image.as_ref(), limits)?;
+        Ok(picture.shared_upright())
     }
 }
 

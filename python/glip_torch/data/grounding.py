@@ -16,7 +16,7 @@ The first line of a file is its header, every further line a record:
 - Spans are begin and end (exclusive) in characters of the text, that is Unicode code points: as `str` counts in Python,
   and as official's `tokens_positive`. A phrase may have several.
 - `scores`, one for each box in 0..1, mark boxes that a model found; `source` says where a record is from.
-- What may be left out may be null as well.
+- What may be left out may be null as well. Fields that are not named here are passed over.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+
+from .text import EncodingError, decode, parse_json
 
 FORMAT, FORMAT_VERSION = "glip-grounding", 2
 #: Versions that are read.
@@ -139,7 +141,6 @@ def parse_header(line: str | bytes, place: Place) -> Header:
             f"{place}: format version {version!r}, but {' and '.join(map(str, READABLE))} are what this version reads: "
             "update glip_torch or write the file anew"
         )
-    _only(content, ("format", "format_version", "categories"), "header", place)
     names = content.get("categories")
     names = [] if names is None else names
     if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
@@ -153,7 +154,6 @@ def parse_header(line: str | bytes, place: Place) -> Header:
 def parse_record(line: str | bytes, place: Place, version: int = FORMAT_VERSION) -> Record:
     """The record in a line of a file of this version; raises `DataError` for whatever is not as the format says."""
     content = _parse_json(line, place)
-    _only(content, ("image", "width", "height", "categories", "text", "phrases", "source"), "record", place)
     image = content.get("image")
     if not isinstance(image, str) or not image:
         raise DataError(f"{place}: image is {image!r}: give the path of the image, relative to this file")
@@ -181,8 +181,11 @@ def parse_record(line: str | bytes, place: Place, version: int = FORMAT_VERSION)
 
 def _parse_json(line: str | bytes, place: Place) -> dict:
     try:
-        text = line.decode() if isinstance(line, bytes) else line
-        content = json.loads(text, object_pairs_hook=_once_each)
+        text = decode(line) if isinstance(line, bytes) else line
+    except EncodingError as error:
+        raise DataError(f"{place}: {error}, not in UTF-8: save the file as UTF-8") from None
+    try:
+        content = parse_json(text, object_pairs_hook=_once_each)
         if "\\ud" in text.lower():
             # Half of a surrogate pair is JSON to Python, and no text to anybody else.
             json.dumps(content, ensure_ascii=False).encode()
@@ -200,12 +203,6 @@ def _once_each(pairs: list[tuple[str, object]]) -> dict:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{twice!r} occurs twice in an object")
     return content
-
-
-def _only(content: dict, known: tuple[str, ...], what: str, place: Place) -> None:
-    unknown = sorted(set(content) - set(known))
-    if unknown:
-        raise DataError(f"{place}: unknown {unknown} in a {what}; known are {', '.join(known)}")
 
 
 def _list(content: dict, name: str, place: Place) -> list:
@@ -247,7 +244,6 @@ def _parse_categories(entries: object, frame: _Frame, place: Place) -> tuple[Cat
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"].strip():
             raise DataError(f"{place}: {what} has no name: write {{'name': ..., 'boxes': [...]}}")
         what = f"category {entry['name']!r}"
-        _only(entry, ("name", "boxes", "scores"), "category", place)
         categories.append(Category(entry["name"], *_parse_boxes(entry, what, frame, place)))
     names = [category.name for category in categories]
     if len(set(names)) < len(names):
@@ -260,7 +256,6 @@ def _parse_phrase(entry: object, number: int, text: str, frame: _Frame, place: P
     what = f"phrase {number}"
     if not isinstance(entry, dict):
         raise DataError(f"{place}: {what} is {entry!r}: write {{'spans': [[begin, end]], 'boxes': [...]}}")
-    _only(entry, ("spans", "boxes", "scores"), "phrase", place)
     spans = tuple(_parse_span(span, what, text, place) for span in _list(entry, "spans", place))
     if not spans:
         raise DataError(f"{place}: {what} has no spans: say which characters of the text it is")

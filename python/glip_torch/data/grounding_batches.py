@@ -22,6 +22,7 @@ from .batches import Batch, pad_encodings
 from .files import Row
 from .grounding import DataError, Header, Record
 from .grounding_prompts import Named, PromptMaker, PromptOptions
+from .pictures import in_frame
 from .stream import BUFFER_RECORDS, GroundingData
 
 #: A record that cannot be read leaves its place to the one a step later, that one to the next, and so on up to here.
@@ -128,19 +129,24 @@ class GroundingBatches(torch.utils.data.Dataset):
 
 
 def decode(row: Row, record: Record) -> Image.Image:
-    """The record's image as RGB; raises `DataError` if it cannot be read or has another size than the record says."""
+    """The record's image as RGB; raises `DataError` if it cannot be read or has another size than the record says.
+
+    If it has that size only as its EXIF orientation turns it, it is turned.
+    """
     content = row.images.read(record.image, row.place)
     try:
-        image = Image.open(io.BytesIO(content)).convert("RGB")
+        image = Image.open(io.BytesIO(content))
+        framed = in_frame(image, (record.width, record.height))
+        pixels = (framed or image).convert("RGB")
     except Exception as error:  # noqa: BLE001 (Pillow raises nearly anything for a broken file)
         reason = "no format that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(f"{row.place}: image {record.image} cannot be decoded ({reason}): replace it") from None
-    if image.size != (record.width, record.height):
+    if framed is None:
         raise DataError(
             f"{row.place}: image {record.image} is {image.width} x {image.height}, but listed as "
             f"{record.width} x {record.height}: correct the record"
         )
-    return image
+    return pixels
 
 
 def targets_of(named: Named, encoding: Encoding) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from .graphs import Export
 from .precision import PRECISIONS, write_graph
 
 OFFICIAL_TOKENIZER = "bert-base-uncased"
+VOCABULARY_ADDRESS = "https://huggingface.co/google-bert/bert-base-uncased/resolve/main/vocab.txt"
 
 
 def export_bundle(
@@ -92,12 +93,24 @@ def load_tokenizer(found: Tokenizer | None, vocab: Path | None, name: str | None
         return build_tokenizer(vocab)
     if name is None and found is not None:
         return found
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(name or OFFICIAL_TOKENIZER, use_fast=True).backend_tokenizer
+    tokenizer = _pretrained(name or OFFICIAL_TOKENIZER)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def _pretrained(name: str) -> Tokenizer:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name, use_fast=True).backend_tokenizer
+    except Exception as error:  # transformers raises nearly anything
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise ValueError(
+            f"no tokenizer: none is beside the weights, and {name} is neither here nor to be had from the hub ({reason}). Give "
+            f"--vocab vocab.txt, the words that the model was trained with, one a line: {VOCABULARY_ADDRESS} for what "
+            "was trained with BERT's, as all of official's models; fetch it where there is a connection"
+        ) from error
 
 
 def recommendations(given: Recommended, sources: Recommended, familys: Recommended) -> Iterator[str]:

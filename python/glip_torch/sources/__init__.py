@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..checkpoint import build_detector, is_glip, recommended_by, words_known
 from ..grounding_dino import variant as variant_of
-from ..tensor_files import CheckpointError, named_tensors, read_content, unwrapped
+from ..tensor_files import CheckpointError, check_finite, named_tensors, read_content, unwrapped
 from ..tokenizer import tokenizer_in
 from . import hub, hugging_face, idea, mmdetection, sisters
 from .source import Source
@@ -66,6 +66,7 @@ def _open_file(path: Path, text_heads: int | None, weights: str) -> Source:
         variant, form = variant_of(model, mmdetection.family(state)), "an mmdetection checkpoint"
     else:
         raise CheckpointError(f"{path} {_what_else(state)}: give one of {sisters.KNOWN}")
+    check_finite(model, state, path)
     return Source(model, variant, form, weights, tokenizer_in(path.parent), hugging_face.licence(path.parent))
 
 
@@ -75,4 +76,10 @@ def _what_else(state: dict) -> str:
     title = sisters.of_tensors(state)
     if title is not None:
         return f"is of {title}, another architecture"
-    return f"is of no architecture known here (its tensors are {', '.join(sorted(state)[:3])}, ...)"
+    known = f"is of no architecture known here (its tensors are {', '.join(sorted(state)[:3])}, ...)"
+    first = {name.partition(".")[0] for name in state}
+    if len(first) == 1:
+        known += (
+            f"; all their names begin with {first.pop() + '.'!r}: if a wrapper put it there, save them without it, and"
+        )
+    return known

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..config import UNKNOWN, Recommended
 from ..grounding_dino import FAMILIES
 from ..grounding_dino import variant as variant_of
-from ..tensor_files import CheckpointError, named_tensors, read_content
+from ..tensor_files import CheckpointError, check_finite, named_tensors, read_content
 from ..tokenizer import tokenizer_in
 from . import grounding_dino, sisters
 from .source import Source
@@ -32,7 +32,9 @@ def open_folder(folder: Path, text_heads: int | None, weights: str, form: str = 
     heads = (config.get("text_config") or {}).get("num_attention_heads", 12)
     if text_heads not in (None, heads):
         raise CheckpointError(f"--text-heads {text_heads}: {folder / 'config.json'} says {heads}, leave the option out")
-    model = grounding_dino.build(config, _read_weights(folder), _recommended(folder))
+    state = _read_weights(folder)
+    model = grounding_dino.build(config, state, _recommended(folder))
+    check_finite(model, state, folder)
     # LLMDet's config.json is that of any MM-Grounding-DINO.
     family = "LLMDet" if model_type == "mm-grounding-dino" and "llmdet" in weights.lower() else None
     variant = variant_of(model, family)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..data.coco import Dataset, FormatError, Image, Problem, read_dataset
+from ..data.text import EncodingError
 from . import TuningError
 
 
@@ -30,6 +31,8 @@ class CocoData:
     #: The data set as it was read, for pycocotools, and the categories' ids there.
     source: dict = field(repr=False)
     category_ids: tuple[int, ...] = ()
+    #: What of the file was left out, or looks wrong.
+    problems: tuple[Problem, ...] = ()
 
     @property
     def box_count(self) -> int:
@@ -47,69 +50,58 @@ class CocoData:
             "images": [image for image in self.source["images"] if image["id"] in ids],
             "annotations": [a for a in self.source["annotations"] if a["image_id"] in ids],
         }
-        return CocoData(images, self.categories, source, self.category_ids)
+        return replace(self, images=images, source=source)
 
 
 def read_coco(path: Path, folder: Path) -> CocoData:
-    """Reads a COCO file whose images are in `folder`; raises `TuningError` for whatever is not as it must be."""
-    source = _read_json(path)
+    """Reads a COCO file whose images are in `folder`; raises `TuningError` for what cannot be tuned with."""
     try:
-        categories = sorted(source["categories"], key=lambda category: category["id"])
-        index = {category["id"]: place for place, category in enumerate(categories)}
-        boxes = _boxes_by_image(path, source["annotations"], index)
-        images = tuple(
-            CocoImage(
-                image["id"],
-                folder / image["file_name"],
-                image["width"],
-                image["height"],
-                tuple(boxes.get(image["id"], ())),
-            )
-            for image in source["images"]
-        )
-        names = tuple(category["name"] for category in categories)
-    except (KeyError, TypeError) as error:
-        raise TuningError(f"{path} is no COCO data set of boxes: {type(error).__name__} {error}") from None
-    data = CocoData(images, names, source, tuple(category["id"] for category in categories))
-    _check(path, data, boxes.keys())
+        dataset = read_dataset(path)
+    except FileNotFoundError:
+        raise TuningError(f"{path} does not exist") from None
+    except OSError as error:
+        raise TuningError(f"{path} cannot be read: {error.strerror}") from None
+    except (FormatError, EncodingError) as error:
+        raise TuningError(str(error)) from None
+    dataset.complete_sizes(folder)
+    ids = tuple(category.id for category in dataset.categories)
+    boxes = _boxes_by_image(dataset, ids)
+    data = CocoData(
+        tuple(_image(image, folder, boxes) for image in dataset.images),
+        tuple(category.name for category in dataset.categories),
+        dataset.content(),
+        ids,
+        tuple(dataset.problems),
+    )
+    _check(path, data)
     return data
 
 
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TuningError(f"{path} does not exist") from None
-    except ValueError as error:
-        raise TuningError(f"{path} is no JSON: {error}") from None
+def _image(image: Image, folder: Path, boxes: dict[int, list]) -> CocoImage:
+    return CocoImage(image.id, image.path_in(folder), image.width, image.height, tuple(boxes.get(image.id, ())))
 
 
-def _boxes_by_image(path: Path, annotations: list[dict], index: dict[int, int]) -> dict[int, list]:
+def _boxes_by_image(dataset: Dataset, category_ids: tuple[int, ...]) -> dict[int, list]:
     """Boxes by image id. As in official's training, crowds and boxes without an area are left out."""
     boxes: dict[int, list] = {}
-    for annotation in annotations:
-        if annotation["category_id"] not in index:
-            raise TuningError(
-                f"{path}: annotation {annotation.get('id')} is of the unknown category {annotation['category_id']}"
-            )
-        x, y, width, height = annotation["bbox"]
-        if annotation.get("iscrowd") or width <= 1 or height <= 1:
-            continue
-        entry = index[annotation["category_id"]], (float(x), float(y), float(width), float(height))
-        boxes.setdefault(annotation["image_id"], []).append(entry)
+    for annotation in dataset.annotations:
+        _, _, width, height = annotation.bbox
+        if not annotation.is_crowd and width > 1 and height > 1:
+            entry = category_ids.index(annotation.category), annotation.bbox
+            boxes.setdefault(annotation.image, []).append(entry)
     return boxes
 
 
-def _check(path: Path, data: CocoData, with_boxes: Iterable[int]) -> None:
+def _check(path: Path, data: CocoData) -> None:
     if not data.categories:
         raise TuningError(f"{path} has no categories")
     if not data.box_count:
         raise TuningError(
             f"{path} has no boxes in {len(data.images)} images: nothing can be learned or measured with it"
         )
-    unknown = sorted(set(with_boxes) - {image.id for image in data.images})
+    unknown = [image.path for image in data.images if not (image.width and image.height) and image.path.is_file()]
     if unknown:
-        raise TuningError(f"{path}: annotations of images that are not listed: {unknown[:5]}")
+        raise TuningError(f"{path} does not say the size of {unknown[0]}, which is no picture that tells: replace it")
     missing = [image.path for image in data.images if not image.path.is_file()]
     if missing:
         raise TuningError(f"{path}: {len(missing)} of {len(data.images)} images are missing, such as {missing[0]}")

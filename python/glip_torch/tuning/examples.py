@@ -11,6 +11,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from ..data.pictures import in_frame
 from ..losses import Targets
 from ..postprocess import Detections
 from ..preprocess import SIZE_DIVISOR, normalise, pad, resized_size
@@ -56,12 +57,13 @@ class Example:
         """`[3, height, width]`, padded."""
         try:
             with Image.open(self.image.path) as picture:
-                if picture.size != (self.image.width, self.image.height):
+                framed = in_frame(picture, (self.image.width, self.image.height))
+                if framed is None:
                     raise TuningError(
                         f"{self.image.path} is {picture.width} x {picture.height}, but listed as "
                         f"{self.image.width} x {self.image.height}"
                     )
-                resized = picture.convert("RGB").resize(self.size, Image.Resampling.BILINEAR)
+                resized = framed.convert("RGB").resize(self.size, Image.Resampling.BILINEAR)
         except (UnidentifiedImageError, OSError) as error:
             raise TuningError(f"image {self.image.path} cannot be read: {error}") from None
         return pad(normalise(np.asarray(resized)))

@@ -10,41 +10,75 @@
 
 use super::{
     passes::Passes,
-    window::{BLOCK, RGB, widest, windows},
+    window::{BLOCK, RGB, Window, widest, windows},
 };
 use crate::{geometry::ImageSize, preprocess::source_image::SourceImage};
 
-/// Resizes an image and hands out the rows of the result with their numbers, from the top: a row is
-/// its red levels, then its green ones, then its blue ones. Neither size may be zero.
-pub(in crate::preprocess) fn resize(
-    image: &SourceImage<'_>,
+/// Resizes images of one size to another. What that takes, it keeps from one image to the next.
+pub(in crate::preprocess) struct Resizer {
+    from: ImageSize,
     to: ImageSize,
-    mut take_row: impl FnMut(usize, &[u8]),
-) {
-    let from = image.size();
-    let passes = Passes::new(windows(from.width as usize, to.width as usize));
-    let windows = windows(from.height as usize, to.height as usize);
-    let tallest = widest(&windows);
-    let row_length = RGB * to.width as usize;
-    let stride = row_length.next_multiple_of(BLOCK);
+    passes: Passes,
+    windows: Vec<Window>,
+    source_row: Vec<u8>,
+    /// The input rows of the current window, at the new width; row `y` is at `y % tallest`.
+    narrowed: Vec<u8>,
+    resized: Vec<u8>,
+}
 
-    let mut source_row = vec![0; RGB * from.width as usize + passes.padding()];
-    // The input rows of the current window, at the new width; row `y` is at `y % tallest`.
-    let mut narrowed = vec![0; tallest * stride];
-    let mut resized = vec![0; stride];
-    let mut unread = 0;
-    for (index, window) in windows.into_iter().enumerate() {
-        let end = window.begin + window.weights.len();
-        for y in unread..end {
-            image.read_row(y, &mut source_row[..RGB * from.width as usize]);
-            let narrowed = &mut narrowed[y % tallest * stride..][..row_length];
-            passes.add_pixels(&source_row, narrowed);
+impl Resizer {
+    /// Neither size may be zero.
+    pub(in crate::preprocess) fn new(from: ImageSize, to: ImageSize) -> Self {
+        let passes = Passes::new(windows(from.width as usize, to.width as usize));
+        let windows = windows(from.height as usize, to.height as usize);
+        let stride = stride(to);
+        Self {
+            from,
+            to,
+            source_row: vec![0; RGB * from.width as usize + passes.padding()],
+            narrowed: vec![0; widest(&windows) * stride],
+            resized: vec![0; stride],
+            passes,
+            windows,
         }
-        unread = end;
-        let rows = (window.begin..end).map(|y| &narrowed[y % tallest * stride..][..stride]);
-        passes.add_rows(rows.zip(window.weights.iter().copied()), &mut resized);
-        take_row(index, &resized[..row_length]);
     }
+
+    /// Whether it is for these sizes.
+    pub(in crate::preprocess) fn fits(&self, from: ImageSize, to: ImageSize) -> bool {
+        (self.from, self.to) == (from, to)
+    }
+
+    /// Resizes an image, which must be of the size, and hands out the rows of the result with their numbers, from
+    /// the top: a row is its red levels, then its green ones, then its blue ones.
+    pub(in crate::preprocess) fn run(
+        &mut self,
+        image: &SourceImage<'_>,
+        mut take_row: impl FnMut(usize, &[u8]),
+    ) {
+        let row_length = RGB * self.to.width as usize;
+        let stride = stride(self.to);
+        let tallest = widest(&self.windows);
+        let mut unread = 0;
+        for (index, window) in self.windows.iter().enumerate() {
+            let end = window.begin + window.weights.len();
+            for y in unread..end {
+                image.read_row(y, &mut self.source_row[..RGB * self.from.width as usize]);
+                let narrowed = &mut self.narrowed[y % tallest * stride..][..row_length];
+                self.passes.add_pixels(&self.source_row, narrowed);
+            }
+            unread = end;
+            let rows =
+                (window.begin..end).map(|y| &self.narrowed[y % tallest * stride..][..stride]);
+            let rows = rows.zip(window.weights.iter().copied());
+            self.passes.add_rows(rows, &mut self.resized);
+            take_row(index, &self.resized[..row_length]);
+        }
+    }
+}
+
+/// Bytes from one row of the result to the next: whole blocks.
+fn stride(to: ImageSize) -> usize {
+    (RGB * to.width as usize).next_multiple_of(BLOCK)
 }
 
 #[cfg(test)]
@@ -74,7 +108,7 @@ mod tests {
     fn resized(rgb: &[u8], from: ImageSize, to: ImageSize) -> Vec<u8> {
         let mut pixels = Vec::new();
         let source = SourceImage::from_rgb(from, rgb).unwrap();
-        resize(&source, to, |_, row| {
+        Resizer::new(from, to).run(&source, |_, row| {
             let width = row.len() / RGB;
             let pixel = |x| [row[x], row[width + x], row[2 * width + x]];
             pixels.extend((0..width).flat_map(pixel));

@@ -5,28 +5,32 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use glip::{Category, Detections, Detector, ImageSize, Prompt, PromptInput, Vocabulary};
-use glip_tools::{Error, Picture, PictureLimits, Result};
+use glip::{
+    Category, Detections, Detector, ImageSize, NounPhrases, Prompt, PromptInput, Vocabulary,
+};
+use glip_tools::{Error, Picture, Result};
 use image::DynamicImage;
 use serde::Serialize;
 
 use crate::{
     model::ModelOptions,
     output::{self, Outcome},
+    pictures::PictureOptions,
 };
 
 /// Finds in a picture what words name, and prints where it is.
 ///
 /// Say what to look for in one of four ways: a PROMPT of phrases between dots, --category names of any
-/// number, a file of --categories with synonyms and context, or a --caption with the --phrase in it.
+/// number, a file of --categories with synonyms and context, or a --caption, whose noun phrases are looked
+/// for unless --phrase says which.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Ground {
-    /// The picture: BMP, JPEG, PNG, TIFF or WebP.
+    /// The picture: BMP, GIF, JPEG, PNG, TIFF or WebP.
     image: PathBuf,
     #[command(flatten)]
     words: Words,
-    /// Phrases of the caption, by their words; may be given several times.
+    /// A phrase of the caption, by its words; may be given several times [default: its noun phrases].
     #[arg(long = "phrase", value_name = "TEXT", requires = "caption")]
     phrases: Vec<String>,
     /// The score that detections must be over, 0 to 1 [default: the model's own].
@@ -35,12 +39,15 @@ pub(crate) struct Ground {
     /// Prints JSON instead of a table.
     #[arg(long)]
     json: bool,
+    /// Prints the tokens first that the model reads, and which phrase each belongs to. A word that is
+    /// [UNK] is unknown to it.
+    #[arg(long, conflicts_with = "json")]
+    describe: bool,
     /// Writes the picture with the boxes drawn; its name says the format.
     #[arg(long, value_name = "FILE")]
     draw: Option<PathBuf>,
-    /// The most pixels that the picture may have.
-    #[arg(long, value_name = "N", default_value_t = PictureLimits::default().max_pixels)]
-    max_pixels: u64,
+    #[command(flatten)]
+    pictures: PictureOptions,
     #[command(flatten)]
     model: ModelOptions,
 }
@@ -49,7 +56,7 @@ pub(crate) struct Ground {
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 struct Words {
-    /// Phrases between dots: "person . dog . bicycle".
+    /// Phrases between dots: "person . dog . bicycle". A dot in "1.5 inch" or "U.S. flag" is part of it.
     prompt: Option<String>,
     /// A name to look for, as data sets spell them; may be given several times.
     #[arg(long = "category", value_name = "NAME")]
@@ -67,7 +74,9 @@ const EXAMPLES: &str = "\
 Examples:
   glip ground photo.jpg \"person . dog . bicycle\"
   glip ground street.jpg --model models/glip-t --category person --category traffic_light
+  glip ground street.jpg --model models/glip-t --caption \"two men on a bus\"
   glip ground street.jpg --model models/glip-t --caption \"two men on a bus\" --phrase \"two men\"
+  glip ground photo.jpg \"zamboni . dog\" --describe
   glip ground photo.jpg \"dog\" --json | jq '.detections[0].bbox'
   glip ground photo.jpg \"person . dog . bicycle\" --draw boxes.png
 
@@ -76,9 +85,13 @@ JSON: {\"image\": {\"width\", \"height\"}, \"detections\": [{\"phrase\", \"phras
 
 impl Ground {
     pub(crate) fn run(self) -> Result<Outcome> {
-        let limits = PictureLimits::default().with_max_pixels(self.max_pixels);
-        let picture = Picture::read(&self.image, limits)?.upright();
-        let found = self.detector()?.ground(&picture, self.prompt()?)?;
+        let words = self.words()?;
+        let picture = Picture::read(&self.image, self.pictures.limits())?.upright();
+        let detector = self.detector()?;
+        if self.describe {
+            output::print(words.describe(&detector)?.as_bytes())?;
+        }
+        let found = detector.ground(&picture, words.input())?;
         output::print(self.report(&picture, &found).as_bytes())?;
         if let Some(path) = &self.draw {
             draw(picture, &found, path)?;
@@ -94,7 +107,7 @@ impl Ground {
         Ok(builder.build()?)
     }
 
-    fn prompt(&self) -> Result<PromptInput<'static>> {
+    fn words(&self) -> Result<Asked> {
         let Words {
             prompt,
             names,
@@ -102,10 +115,13 @@ impl Ground {
             caption,
         } = &self.words;
         Ok(match (prompt, categories, caption) {
-            (Some(phrases), ..) => Prompt::from(phrases.as_str()).into(),
-            (_, Some(file), _) => Vocabulary::new(Category::load(file)?).into(),
-            (.., Some(text)) => Prompt::caption(text).phrases(&self.phrases).into(),
-            _ => Vocabulary::new(names).into(),
+            (Some(phrases), ..) => Asked::Prompt(phrases.into()),
+            (_, Some(file), _) => Asked::Vocabulary(Vocabulary::new(Category::load(file)?)),
+            (.., Some(text)) if self.phrases.is_empty() => {
+                Asked::Prompt(Prompt::caption(text).extract(&NounPhrases))
+            }
+            (.., Some(text)) => Asked::Prompt(Prompt::caption(text).phrases(&self.phrases)),
+            _ => Asked::Vocabulary(Vocabulary::new(names)),
         })
     }
 
@@ -122,6 +138,35 @@ impl Ground {
         };
         // Sizes, texts and finite numbers always become JSON.
         serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
+    }
+}
+
+/// What is looked for.
+enum Asked {
+    Prompt(Prompt),
+    Vocabulary(Vocabulary),
+}
+
+impl Asked {
+    fn input(&self) -> PromptInput<'_> {
+        match self {
+            Self::Prompt(prompt) => prompt.into(),
+            Self::Vocabulary(vocabulary) => vocabulary.into(),
+        }
+    }
+
+    /// The tokens of each text that the model reads, and an empty line.
+    fn describe(&self, detector: &Detector) -> Result<String> {
+        let tokenizer = detector.tokenizer();
+        let texts = match self {
+            Self::Prompt(prompt) => vec![prompt.describe(tokenizer)?],
+            Self::Vocabulary(vocabulary) => {
+                let prompts = vocabulary.prompts(tokenizer)?;
+                let texts = prompts.iter().map(|prompt| prompt.describe(tokenizer));
+                texts.collect::<Result<_, _>>()?
+            }
+        };
+        Ok(texts.join("\n") + "\n")
     }
 }
 

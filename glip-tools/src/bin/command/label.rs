@@ -8,7 +8,7 @@ use std::{
 
 use glip::Category;
 use glip_tools::{
-    Error, PictureLimits, ProgressBar, Result,
+    Error, ProgressBar, Result,
     label::{
         Band, BoxFilter, Counts, Format, Inputs, LabelOptions, Labeller, OutputOptions, Run,
         Subject, Tiling,
@@ -18,6 +18,7 @@ use glip_tools::{
 use crate::{
     model::ModelOptions,
     output::{self, Outcome},
+    pictures::PictureOptions,
 };
 
 /// Labels pictures: finds what words name in any number of them, and writes it for training and for
@@ -146,9 +147,8 @@ struct Work {
     /// The threads that read and decode pictures [default: one for each processor, at most 8].
     #[arg(long, value_name = "N")]
     decoders: Option<usize>,
-    /// The most pixels that a picture may have.
-    #[arg(long, value_name = "N", default_value_t = PictureLimits::default().max_pixels)]
-    max_pixels: u64,
+    #[command(flatten)]
+    pictures: PictureOptions,
 }
 
 const EXAMPLES: &str = "\
@@ -219,9 +219,9 @@ impl Label {
             Ok(record) => {
                 let mut record = record.to_grounding();
                 record.source.get_or_insert_with(|| model.clone());
-                print_line(&record.to_line())
+                print_line(record.to_line().map_err(io::Error::from))
             }
-            Err(failure) if self.outputs.inline_errors => print_line(&failure.to_line()),
+            Err(failure) if self.outputs.inline_errors => print_line(Ok(failure.to_line())),
             Err(failure) if self.outputs.strict => Err(Error::Failed(failure)),
             Err(failure) => {
                 eprintln!("{}: {}", failure.image, failure.error);
@@ -259,11 +259,10 @@ impl Label {
 
     fn label_options(&self) -> LabelOptions {
         let Selection { nms_across, .. } = self.selection;
-        let limits = PictureLimits::default().with_max_pixels(self.work.max_pixels);
         let mut options = LabelOptions::default()
             .with_boxes(self.selection.boxes())
             .with_nms_across_phrases(nms_across)
-            .with_pictures(limits);
+            .with_pictures(self.work.pictures.limits());
         if let Some(keep) = self.selection.keep {
             options = options.with_band(Band::review(self.selection.review.unwrap_or(keep), keep));
         }
@@ -306,9 +305,9 @@ impl Selection {
 }
 
 /// Writes a line to the standard output, at once.
-fn print_line(line: &str) -> Result<()> {
+fn print_line(line: io::Result<String>) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}")
+    line.and_then(|line| writeln!(stdout, "{line}"))
         .and_then(|()| stdout.flush())
         .map_err(|source| Error::Write {
             path: "the standard output".into(),

@@ -5,11 +5,13 @@ mod ground;
 mod label;
 mod model;
 mod output;
+mod pictures;
+mod remedies;
 
-use std::{error::Error as StdError, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use glip_tools::{Result, causes};
+use glip_tools::{Error, Result, causes};
 use output::Outcome;
 
 /// Says what is in pictures, in your own words: grounds, measures and labels with GLIP models.
@@ -87,8 +89,11 @@ fn main() -> ExitCode {
 }
 
 /// Prints an error with what caused it.
-fn report(error: &(dyn StdError + 'static)) {
-    eprintln!("error: {error}");
+fn report(error: &Error) {
+    match remedies::in_options(error) {
+        Some(message) => eprintln!("error: {message}"),
+        None => eprintln!("error: {error}"),
+    }
     for cause in causes(error) {
         eprintln!("  because: {cause}");
     }

@@ -75,7 +75,7 @@ pub fn phrase_table(recalls: &[PhraseRecall]) -> String {
 
 fn put_recall(table: &mut String, kind: &str, recall: &RecallAt) {
     let [at_1, at_5, at_10, at_any] =
-        [recall.at_1, recall.at_5, recall.at_10, recall.at_any].map(|share| percent(Some(share)));
+        [recall.at_1, recall.at_5, recall.at_10, recall.at_any].map(percent);
     let phrases = recall.phrases;
     put(
         table,

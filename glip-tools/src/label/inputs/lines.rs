@@ -17,6 +17,7 @@ use crate::{
         request::{ImageBytes, Request},
         subject::{Caption, Subject},
     },
+    text::{decode, quote_not_finite, utf_16},
 };
 
 /// A line is far shorter, unless the file is something else.
@@ -74,8 +75,10 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// A line's request; none if it is a header.
-    fn request(&mut self, line: &[u8]) -> Result<Option<Request>, String> {
-        let content: Map<String, Value> = serde_json::from_slice(line)
+    fn request(&mut self, line: Vec<u8>) -> Result<Option<Request>, String> {
+        let line = decode(line, self.line)
+            .map_err(|found| format!("the line is {found}: save the file as UTF-8"))?;
+        let content = object(&line)
             .map_err(|error| format!("not a JSON object ({error}): write one object a line"))?;
         if content.contains_key("format") {
             self.header = header(content)?;
@@ -124,11 +127,12 @@ impl<R: BufRead> Iterator for Lines<R> {
                     return Some(Err(failure(self.line, &self.file, error.to_string())));
                 }
             };
-            self.is_over = line.is_empty();
+            // What looks like lines of UTF-16 are none.
+            self.is_over = line.is_empty() || self.line == 1 && utf_16(&line).is_some();
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            match self.request(&line) {
+            match self.request(line) {
                 Ok(Some(request)) => return Some(Ok(request)),
                 Ok(None) => {}
                 Err(error) => return Some(Err(failure(self.line, &self.file, error))),
@@ -145,22 +149,28 @@ pub(super) struct Record {
     pub(super) subject: Option<Subject>,
 }
 
+/// A JSON object, in which numbers may be what JSON has none of: what a model said of an image before does
+/// not matter.
+pub(super) fn object(text: &str) -> serde_json::Result<Map<String, Value>> {
+    serde_json::from_str(&quote_not_finite(text))
+}
+
 /// A record of the grounding format, of which only the image and the words matter. Categories may also
 /// be names alone, or have the context and synonyms of a prompt file; a caption's phrases may be
-/// left out.
+/// left out. What other tools call the image and the caption counts where nothing else does.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Line {
     image: Option<String>,
+    #[serde(default)]
+    file_name: Value,
+    #[serde(default)]
+    filename: Value,
     source: Option<String>,
     categories: Option<Vec<Value>>,
-    #[serde(alias = "caption")]
     text: Option<String>,
+    #[serde(default)]
+    caption: Value,
     phrases: Option<Vec<Phrase>>,
-    #[serde(rename = "width")]
-    _width: Option<u32>,
-    #[serde(rename = "height")]
-    _height: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -172,26 +182,31 @@ struct Phrase {
 pub(super) fn record(content: Map<String, Value>) -> Result<Record, String> {
     let line: Line =
         serde_json::from_value(Value::Object(content)).map_err(|error| error.to_string())?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
     let subject = match (line.categories, line.text) {
         (Some(_), Some(_)) => {
             return Err("it has both categories and a text: remove one of them".to_owned());
         }
         (Some(categories), None) => Some(self::categories(categories)?),
         (None, Some(text)) => Some(caption(text, line.phrases)),
-        (None, None) => None,
+        (None, None) => text(&line.caption).map(|text| caption(text, line.phrases)),
     };
+    let others = [&line.file_name, &line.filename];
     Ok(Record {
-        image: line.image,
+        image: line.image.or_else(|| others.into_iter().find_map(text)),
         source: line.source,
         subject,
     })
 }
 
-/// Categories as names, or as objects; boxes that are there already do not matter.
+/// Categories as names, or as objects; boxes and whatever else is there already do not matter.
 fn categories(mut entries: Vec<Value>) -> Result<Subject, String> {
     for entry in entries.iter_mut().filter_map(Value::as_object_mut) {
-        entry.remove("boxes");
-        entry.remove("scores");
+        entry.retain(|field, value| match field.as_str() {
+            "label" => value.is_string(), // of other tools, a number
+            "name" | "prefix" | "suffix" | "synonyms" => true,
+            _ => false,
+        });
     }
     let categories = Category::from_json(&Value::Array(entries).to_string());
     Ok(Subject::Categories(
@@ -229,16 +244,13 @@ mod tests {
     use super::*;
 
     fn requests(text: &str, subject: Option<Subject>) -> Vec<Result<Request, Failure>> {
+        requests_in(text.as_bytes(), subject)
+    }
+
+    fn requests_in(text: &[u8], subject: Option<Subject>) -> Vec<Result<Request, Failure>> {
         let folder = || PathBuf::from("data");
         let file = PathBuf::from("data/lines.jsonl");
-        Lines::new(
-            text.as_bytes(),
-            file,
-            folder(),
-            folder(),
-            subject.map(Arc::new),
-        )
-        .collect()
+        Lines::new(text, file, folder(), folder(), subject.map(Arc::new)).collect()
     }
 
     fn phrases(request: &Result<Request, Failure>) -> Vec<String> {
@@ -294,7 +306,7 @@ mod tests {
             ),
             (
                 r#"{"image": "a.jpg", "categores": ["a"]}"#,
-                "unknown field `categores`",
+                "does not say what to look for",
             ),
             (
                 r#"{"image": "a.jpg", "categories": [{"boxes": []}]}"#,
@@ -320,6 +332,43 @@ mod tests {
         }
         assert_eq!(found.len(), cases.len() + 1);
         assert_eq!(found.last().unwrap().as_ref().unwrap().image, "good.jpg");
+    }
+
+    #[test]
+    fn lines_of_other_tools_are_read_as_far_as_they_say_what_to_look_for() {
+        let text = r#"{"image": "1.jpg", "width": null, "height": 3.0, "id": 7, "licence": {"name": "x"}, "categories": ["dog"]}
+            {"image": "2.jpg", "categories": [{"name": "cat", "label": 3, "id": 4, "boxes": [[NaN, 2, 3, 4]], "scores": [NaN]}], "loss": -Infinity}
+            {"image": "3.jpg", "text": "a NaN", "phrases": [{"spans": [[0, 1]], "boxes": [], "label": 3}], "caption": "a dog"}
+            {"file_name": "4.jpg", "categories": ["bee"], "caption": ["a bee"]}
+            {"filename": "5.jpg", "file_name": null, "caption": "a fly", "grounding": {"regions": []}}"#;
+        let found = requests(&format!("\u{feff}{text}"), None);
+        let expected: [&[&str]; 5] = [&["dog"], &["cat"], &["a"], &["bee"], &["a fly"]];
+        assert_eq!(found[3].as_ref().unwrap().image, "4.jpg");
+        assert_eq!(found[4].as_ref().unwrap().image, "5.jpg");
+        assert_eq!(found.iter().map(phrases).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn encodings_are_named() {
+        let line = "{\"image\": \"ü.jpg\", \"categories\": [\"dog\"]}\n";
+        let latin_1: Vec<u8> = line.chars().map(|c| c as u8).collect();
+        let found = requests_in(&[&latin_1[..], line.as_bytes()].concat(), None);
+        let failure = found[0].as_ref().unwrap_err();
+        assert!(
+            failure.error.contains("byte 0xfc in line 1, column 12"),
+            "{}",
+            failure.error
+        );
+        assert_eq!(found[1].as_ref().unwrap().image, "ü.jpg");
+        let utf_16 = line
+            .repeat(2)
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect::<Vec<_>>();
+        let found = requests_in(&utf_16, None);
+        assert_eq!(found.len(), 1);
+        let failure = found[0].as_ref().unwrap_err();
+        assert!(failure.error.contains("in UTF-16"), "{}", failure.error);
     }
 
     #[test]

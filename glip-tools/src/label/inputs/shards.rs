@@ -15,13 +15,14 @@ use crate::{
     failure::Failure,
     label::{
         inputs::{
-            lines::{NOTHING_ASKED, header, record},
+            lines::{NOTHING_ASKED, header, object, record},
             paths::{name_below, open},
         },
         request::{ImageBytes, Request, read_section},
         subject::Subject,
     },
     pictures::PICTURE_ENDINGS,
+    text::decode,
 };
 
 /// The header of `glip_torch`'s shards.
@@ -133,7 +134,7 @@ impl Shard {
     }
 
     fn object(&self, member: &Member) -> Result<Map<String, Value>, String> {
-        serde_json::from_str(&self.text(member)?)
+        object(&self.text(member)?)
             .map_err(|error| format!("{} is not a JSON object ({error})", member.name))
     }
 
@@ -142,7 +143,7 @@ impl Shard {
         const LONGEST: u64 = 16 << 20;
         let bytes = read_section(&self.path, member.offset, member.bytes.min(LONGEST));
         let bytes = bytes.map_err(|error| format!("{}: {error}", member.name))?;
-        String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", member.name))
+        decode(bytes, 1).map_err(|found| format!("{} is {found}: save it as UTF-8", member.name))
     }
 }
 

@@ -1,6 +1,9 @@
 //! The grounding format of `glip_torch`.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    io,
+    path::{Component, Path, PathBuf},
+};
 
 use glip::ImageSize;
 
@@ -50,7 +53,9 @@ fn write_lines(path: &Path, records: impl Iterator<Item = Result<Record>>) -> Re
         let header = Header::default().to_line();
         writeln!(file, "{header}").map_err(unwritable(path))?;
         for record in records {
-            writeln!(file, "{}", record?.to_line()).map_err(unwritable(path))?;
+            let line = record?.to_line().map_err(io::Error::from);
+            line.and_then(|line| writeln!(file, "{line}"))
+                .map_err(unwritable(path))?;
         }
         Ok(())
     })
@@ -169,7 +174,7 @@ mod tests {
             asked: Asked::Categories(Arc::new(["cat".to_owned()])),
             boxes: corners.map(labelled).into(),
         };
-        let line = record.to_grounding().to_line();
+        let line = record.to_grounding().to_line().unwrap();
         assert!(
             line.contains(r#""boxes":[[8.0,4.5,20.0,48.0],[8.0,4.5,8.25,4.5]]"#),
             "{line}"

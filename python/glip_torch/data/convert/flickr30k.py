@@ -8,6 +8,7 @@ that stand for the whole scene are left unmarked.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections import defaultdict
@@ -16,6 +17,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ..grounding import Box, DataError, Header, Phrase, Record, clip_box
+from ..text import EncodingError, read_text
 from .report import Report
 
 _ENTITY = re.compile(r"\[/EN#(?P<entity>\d+)(?:/[^\s\]]+)+ (?P<words>[^\]]*)\]")
@@ -35,20 +37,24 @@ class FlickrSource:
             self.ids = sorted(path.stem for path in (folder / "Sentences").glob("*.txt"))
         else:
             try:
-                self.ids = ids.read_text(encoding="utf-8").split()
+                self.ids = read_text(ids).split()
             except OSError as error:
                 raise DataError(f"{ids} cannot be read: {error.strerror}") from None
+            except EncodingError as error:
+                raise DataError(str(error)) from None
         if not self.ids:
             raise DataError(f"there are no sentences in {ids or folder / 'Sentences'}")
 
     def records(self, report: Report) -> Iterator[Record]:
         for image in self.ids:
             try:
-                width, height, boxes, absent = _read_annotations(self.folder / "Annotations" / f"{image}.xml")
-                sentences = (self.folder / "Sentences" / f"{image}.txt").read_text(encoding="utf-8").splitlines()
+                width, height, boxes, absent, wrong = _read_annotations(self.folder / "Annotations" / f"{image}.xml")
+                sentences = read_text(self.folder / "Sentences" / f"{image}.txt").splitlines()
             except (OSError, ValueError, ElementTree.ParseError) as error:
                 report.skip(f"image {image}", "unreadable annotations", str(error))
                 continue
+            for entity, kind, corners in wrong:
+                report.skip(f"image {image}, entity {entity}", kind, str(corners).replace("nan", "NaN"))
             name = os.path.relpath(self.images / f"{image}.jpg", self.relative_to)
             for number, sentence in enumerate(sentences, 1):
                 text, marked = read_sentence(sentence)
@@ -72,22 +78,37 @@ def read_sentence(sentence: str) -> tuple[str, list[tuple[str, tuple[int, int]]]
     return text + sentence[end:].rstrip(), marked
 
 
-def _read_annotations(path: Path) -> tuple[int, int, dict[str, list[Box]], set[str]]:
-    """Width, height, boxes by entity, and the entities that nothing in the image shows."""
-    root = ElementTree.parse(path).getroot()
-    width, height = _number(root, "size/width"), _number(root, "size/height")
-    boxes, absent = defaultdict(list), set()
+def _read_annotations(
+    path: Path,
+) -> tuple[int, int, dict[str, list[Box]], set[str], list[tuple[str, str, list[float]]]]:
+    """Width, height, boxes by entity, the entities that nothing in the image shows, and boxes that cannot be used: whose they
+    are, what is wrong with them, and their corners."""
+    root = ElementTree.fromstring(read_text(path))
+    width, height = int(_number(root, "size/width")), int(_number(root, "size/height"))
+    boxes, absent, wrong = defaultdict(list), set(), []
     for thing in root.iter("object"):
         names = [name.text for name in thing.iter("name")]
         box = thing.find("bndbox")
         if box is not None:
+            corners = [_number(box, edge) for edge in ("xmin", "ymin", "xmax", "ymax")]
+            kind = _problem(corners)
+            if kind is not None:
+                wrong += [(name, kind, corners) for name in names]
+                continue
             # The files have the first and the last pixel, and count them from 1.
-            x1, y1, x2, y2 = (float(_number(box, edge)) for edge in ("xmin", "ymin", "xmax", "ymax"))
+            x1, y1, x2, y2 = corners
             for name in names:
                 boxes[name].append((x1 - 1, y1 - 1, x2, y2))
         elif _flag(thing, "nobndbox") and not _flag(thing, "scene"):
             absent.update(names)
-    return width, height, boxes, absent
+    return width, height, boxes, absent, wrong
+
+
+def _problem(corners: list[float]) -> str | None:
+    if not all(map(math.isfinite, corners)):
+        return "malformed"
+    x1, y1, x2, y2 = corners
+    return "inverted box" if x2 < x1 or y2 < y1 else None
 
 
 def _phrases(marked, boxes: dict[str, list[Box]], absent: set[str], width: int, height: int) -> Iterator[Phrase]:
@@ -98,11 +119,11 @@ def _phrases(marked, boxes: dict[str, list[Box]], absent: set[str], width: int, 
             yield Phrase((span,), found)
 
 
-def _number(element: ElementTree.Element, path: str) -> int:
+def _number(element: ElementTree.Element, path: str) -> float:
     text = element.findtext(path)
     if text is None:
         raise ValueError(f"no {path}")
-    return int(text)
+    return float(text)
 
 
 def _flag(element: ElementTree.Element, name: str) -> bool:

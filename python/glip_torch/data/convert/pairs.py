@@ -5,7 +5,6 @@ A pair is a line `{"image": "1.jpg", "caption": "a dog in the snow"}`; other fie
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..grounding import DataError, Header, Record
+from ..text import decode, parse_json
 from .report import Report
 
 
@@ -27,10 +27,10 @@ class PairSource:
             raise DataError(f"{path} does not exist: give a file of lines with image and caption")
 
     def records(self, report: Report) -> Iterator[Record]:
-        with self.path.open(encoding="utf-8") as file:
+        with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    name, caption = _pair(line)
+                    name, caption = _pair(decode(line, number))
                 except ValueError as error:
                     report.skip(f"line {number}", "malformed pair", str(error))
                     continue
@@ -46,7 +46,7 @@ class PairSource:
 
 def _pair(line: str) -> tuple[str, str]:
     """Image and caption of a line; raises `ValueError` if it has none."""
-    pair = json.loads(line)
+    pair = parse_json(line)
     image, caption = (pair.get(name) if isinstance(pair, dict) else None for name in ("image", "caption"))
     if not all(isinstance(text, str) and text.strip() for text in (image, caption)):
         raise ValueError(f"image is {image!r} and caption {caption!r}: give two texts")

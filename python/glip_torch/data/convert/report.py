@@ -1,4 +1,4 @@
-"""What a converter had to leave out: counted by reason, and a line for each in a file."""
+"""What a converter had to leave out, counted by reason, and what looks wrong: a line for each in a file."""
 
 from __future__ import annotations
 
@@ -12,25 +12,35 @@ if TYPE_CHECKING:
 
 
 class Report:
-    """`with Report(path) as report: report.skip("image 7", "no size")`. The file exists only if something was left out."""
+    """`with Report(path) as report: report.skip("image 7", "no size")`. The file exists only if there is something in it."""
 
     def __init__(self, path: Path):
         self.path, self.counts = path, Counter()
+        self.warnings: list[str] = []
         self._file = None
 
     def skip(self, what: str, kind: str, detail: str = "") -> None:
         """`what` was left out, because of a `kind` of problem that is counted; `detail` says more about this one."""
+        self.counts[kind] += 1
+        self._add({"what": what, "reason": f"{kind}: {detail}" if detail else kind})
+
+    def warn(self, what: str, detail: str) -> None:
+        """`what` was used, but looks wrong."""
+        self.warnings.append(f"warning: {what}: {detail}")
+        self._add({"what": what, "warning": detail})
+
+    def _add(self, line: dict) -> None:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("w", encoding="utf-8")
-        self.counts[kind] += 1
-        print(json.dumps({"what": what, "reason": f"{kind}: {detail}" if detail else kind}), file=self._file)
+        print(json.dumps(line), file=self._file)
 
-    def summary(self) -> str:
-        if not self.counts:
-            return "nothing left out"
+    def summary(self, shown: int = 3) -> str:
         reasons = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.counts.items()))
-        return f"left out: {reasons}; see {self.path}"
+        told = [f"left out: {reasons}" if reasons else "nothing left out", *self.warnings[:shown]]
+        if len(self.warnings) > shown:
+            told.append(f"{len(self.warnings) - shown} more warnings")
+        return "; ".join([*told, f"see {self.path}"] if self._file is not None else told)
 
     def __enter__(self) -> Self:
         self.path.unlink(missing_ok=True)

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use glip::{Detector, GroundOptions, ImageSize};
+use glip::{Detector, GroundOptions};
 use glip_tools::{
-    Error, Problem, Result,
-    coco::{Dataset, Image},
+    Error, PictureFrames, Problem, Result,
+    coco::{Category, Dataset, Image},
     eval::{
         Detection, DetectionScores, Prediction, Protocol, Task, average_precision, category_words,
         encode_words, read_detections, report::detection_table,
@@ -154,10 +154,18 @@ pub(super) fn measure(
     folder: &ResultFolder,
 ) -> Result<DetectionResult> {
     let (mut truth, mut problems) = Dataset::read(&set.annotations)?;
+    if let Some(root) = &truth.root {
+        let Category { id, name, .. } = root;
+        eprintln!(
+            "not asked for: category {id}, {name:?}, which is above all others and has no boxes"
+        );
+    }
     if let Some(limit) = common.limit {
         truth.images.truncate(limit);
         truth.retain_images(|_| true);
     }
+    let frames = |image: &Image| PictureFrames::read(image.path_in(&set.images)).ok();
+    problems.extend(truth.complete_sizes(frames));
     common.tell(&problems)?;
     let tasks: Vec<Task> = truth
         .images
@@ -206,24 +214,10 @@ pub(super) fn measure(
 
 /// An image as the model is to look at it.
 fn task(image: &Image, folder: &Path) -> Task {
-    let size = ImageSize {
-        width: image.width,
-        height: image.height,
-    };
     Task {
         key: image.id.to_string(),
-        path: locate(folder, &image.file_name),
-        size: (size.width > 0 && size.height > 0).then_some(size),
-    }
-}
-
-/// Where an image is: as the file says, or, as LVIS' names have a folder, right in the given one.
-fn locate(folder: &Path, file_name: &Path) -> PathBuf {
-    let path = folder.join(file_name);
-    let bare = file_name.file_name().map(|name| folder.join(name));
-    match bare {
-        Some(bare) if !path.exists() && bare.exists() => bare,
-        _ => path,
+        path: image.path_in(folder),
+        size: image.size(),
     }
 }
 

@@ -86,6 +86,9 @@ impl Flickr30k {
             false => phrase_table(&result.recall),
         };
         output::print(text.as_bytes())?;
+        if measured == 0 {
+            return Err(Error::NothingToMeasure { path: self.images });
+        }
         Ok(Outcome::of_failures(result.problems.len() as u64))
     }
 

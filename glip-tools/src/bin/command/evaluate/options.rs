@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use glip::Detector;
 use glip_tools::{
-    Error, PictureLimits, Problem, Result,
+    Error, PictureLimits, Problem, ProblemKind, Result,
     eval::{RunKey, RunOptions},
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::model::ModelOptions;
+use crate::{model::ModelOptions, pictures::PictureOptions};
 
 /// How a run goes, and where its results go.
 #[derive(clap::Args)]
@@ -24,9 +24,8 @@ pub(super) struct CommonOptions {
     /// The images in the works at the same time. The results do not depend on it.
     #[arg(long, value_name = "N", default_value_t = RunOptions::default().jobs)]
     jobs: usize,
-    /// The most pixels that a picture may have.
-    #[arg(long, value_name = "N", default_value_t = PictureLimits::default().max_pixels)]
-    max_pixels: u64,
+    #[command(flatten)]
+    pictures: PictureOptions,
     /// Ends the run at the first thing that cannot be used.
     #[arg(long)]
     pub(super) strict: bool,
@@ -49,17 +48,20 @@ impl CommonOptions {
     }
 
     pub(super) fn limits(&self) -> PictureLimits {
-        PictureLimits::default().with_max_pixels(self.max_pixels)
+        self.pictures.limits()
     }
 
-    /// Names what cannot be used; with --strict, the first is an error.
+    /// Names what cannot be used or looks wrong; with --strict, the first is an error.
     pub(super) fn tell(&self, problems: &[Problem]) -> Result<()> {
         const SHOWN: usize = 20;
         if let (true, Some(problem)) = (self.strict, problems.first()) {
             return Err(Error::Strict(problem.clone()));
         }
         for problem in problems.iter().take(SHOWN) {
-            eprintln!("left out: {problem}");
+            match problem.kind {
+                ProblemKind::Doubtful => eprintln!("warning: {problem}"),
+                _ => eprintln!("left out: {problem}"),
+            }
         }
         if problems.len() > SHOWN {
             eprintln!(

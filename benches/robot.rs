@@ -1,0 +1,262 @@
+//! What a robot wants to know: whether memory stays what it is over hours, and what others on the same processor lose.
+//!
+//!     cargo bench --bench robot -- soak --minutes 30
+//!     cargo bench --bench robot -- neighbour --seconds 10
+//!
+//! Runs on the model in the box (feature `nano`), or on another with `GLIP_MODEL=FOLDER`.
+
+#[path = "../examples/common/mod.rs"]
+mod common;
+#[path = "common/picture.rs"]
+mod picture;
+
+use std::{
+    env,
+    hint::black_box,
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::Result;
+use glip::{
+    Detector, ImageSize, PixelFormat,
+    live::{Frame, Live, LiveOptions},
+    parts::{Arena, CpuOptions},
+};
+use lexopt::{Arg, Parser, ValueExt};
+
+const USAGE: &str = "\
+robot soak [--minutes N] [--arena kept|shrunk|none] [--no-memory-pattern]
+robot neighbour [--seconds N]
+
+soak        frames of changing sizes, formats, rates and prompts; the memory every so often
+neighbour   what another thread's work loses while frames are looked at, with and without spinning
+";
+
+fn main() -> ExitCode {
+    common::run(USAGE, Arguments::parse, |arguments| {
+        match arguments.subject {
+            Subject::Soak => soak(&arguments),
+            Subject::Neighbour => neighbour(&arguments),
+        }
+    })
+}
+
+fn detector(threads: usize, cpu: CpuOptions) -> Result<Detector> {
+    let folder = env::var_os("GLIP_MODEL");
+    let model = common::model(folder.as_deref().map(Path::new))?;
+    let builder = Detector::builder().bundle(model).threads(threads).cpu(cpu);
+    Ok(builder.build()?)
+}
+
+/// What cameras there are, and what they give.
+const CAMERAS: [(u32, u32, PixelFormat); 6] = [
+    (1920, 1080, PixelFormat::Nv12),
+    (640, 480, PixelFormat::Yuyv),
+    (848, 480, PixelFormat::Bgr8),
+    (1280, 720, PixelFormat::I420),
+    (1280, 960, PixelFormat::BayerRggb8),
+    (480, 640, PixelFormat::Mono8),
+];
+
+/// Names of one to many tokens; one is a list that needs several prompts.
+const NAMES: [&str; 8] = [
+    "cup",
+    "traffic light",
+    "person",
+    "dining table",
+    "dog",
+    "wine glass",
+    "bicycle",
+    "sports ball",
+];
+
+/// Frames a second, of which some are more than can be looked at.
+const RATES: [f64; 4] = [5.0, 30.0, 15.0, 60.0];
+
+/// How long sizes, rates and prompts stay.
+const SHIFT: Duration = Duration::from_secs(5);
+
+fn soak(arguments: &Arguments) -> Result<()> {
+    let live = Live::new(
+        &detector(0, arguments.cpu.clone())?,
+        NAMES[0],
+        LiveOptions::default().with_deadline(Duration::from_millis(500)),
+    )?;
+    let pictures = CAMERAS.map(|(width, height, format)| {
+        let (size, picture) = (
+            ImageSize::new(width, height),
+            picture::picture(width, height, 0),
+        );
+        // Levels as they come: what is in the picture makes no difference to memory.
+        (size, format, picture.into_raw())
+    });
+    let begin = Instant::now();
+    let mut next_report = Duration::ZERO;
+    println!("minutes, frames, done, dropped, late, failed, p50 ms, p99 ms, resident MB");
+    for (shift, (size, format, bytes)) in pictures.iter().cycle().enumerate() {
+        let names = &NAMES[..1 + shift % NAMES.len()];
+        live.set_prompt(names)?;
+        let rate = RATES[shift % RATES.len()];
+        let shift_begin = Instant::now();
+        for number in 0.. {
+            if shift_begin.elapsed() >= SHIFT.min(arguments.duration) {
+                break;
+            }
+            let mut buffer = live.spare_buffer();
+            buffer.extend_from_slice(bytes);
+            let stride = format.packed_stride(size.width);
+            live.push(Frame::new(*size, stride, *format, buffer)?.with_id(number));
+            thread::sleep(Duration::from_secs_f64(1.0 / rate));
+        }
+        let elapsed = begin.elapsed();
+        if elapsed >= next_report || elapsed >= arguments.duration {
+            next_report = elapsed + arguments.duration / 30;
+            let stats = live.stats();
+            let milliseconds = |time: Duration| 1e3 * time.as_secs_f64();
+            println!(
+                "{:.1}, {}, {}, {}, {}, {}, {:.1}, {:.1}, {:.1}",
+                elapsed.as_secs_f64() / 60.0,
+                stats.pushed,
+                stats.done,
+                stats.dropped,
+                stats.late,
+                stats.failed,
+                milliseconds(stats.total.p50),
+                milliseconds(stats.total.p99),
+                stats.resident_bytes.unwrap_or_default() as f64 / f64::from(1 << 20),
+            );
+        }
+        if elapsed >= arguments.duration {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Frames a second that the neighbour has to bear.
+const NEIGHBOURS_RATE: f64 = 15.0;
+
+fn neighbour(arguments: &Arguments) -> Result<()> {
+    let alone = pieces_done(arguments.duration, None)?;
+    println!("alone: {alone}");
+    let cores = thread::available_parallelism()?.get();
+    for threads in [1, cores] {
+        for (name, cpu) in [
+            ("spinning", CpuOptions::default()),
+            ("without spinning", CpuOptions::default().without_spinning()),
+        ] {
+            let detector = detector(threads, cpu)?;
+            let live = Live::new(&detector, NAMES[0], LiveOptions::default())?;
+            live.warm_up(&[ImageSize::new(640, 480)])?;
+            let beside = pieces_done(arguments.duration, Some(&live))?;
+            let stats = live.finish();
+            println!(
+                "{threads} threads, {name}: {beside}; {} frames, p50 {:.1?}, p99 {:.1?}",
+                stats.done, stats.total.p50, stats.total.p99
+            );
+        }
+    }
+    Ok(())
+}
+
+/// How another thread gets on with pieces of work, a millisecond each if it is alone.
+fn pieces_done(duration: Duration, live: Option<&Live>) -> Result<String> {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    let worker = thread::spawn(move || {
+        let mut times = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            let begin = Instant::now();
+            black_box(
+                (0..1_000_000_u64).fold(0, |sum: u64, i| black_box(sum.wrapping_mul(31) ^ i)),
+            );
+            times.push(begin.elapsed());
+        }
+        times
+    });
+    let begin = Instant::now();
+    let picture = picture::picture(640, 480, 0);
+    while begin.elapsed() < duration {
+        if let Some(live) = live {
+            live.push(Frame::from(picture.clone()));
+        }
+        thread::sleep(Duration::from_secs_f64(1.0 / NEIGHBOURS_RATE));
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let mut times = worker.join().map_err(|_| "the neighbour panicked")?;
+    times.sort();
+    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
+    let rate = times.len() as f64 / duration.as_secs_f64();
+    Ok(format!(
+        "{rate:.0} pieces a second, p50 {:.2?}, p99 {:.2?}, max {:.2?}",
+        at(50),
+        at(99),
+        at(100)
+    ))
+}
+
+#[derive(Clone, Copy)]
+enum Subject {
+    Soak,
+    Neighbour,
+}
+
+struct Arguments {
+    subject: Subject,
+    duration: Duration,
+    cpu: CpuOptions,
+}
+
+impl Arguments {
+    /// `None` if help was asked for.
+    fn parse(mut parser: Parser) -> Result<Option<Self>> {
+        let mut arguments = Self {
+            subject: Subject::Soak,
+            duration: Duration::from_secs(10),
+            cpu: CpuOptions::default(),
+        };
+        let seconds = |seconds: f64| {
+            let duration = Duration::try_from_secs_f64(seconds);
+            duration.map_err(|error| format!("{seconds} seconds: {error}"))
+        };
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Arg::Value(value) => {
+                    arguments.subject = match &*value.string()? {
+                        "soak" => Subject::Soak,
+                        "neighbour" => Subject::Neighbour,
+                        other => return Err(format!("{other}: soak or neighbour").into()),
+                    };
+                }
+                Arg::Long("minutes") => {
+                    let minutes: f64 = parser.value()?.parse()?;
+                    arguments.duration = seconds(60.0 * minutes)?;
+                }
+                Arg::Long("seconds") => arguments.duration = seconds(parser.value()?.parse()?)?,
+                Arg::Long("no-memory-pattern") => {
+                    arguments.cpu = arguments.cpu.without_memory_pattern();
+                }
+                Arg::Long("arena") => {
+                    let arena = match &*parser.value()?.string()? {
+                        "kept" => Arena::Kept,
+                        "shrunk" => Arena::Shrunk,
+                        "none" => Arena::None,
+                        other => return Err(format!("{other}: kept, shrunk or none").into()),
+                    };
+                    arguments.cpu = arguments.cpu.with_arena(arena);
+                }
+                Arg::Long("bench") => {} // cargo adds it
+                Arg::Long("help") | Arg::Short('h') => return Ok(None),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        Ok(Some(arguments))
+    }
+}

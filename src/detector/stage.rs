@@ -1,0 +1,39 @@
+//! The stages of a call, and who is told of them.
+
+use crate::{error::Result, head_output::HeadMemory, preprocess::KeptInput};
+
+/// A stage of a call: a box of the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Stage {
+    Preprocess,
+    ImageEncoder,
+    Fusion,
+    Head,
+    Postprocess,
+}
+
+/// Is told of each stage that is over, and can end the call there. Those after the image encoder come once for
+/// each text of the prompt.
+pub(crate) type Watch<'w> = &'w mut dyn FnMut(Stage) -> Result<()>;
+
+/// What the right half of the picture is run with, from where image and prompt meet.
+#[derive(Default)]
+pub(super) struct Run<'w> {
+    pub(super) watch: Option<Watch<'w>>,
+    /// Goes from one text of the prompt to the next.
+    pub(super) memory: HeadMemory,
+}
+
+impl Run<'_> {
+    /// Tells who watches that a stage is over, and whether to go on.
+    pub(super) fn over(&mut self, stage: Stage) -> Result<()> {
+        self.watch.as_mut().map_or(Ok(()), |watch| watch(stage))
+    }
+}
+
+/// Memory that is kept from one call to the next.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(super) input: KeptInput,
+    pub(super) head: HeadMemory,
+}
