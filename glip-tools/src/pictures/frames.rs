@@ -5,8 +5,6 @@ use std::{io::BufReader, path::Path};
 use glip::ImageSize;
 use image::{ImageDecoder, ImageReader, metadata::Orientation};
 
-#[cfg(doc)]
-use super::Picture;
 use crate::{
     error::{Error, Result},
     files::{open, unreadable},
@@ -26,7 +24,7 @@ use crate::{
 pub struct PictureFrames {
     /// Its size as it is stored, in pixels.
     pub stored: ImageSize,
-    /// Its size as [`Picture::upright`] turns it, in pixels.
+    /// Its size as [`Picture::upright`](crate::Picture::upright) turns it, in pixels.
     pub upright: ImageSize,
     /// Whether the two frames differ.
     pub is_turned: bool,
