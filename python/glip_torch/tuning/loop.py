@@ -155,6 +155,7 @@ class Tuner:
             [height * width for height, width in sizes],
             Targets(targets.boxes.to(device), targets.valid.to(device), targets.tokens.to(device)),
             self.settings.shared_target,
+            joint_score=self.settings.joint_score,
         )
 
     def _measure(self, *splits: str) -> Measured:
@@ -202,9 +203,9 @@ class Tuner:
         if mine != theirs:
             settings = mine.pop("settings"), theirs.pop("settings")
             differing = [name for name in mine if mine[name] != theirs[name]]
-            differing += [
-                f"{name} {settings[1][name]}" for name in settings[0] if settings[0][name] != settings[1][name]
-            ]
+            # A setting that is newer than the state is none there.
+            theirs_of = settings[1].get
+            differing += [f"{name} {theirs_of(name)}" for name, own in settings[0].items() if own != theirs_of(name)]
             raise TuningError(
                 f"{self.state_file} is of a run with another {', '.join(differing)}: give the same again, or another folder"
             )
