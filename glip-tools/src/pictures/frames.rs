@@ -5,8 +5,6 @@ use std::path::Path;
 use glip::ImageSize;
 use image::{ImageDecoder, ImageReader, metadata::Orientation};
 
-#[cfg(doc)]
-use super::Picture;
 use crate::{
     error::{Error, Result},
     files::unreadable,
@@ -26,7 +24,7 @@ use crate::{
 pub struct PictureFrames {
     /// Its size as it is stored, in pixels.
     pub stored: ImageSize,
-    /// Its size as [`Picture::upright`] turns it, in pixels.
+    /// Its size as [`Picture::upright`](crate::Picture::upright) turns it, in pixels.
     pub upright: ImageSize,
     /// Whether the two frames differ.
     pub is_turned: bool,
@@ -50,15 +48,12 @@ impl PictureFrames {
         let (width, height) = decoder.dimensions();
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         let stored = ImageSize { width, height };
-        let upright = match orientation {
-            Orientation::Rotate90
-            | Orientation::Rotate270
-            | Orientation::Rotate90FlipH
-            | Orientation::Rotate270FlipH => ImageSize {
+        let upright = match turns_sides(orientation) {
+            true => ImageSize {
                 width: height,
                 height: width,
             },
-            _ => stored,
+            false => stored,
         };
         Ok(Self {
             stored,
@@ -66,4 +61,15 @@ impl PictureFrames {
             is_turned: orientation != Orientation::NoTransforms,
         })
     }
+}
+
+/// Whether width and height change places.
+pub(super) fn turns_sides(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    )
 }
