@@ -89,6 +89,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="what a phrase's tokens are trained towards: a share of 1 as official GLIP, or 1 each as glip-drawn "
         "(default: the checkpoint's, or shared)",
     )
+    learning.add_argument(
+        "--joint-score",
+        action="store_true",
+        help="train words and centerness as one score, their product, where centerness is objectness as in glip-nano "
+        "(default: each by itself)",
+    )
     parser.add_argument(
         "--threads", type=int, default=1, help="CPU threads, %(default)s: small models gain more from runs side by side"
     )

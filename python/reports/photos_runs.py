@@ -79,13 +79,14 @@ class Eyes:
         return torch.tensor([resized[0] / width, resized[1] / height] * 2)
 
     def see(self, name: str, content: bytes) -> Tensor:
-        """`[locations, BOX.stop]`, in half the digits, since thousands of photographs are kept."""
+        """What `look` gives, kept."""
         if name not in self._kept:
-            self._kept[name] = self._look(Image.open(io.BytesIO(content)).convert("RGB"))
+            self._kept[name] = self.look(Image.open(io.BytesIO(content)).convert("RGB"))
         return self._kept[name]
 
     @torch.no_grad()
-    def _look(self, picture: Image.Image) -> Tensor:
+    def look(self, picture: Image.Image) -> Tensor:
+        """`[locations, BOX.stop]`, in half the digits, since those of thousands of photographs are kept."""
         pixels = normalise(np.asarray(resize(picture, self.side, self.side)))
         pixels = F.pad(pixels, (0, self.side - pixels.shape[2], 0, self.side - pixels.shape[1]))
         levels = self.model.image_encoder(pixels[None])

@@ -48,8 +48,9 @@ DRAWN = Report(
 def collect(arguments: argparse.Namespace) -> dict:
     """What the report needs of the result files."""
     results = {"runs": collect_runs(arguments.runs), "rates": collect_rates(arguments.rates)}
-    if arguments.patient:
-        results["patient"] = collect_runs(arguments.patient)
+    for kind in ("patient", "joint"):
+        if getattr(arguments, kind):
+            results[kind] = collect_runs(getattr(arguments, kind))
     if arguments.context:
         results["context"] = json.loads(arguments.context.read_text())
     return results
@@ -164,6 +165,26 @@ def patient_table(results: dict) -> str:
     return table(["task", "shots", "method", "AP, short runs", "AP, patient runs", "epochs", "best epoch"], rows)
 
 
+def joint_table(report: Report, results: dict) -> str:
+    """What is trained as one score beside official's loss, for the same shots and seeds."""
+    rows = []
+    for task in report.tasks:
+        for method in METHODS:
+            own = select(results, "joint", task=task, method=method)
+            for shots in sorted({run["shots"] for run in own}):
+                joint = [run for run in own if run["shots"] == shots]
+                seeds = {run["seed"] for run in joint}
+                apart = [run for run in select(results, task=task, method=method, shots=shots) if run["seed"] in seeds]
+                scores = [
+                    cell([100 * run["after"]["test"][measure] for run in runs])
+                    for measure in ("AP", "AP50")
+                    for runs in (apart, joint)
+                ]
+                rows.append([task, method, str(shots), *scores])
+    columns = [f"{measure}, {loss}" for measure in ("AP", "AP50") for loss in ("official's loss", "product")]
+    return table(["task", "method", "shots", *columns], rows)
+
+
 def size_table(report: Report, results: dict) -> str:
     """How many images and boxes the sets of shots have: the same for all models and methods."""
     rows = []
@@ -207,6 +228,8 @@ def tables(report: Report, results: dict) -> dict[str, str]:
         made[f"{task}-50"] = score_table(report, results, task, "AP50")
     if "context" in results:
         made["context"] = context_table(report, results)
+    if "joint" in results:
+        made["joint"] = joint_table(report, results)
     if "patient" in results:
         made["patient"] = patient_table(results)
     return made
@@ -229,7 +252,7 @@ def fill_tables(report: str, tables: dict[str, str], name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drawn", action="store_true", help="the report of the model of drawn things")
-    for name in ("runs", "patient", "context", "rates"):
+    for name in ("runs", "patient", "joint", "context", "rates"):
         parser.add_argument(f"--{name}", type=Path)
     arguments = parser.parse_args()
     report = DRAWN if arguments.drawn else PHOTOGRAPHS

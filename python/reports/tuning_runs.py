@@ -58,6 +58,7 @@ class Run:
     rates: dict[str, float]
     sides: tuple[int, int]
     patient: bool = False
+    joint_score: bool = False
 
     def folder(self, runs: Path) -> Path:
         return runs / self.model / self.task / f"{self.method}-{self.shots or 'all'}-{self.seed}"
@@ -66,7 +67,7 @@ class Run:
     def settings(self) -> Settings:
         length = PATIENT if self.patient else ALL if self.shots is None else FEW
         own = {"method": self.method, "shots": self.shots, "seed": self.seed, "copies": COPIES[self.shots]}
-        own |= {"short_side": self.sides[0], "long_side": self.sides[1]}
+        own |= {"short_side": self.sides[0], "long_side": self.sides[1], "joint_score": self.joint_score}
         return Settings(**own, **self.rates, **COMMON, **length).resolved()
 
 
@@ -113,13 +114,14 @@ def all_runs(
     rates: dict[str, dict[str, float]],
     sides: tuple[int, int],
     patient: bool,
+    joint_score: bool,
 ) -> Iterator[Run]:
     for shots in chosen:
         for seed in seeds:
             for task in tasks:
                 for model in models:
                     for method in METHODS:
-                        yield Run(model, task, method, shots, seed, rates[method], sides, patient)
+                        yield Run(model, task, method, shots, seed, rates[method], sides, patient, joint_score)
 
 
 def own_rates(rate: float) -> dict[str, float]:
@@ -148,6 +150,7 @@ def main() -> None:
     parser.add_argument(
         "--patient", action="store_true", help="stop as late as official does; give another RUNS for it"
     )
+    parser.add_argument("--joint-score", action="store_true", help="as of `glip_torch.tune`; give another RUNS for it")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     numba.set_num_threads(1)
@@ -159,7 +162,8 @@ def main() -> None:
     }
     given = {method: own_rates(float(rate)) for method, rate in (entry.split("=") for entry in arguments.rates)}
     rates, sides = RATES | given, tuple(arguments.sides)
-    for run in all_runs(list(models), list(folders), arguments.shots, arguments.seeds, rates, sides, arguments.patient):
+    chosen = (arguments.shots, arguments.seeds, rates, sides, arguments.patient, arguments.joint_score)
+    for run in all_runs(list(models), list(folders), *chosen):
         out = run.folder(arguments.runs)
         if not (out / "result.json").exists():
             print(run, flush=True)

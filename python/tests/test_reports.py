@@ -87,3 +87,24 @@ def test_words_are_trained_with_the_loss_of_the_whole_model(monkeypatch):
     seen = eyes.see("picture", content.getvalue()).float().expand(2, -1, -1)
     assert runs.words_loss(model, eyes, seen, batch).item() == pytest.approx(whole.token.item(), rel=1e-3)
     assert whole.token.item() > 0.1
+
+
+def test_photographs_teach_nothing_until_something_changes(monkeypatch):
+    worlds = load("worlds_runs", monkeypatch)
+    folder = REPORTS.parent / "checkpoints" / "glip-nano"
+    start, model = (load_checkpoint(folder / "model.pth").eval() for _ in range(2))
+    ids = torch.tensor([build_tokenizer(folder / "vocab.txt").encode("dog. traffic light").ids])
+    pixels, asked = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), ids.expand(2, -1)
+
+    def kept():
+        output, (anchors, _) = model(pixels, asked, torch.ones_like(asked)), worlds.anchors_of(model, pixels)
+        return worlds.kept_loss(output, worlds.start_says(start, pixels, ids), anchors)
+
+    assert kept().item() == pytest.approx(0, abs=1e-4)
+    changed = (model.head.bias0, model.head.bbox_pred.bias, model.head.centerness.bias)
+    for parameter in changed:
+        with torch.no_grad():
+            parameter.add_(0.5)
+        assert kept().item() > 1e-3
+        with torch.no_grad():
+            parameter.sub_(0.5)

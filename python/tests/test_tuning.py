@@ -15,13 +15,13 @@ from test_checkpoint import TINY
 
 from glip_torch import tune
 from glip_torch.checkpoint import fingerprint, load_checkpoint, save_checkpoint
-from glip_torch.config import GLIPConfig, Recommended
+from glip_torch.config import GLIPConfig, Recommended, level_sizes
 from glip_torch.model import GLIP
 from glip_torch.postprocess import Detections
 from glip_torch.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from glip_torch.tuning import TuningError, loop
 from glip_torch.tuning.coco import read_coco
-from glip_torch.tuning.examples import Example, batches, examples_of
+from glip_torch.tuning.examples import Example, batches, examples_of, targets_of
 from glip_torch.tuning.learned_prompt import read_learned_prompt, write_learned_prompt
 from glip_torch.tuning.methods import METHODS
 from glip_torch.tuning.optimizer import rate_and_decay
@@ -283,10 +283,26 @@ def test_the_best_epoch_is_the_one_that_is_kept(files, monkeypatch):
     assert torch.equal(offsets[3], offsets[1]) and not torch.equal(offsets[2], offsets[1])
 
 
-def test_tuning_lowers_the_loss(files):
-    self = tuner(files)
+@pytest.mark.parametrize("joint_score", [False, True])
+def test_tuning_lowers_the_loss(files, joint_score):
+    self = tuner(files, joint_score=joint_score)
     losses = [self._step([0, 1])["token"] for _ in range(8)]
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+@pytest.mark.parametrize("joint_score", [False, True])
+def test_words_and_centerness_are_trained_apart_or_as_one_score(files, joint_score):
+    self = tuner(files, "linear", joint_score=joint_score)
+    output = self.method(*self.states["train"].batch([0, 1]))
+    for value in vars(output).values():
+        value.retain_grad()
+    examples = self.states["train"].examples[:2]
+    targets = targets_of(examples, [phrase.tokens for phrase in self.prompt.phrases], len(self.prompt.input_ids))
+    losses = self._losses(output, targets, level_sizes(*examples[0].padded, self.method.model.config.strides))
+    losses.token.backward()
+    # Official's loss of the words knows nothing of centerness, which has one of its own.
+    assert (output.centerness.grad is not None) == joint_score
+    assert (losses.centerness.item() == 0) == joint_score
 
 
 # --- shots ----------------------------------------------------------------------------------------------------------
@@ -397,10 +413,11 @@ def test_a_run_is_not_gone_on_with_other_settings(files, monkeypatch):
 
 
 def test_the_result_says_what_was_measured(files):
-    result = run(files, "out", "--shots", "2", "--seed", "1", "--token-target", "one")
+    result = run(files, "out", "--shots", "2", "--seed", "1", "--token-target", "one", "--joint-score")
     assert json.loads((files / "out" / "result.json").read_text()) == result
     assert (result["method"], result["shots"], result["seed"]) == ("prompt", 2, 1)
     assert result["settings"]["learning_rate"] == 0.05 and not result["settings"]["shared_target"]
+    assert result["settings"]["joint_score"] and {epoch["centerness"] for epoch in result["curve"]} == {0}
     assert result["images"]["test"] == 6 and result["boxes"]["test"] == 9
     assert result["trained_parameters"] == len(build_tokenizer(files / "vocab.txt").encode(result["prompt"]).ids) * 64
     for measured in (result["before"], result["after"]):

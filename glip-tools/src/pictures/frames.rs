@@ -1,13 +1,13 @@
 //! The sizes of a picture, without decoding it.
 
-use std::path::Path;
+use std::{io::BufReader, path::Path};
 
 use glip::ImageSize;
 use image::{ImageDecoder, ImageReader, metadata::Orientation};
 
 use crate::{
     error::{Error, Result},
-    files::unreadable,
+    files::{open, unreadable},
 };
 
 /// The sizes that a picture has, by the frame in which it is looked at.
@@ -42,7 +42,7 @@ impl PictureFrames {
             path: path.to_owned(),
             source,
         };
-        let reader = ImageReader::open(path).map_err(unreadable(path))?;
+        let reader = ImageReader::new(BufReader::new(open(path)?));
         let reader = reader.with_guessed_format().map_err(unreadable(path))?;
         let mut decoder = reader.into_decoder().map_err(unusable)?;
         let (width, height) = decoder.dimensions();

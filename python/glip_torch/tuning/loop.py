@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..atomic import written
 from ..checkpoint import fingerprint, save_checkpoint
 from ..config import level_sizes
 from ..head import HeadOutput
@@ -154,6 +155,7 @@ class Tuner:
             [height * width for height, width in sizes],
             Targets(targets.boxes.to(device), targets.valid.to(device), targets.tokens.to(device)),
             self.settings.shared_target,
+            joint_score=self.settings.joint_score,
         )
 
     def _measure(self, *splits: str) -> Measured:
@@ -192,9 +194,8 @@ class Tuner:
             "before": self.before,
             "seconds": self.seconds,
         }
-        partial = self.state_file.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.state_file)
+        with written(self.state_file) as partial:
+            torch.save(state, partial)
 
     def _resume(self) -> None:
         state = torch.load(self.state_file, weights_only=True)
@@ -202,9 +203,9 @@ class Tuner:
         if mine != theirs:
             settings = mine.pop("settings"), theirs.pop("settings")
             differing = [name for name in mine if mine[name] != theirs[name]]
-            differing += [
-                f"{name} {settings[1][name]}" for name in settings[0] if settings[0][name] != settings[1][name]
-            ]
+            # A setting that is newer than the state is none there.
+            theirs_of = settings[1].get
+            differing += [f"{name} {theirs_of(name)}" for name, own in settings[0].items() if own != theirs_of(name)]
             raise TuningError(
                 f"{self.state_file} is of a run with another {', '.join(differing)}: give the same again, or another folder"
             )
@@ -217,9 +218,8 @@ class Tuner:
     def _finish(self, after: Measured) -> dict:
         self._write_learned(after)
         result = self._result(after)
-        partial = self.result_file.with_suffix(".partial")
-        partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self.result_file)
+        with written(self.result_file) as partial:
+            partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         self.state_file.unlink(missing_ok=True)
         return result
 

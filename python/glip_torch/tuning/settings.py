@@ -36,6 +36,8 @@ class Settings:
     gradient_clip: float = 1.0
     #: Whether a phrase's tokens share a target of 1, as official GLIP is trained, or each of them has it.
     shared_target: bool = OFFICIAL.shared_target
+    #: Train the product of words' and centerness' scores, for a model whose centerness is objectness (`losses`).
+    joint_score: bool = False
     short_side: int = OFFICIAL.short_side
     long_side: int = OFFICIAL.long_side
     max_tokens: int = 256
