@@ -22,7 +22,7 @@ const ARROWS: &Allowed = &[
     ("detection", "geometry"),
     ("control", "error"),
     ("files", "error regular_file"),
-    ("runtime", "error"),
+    ("runtime", "error regular_file"),
     ("prompt", "error regular_file"),
     ("preprocess", "error geometry"),
     ("postprocess", "detection error geometry head_output prompt"),
