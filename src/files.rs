@@ -3,14 +3,17 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    regular_file::{open_regular, read_regular},
+};
 
 /// Where a model's files are.
 #[derive(Debug, Clone)]
@@ -69,7 +72,7 @@ impl ModelFiles {
         let path = self.path(name);
         let found = match self.file(name)? {
             ModelFile::Bytes(mut bytes) => digest(&mut bytes),
-            ModelFile::Path(path) => open_regular(&path).and_then(|mut file| digest(&mut file)),
+            ModelFile::Path(path) => digest_file(&path, expected.bytes),
         };
         let found = found.map_err(|source| unreadable(&path, source))?;
         if found.bytes != expected.bytes {
@@ -107,33 +110,31 @@ impl ModelFile<'_> {
         match self {
             Self::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
             Self::Path(path) => {
-                let read = || {
-                    let mut contents = Vec::new();
-                    self.open()?.read_to_end(&mut contents)?;
-                    Ok(contents)
-                };
-                let contents = read().map_err(|source| unreadable(path, source))?;
+                let contents = read_regular(path, u64::MAX);
+                let contents = contents.map_err(|source| unreadable(path, source))?;
                 Ok(Cow::Owned(contents))
             }
         }
     }
 }
 
-/// A pipe or a device in a model's place would be waited for forever.
-fn open_regular(path: &Path) -> io::Result<File> {
-    if fs::metadata(path)?.is_file() {
-        return File::open(path);
-    }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "it is not a regular file",
-    ))
-}
-
 fn unreadable(path: &Path, source: io::Error) -> Error {
     Error::BundleFile {
         path: path.to_owned(),
         source,
+    }
+}
+
+/// What a file is, of which no more is read than it must have.
+fn digest_file(path: &Path, expected: u64) -> io::Result<FileDigest> {
+    let file = open_regular(path)?;
+    let bytes = file.metadata()?.len();
+    match bytes == expected {
+        true => digest(&mut file.take(bytes)),
+        false => Ok(FileDigest {
+            bytes,
+            sha256: String::new(),
+        }),
     }
 }
 
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn what_is_no_regular_file_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("head.onnx")).unwrap();
+        std::fs::create_dir(folder.path().join("head.onnx")).unwrap();
         let files = ModelFiles::Folder(folder.path().to_owned());
         let expected = FileDigest {
             bytes: 0,

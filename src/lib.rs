@@ -140,6 +140,7 @@ mod prompt;
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/prompting.md")]
 pub mod prompting {}
+mod regular_file;
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/robots.md")]
 pub mod robots {}
@@ -164,6 +165,9 @@ pub use {
     prompt::{Category, LearnedPrompt, Prompt, Vocabulary, Wording},
     runtime::{CudaOptions, Device, Runtime, TensorRtOptions},
 };
+// For glip-tools, which reads files of the same kinds; no part of what this crate promises.
+#[doc(hidden)]
+pub use regular_file::{open_regular, read_regular, read_text};
 // What this crate's functions take and give.
 #[cfg(feature = "share-ort")]
 pub use ort;

@@ -10,10 +10,11 @@ use common::{copy_in_format_2, copy_of, edit_manifest, fixture};
 use glip::{
     Bundle, Error, ErrorKind, Runtime,
     manifest::Precision,
-    parts::{Fusion, SessionOptions},
+    parts::{Fusion, GroundingHead, SessionOptions},
     postprocess::{AnchorOptions, HeadSpec},
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 #[test]
@@ -346,6 +347,57 @@ fn files_outside_the_folder_are_refused() {
             "{name}: {error}"
         );
     }
+}
+
+/// Such a file would be read by ONNX Runtime, whatever is in it.
+#[test]
+fn weights_beside_a_graph_are_listed_or_refused() {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+    let entry = |key: &str, value: &str| {
+        field(
+            13,
+            &[field(1, key.as_bytes()), field(2, value.as_bytes())].concat(),
+        )
+    };
+    // A tensor of one float whose number is elsewhere, in a second part of the graph.
+    let tensor = [
+        vec![1 << 3, 1, 2 << 3, 1, 14 << 3, 1],
+        field(8, b"unused"),
+        entry("location", "w.bin"),
+    ]
+    .concat();
+    let folder = copy_of("colour");
+    let path = folder.path().join("head.onnx");
+    let graph = [fs::read(&path).unwrap(), field(7, &field(5, &tensor))].concat();
+    fs::write(&path, &graph).unwrap();
+    fs::write(folder.path().join("w.bin"), [0; 4]).unwrap();
+    let entry = |bytes: &[u8]| {
+        let hash = Sha256::digest(bytes);
+        let digits = hash.iter().map(|byte| format!("{byte:02x}"));
+        json!({"bytes": bytes.len(), "sha256": digits.collect::<String>()})
+    };
+    edit_manifest(folder.path(), |manifest| {
+        manifest["files"]["head.onnx"] = entry(&graph);
+    });
+    let runtime = Runtime::load().unwrap();
+    let load = |bundle: &Bundle| GroundingHead::load(&runtime, bundle, &SessionOptions::default());
+    let opened = || Bundle::from_dir(folder.path()).unwrap();
+    let refused = |bundle: &Bundle| match load(bundle) {
+        Err(Error::ExternalData { location, .. }) => assert_eq!(location, "w.bin"),
+        other => panic!("{:?}", other.err()),
+    };
+    refused(&opened());
+
+    edit_manifest(folder.path(), |manifest| {
+        manifest["files"]["w.bin"] = entry(&[0; 4]);
+    });
+    assert!(load(&opened()).is_ok());
+    let files = fs::read_dir(folder.path()).unwrap().map(|file| {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        (name, fs::read(path).unwrap())
+    });
+    refused(&Bundle::from_bytes(files).unwrap());
 }
 
 #[test]

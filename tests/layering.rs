@@ -16,13 +16,14 @@ use layers::{Allowed, assert_layers, assert_no_circle};
 /// From what everyone may use to what uses everything.
 const ARROWS: &Allowed = &[
     ("error", ""),
+    ("regular_file", ""),
     ("geometry", "error"),
     ("head_output", "error geometry"),
     ("detection", "geometry"),
     ("control", "error"),
-    ("files", "error"),
-    ("runtime", "error"),
-    ("prompt", "error"),
+    ("files", "error regular_file"),
+    ("runtime", "error regular_file"),
+    ("prompt", "error regular_file"),
     ("preprocess", "error geometry"),
     ("postprocess", "detection error geometry head_output prompt"),
     ("draw", "detection geometry"),

@@ -189,7 +189,7 @@ pub fn journal(data: &[u8]) {
                 source: None,
             })
         });
-        let _ = journal.skip_done(&mut requests, |_| Ok(()));
+        let _ = journal.skip_done(&mut requests, PictureLimits::default(), |_| Ok(()));
     }
 }
 

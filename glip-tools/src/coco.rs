@@ -403,7 +403,7 @@ fn has_area_of_corners(annotation: &Annotation) -> bool {
 }
 
 /// What is wrong with a box in an image of this size.
-fn wrong_box(bbox: [f64; 4], image: &Image) -> Option<(ProblemKind, String)> {
+pub(crate) fn wrong_box(bbox: [f64; 4], image: &Image) -> Option<(ProblemKind, String)> {
     let [x, y, width, height] = bbox;
     let detail = || format!("{bbox:?} in an image of {} x {}", image.width, image.height);
     if width < 0.0 || height < 0.0 {

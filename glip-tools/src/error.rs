@@ -88,6 +88,14 @@ pub enum Error {
         /// Where and why it does not parse.
         source: serde_json::Error,
     },
+    /// A file is not what describes a data set of YOLO.
+    #[error("{path} is not YOLO's data.yaml, with names and the folders of pictures: {reason}")]
+    DataFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A line of a file of records is not what it should be.
     #[error("{path}, line {line}: {reason}")]
     Record {
@@ -100,13 +108,13 @@ pub enum Error {
     },
     /// A run in the same folder was begun with something else.
     #[error(
-        "the run in {path} was begun with {what} {before}, now it is {now}: \
+        "the run in {path} was begun otherwise ({what} {now}, before: {before}): \
          give the same, choose another folder, or start over (--overwrite)"
     )]
     RunDiffers {
         /// The run's file.
         path: PathBuf,
-        /// What is not the same, for example `options.label.band.keep`.
+        /// What is not the same, as it is given: for example `--keep`.
         what: String,
         /// Its value then.
         before: String,
@@ -116,7 +124,16 @@ pub enum Error {
     /// Another process has a run in the same folder.
     #[error("another run writes {path}: wait for it, or choose another folder")]
     RunBusy {
-        /// The run's file.
+        /// The run's file, or its folder.
+        path: PathBuf,
+    },
+    /// Somebody stopped the run.
+    #[error("stopped")]
+    Stopped,
+    /// A path that has to be stored is not Unicode.
+    #[error("{path:?} is not Unicode, which JSON cannot hold: rename it")]
+    NotUnicode {
+        /// The file or folder.
         path: PathBuf,
     },
 
@@ -206,7 +223,7 @@ pub enum Error {
     // ---- Labelling ----
     /// A place that shall be labelled has nothing in it.
     #[error(
-        "no images in {place:?}: {reason}; give a folder, a pattern, a .jsonl or .tar file, pictures, or -"
+        "no images in {place:?}: {reason}; give a folder, a pattern, pictures, a .jsonl, .txt, .tar or .tar.gz file, YOLO's data.yaml, or -"
     )]
     NoInput {
         /// The folder, file or pattern.

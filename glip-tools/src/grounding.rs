@@ -31,7 +31,7 @@ use serde::{
 
 use crate::{
     error::{Error, Result},
-    files::unreadable,
+    files::{open, unreadable},
     text::{decode, quote_not_finite},
     values::finite,
 };
@@ -239,7 +239,7 @@ impl Records {
     /// - [`Error::Record`]: its first line is no header.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(unreadable(path))?;
+        let file = open(path)?;
         Self::new(BufReader::new(file), path)
     }
 }

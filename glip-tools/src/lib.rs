@@ -1,7 +1,7 @@
 //! Measuring open-vocabulary detectors, and labelling images with them: the library behind the command
 //! `glip`.
 //!
-//! [`coco`] and [`grounding`] read and write data sets, [`Picture`] whatever pictures there are. What cannot
+//! [`coco`], [`yolo`] and [`grounding`] read and write data sets, [`Picture`] whatever pictures there are. What cannot
 //! be used is a [`Problem`], which names it, and the rest is used.
 //!
 //! [`eval`] says how good a detector is; the chapter [`evaluation`] goes through it. [`label`] makes boxes for what
@@ -9,6 +9,7 @@
 //!
 //! The detector itself is the crate `glip-rs`, whose library is called `glip`.
 
+mod atomic;
 mod causes;
 pub mod coco;
 mod error;
@@ -28,11 +29,20 @@ mod pictures;
 mod problem;
 mod progress;
 mod run_file;
+mod stamp;
+mod terminal;
 mod text;
 mod values;
+mod walk;
+pub mod yolo;
 
+pub use atomic::write_file;
 pub use causes::causes;
 pub use error::{Error, Result};
-pub use pictures::{Picture, PictureFrames, PictureLimits, find_pictures};
+pub use pictures::{
+    FoundPictures, Picture, PictureFrames, PictureLimits, find_pictures, left_out, writable_format,
+    write_picture,
+};
 pub use problem::{Problem, ProblemKind};
 pub use progress::ProgressBar;
+pub use terminal::{printable, say};

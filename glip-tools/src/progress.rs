@@ -4,6 +4,8 @@ use std::{borrow::Cow, time::Duration};
 
 use indicatif::{ProgressDrawTarget, ProgressStyle};
 
+use crate::terminal::say;
+
 /// A bar on the standard error with how much is done, at what rate, and the time left. Where the
 /// standard error is no terminal, nothing is drawn.
 ///
@@ -56,7 +58,7 @@ impl ProgressBar {
 
     /// Prints a line above the bar, or on the standard error where none is drawn.
     pub fn say(&self, line: &str) {
-        self.0.suspend(|| eprintln!("{line}"));
+        self.0.suspend(|| say(line));
     }
 
     /// Removes the bar.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Display,
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -11,9 +11,44 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
+    atomic::AtomicFile,
     error::{Error, Result},
-    files::{remove, unreadable, unwritable},
+    files::{lock, open, unreadable, unwritable},
 };
+
+/// What a field of a header is called where it is given.
+pub(crate) struct Typed {
+    /// Its name and those of what it is in, joined with dots. It also stands for what is in it.
+    pub(crate) field: &'static str,
+    /// For example `--keep`.
+    pub(crate) option: &'static str,
+    /// How the whole of it is typed, if that is not its parts one by one.
+    pub(crate) whole: Option<fn(&Value) -> String>,
+}
+
+impl Typed {
+    /// A field that is a value, or whose parts are.
+    pub(crate) const fn new(field: &'static str, option: &'static str) -> Self {
+        Self {
+            field,
+            option,
+            whole: None,
+        }
+    }
+
+    /// A field that is typed as a whole.
+    pub(crate) const fn as_whole(
+        field: &'static str,
+        option: &'static str,
+        whole: fn(&Value) -> String,
+    ) -> Self {
+        Self {
+            field,
+            option,
+            whole: Some(whole),
+        }
+    }
+}
 
 /// JSON Lines that only grow. The first one, the header, says what the run depends on; every further one
 /// is of something that is done.
@@ -29,14 +64,16 @@ pub(crate) struct RunFile {
 
 impl RunFile {
     /// Begins the file of a run, or opens the one that is there. What is in it must be
-    /// [cut](Self::cut) at its last whole line before more is added.
+    /// [cut](Self::cut) at its last whole line before more is added. Errors speak of the header's fields as they were
+    /// `typed`.
     ///
     /// # Errors
     /// - [`Error::Write`]: it cannot be written.
     /// - [`Error::RunBusy`]: another process writes it.
     /// - [`Error::RunDiffers`]: the one that is there has another header.
     /// - [`Error::Record`]: it is something else.
-    pub(crate) fn open(path: &Path, header: &impl Serialize) -> Result<Self> {
+    pub(crate) fn open(path: &Path, header: &impl Serialize, typed: &[Typed]) -> Result<Self> {
+        regular(path)?;
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
         let file = options.open(path).map_err(unwritable(path))?;
@@ -46,7 +83,7 @@ impl RunFile {
             file,
         };
         match whole_line(&mut BufReader::new(&file.file)).map_err(unreadable(path))? {
-            Some(line) => file.check_header(&line, header)?,
+            Some(line) => file.check_header(&line, header, typed)?,
             None => {
                 // A piece of one may be there.
                 file.cut(0)?;
@@ -62,7 +99,7 @@ impl RunFile {
     /// - [`Error::Read`]: it cannot be read.
     /// - [`Error::Record`]: it is something else.
     pub(crate) fn read<H: DeserializeOwned>(path: &Path) -> Result<(Self, H)> {
-        let file = File::open(path).map_err(unreadable(path))?;
+        let file = open(path)?;
         let file = Self {
             path: path.to_owned(),
             file,
@@ -72,16 +109,22 @@ impl RunFile {
         Ok((file, header))
     }
 
-    /// Removes the file, if there is one that no other process writes.
+    /// Empties the file, if there is one that no other process writes, and what `and` removes with it. It stays the
+    /// file that others would lock.
     ///
     /// # Errors
     /// - [`Error::RunBusy`]: another process writes it.
     /// - [`Error::Write`].
-    pub(crate) fn remove(path: &Path) -> Result<()> {
-        if let Ok(file) = File::open(path) {
-            lock(&file, path)?;
+    pub(crate) fn discard(path: &Path, and: impl FnOnce() -> Result<()>) -> Result<()> {
+        if !path.exists() {
+            return and();
         }
-        remove(path)
+        regular(path)?;
+        let file = OpenOptions::new().write(true).open(path);
+        let file = file.map_err(unwritable(path))?;
+        lock(&file, path)?;
+        and()?;
+        file.set_len(0).map_err(unwritable(path))
     }
 
     /// Where it is.
@@ -95,7 +138,7 @@ impl RunFile {
     /// - [`Error::Read`]: it cannot be read.
     pub(crate) fn lines(&self) -> Result<WholeLines> {
         let unreadable = unreadable(&self.path);
-        let mut file = BufReader::new(File::open(&self.path).map_err(&unreadable)?);
+        let mut file = BufReader::new(open(&self.path)?);
         let header = whole_line(&mut file).map_err(&unreadable)?;
         Ok(WholeLines {
             path: self.path.clone(),
@@ -145,7 +188,38 @@ impl RunFile {
         written.map_err(unwritable(&self.path))
     }
 
-    fn check_header(&self, line: &[u8], now: &impl Serialize) -> Result<()> {
+    /// Begins a file in place of this one, in which some lines are others.
+    ///
+    /// # Errors
+    /// - [`Error::Read`], [`Error::Write`].
+    pub(crate) fn replacement(&self) -> Result<Replacement> {
+        let mut file = AtomicFile::create(&self.path)?;
+        lock(file.file().get_ref(), &self.path)?;
+        let mut lines = BufReader::new(open(&self.path)?);
+        let header = whole_line(&mut lines).map_err(unreadable(&self.path))?;
+        let written = file.file().write_all(&header.unwrap_or_default());
+        written.map_err(unwritable(&self.path))?;
+        Ok(Replacement {
+            lines: self.lines()?,
+            file,
+            done: 0,
+        })
+    }
+
+    /// Goes on with a file that replaced this one.
+    ///
+    /// # Errors
+    /// - [`Error::Read`], [`Error::Write`].
+    pub(crate) fn replace(&mut self, mut with: Replacement) -> Result<()> {
+        with.copy_to(u64::MAX)?;
+        let mut file = with.file.complete()?;
+        let end = file.seek(SeekFrom::End(0));
+        end.map_err(unwritable(&self.path))?;
+        self.file = file;
+        Ok(())
+    }
+
+    fn check_header(&self, line: &[u8], now: &impl Serialize, typed: &[Typed]) -> Result<()> {
         let before: Value = self.parse(line, 1)?;
         // Read back like the other, as numbers may change in their last digit on the way.
         let now = serde_json::to_vec(now).map_err(|error| self.damaged(1, error))?;
@@ -157,9 +231,9 @@ impl RunFile {
         if names(&before) != names(&now) {
             return Err(self.damaged(1, "its header has other fields"));
         }
-        match difference("", &before, &now) {
+        match difference("", &before, &now, typed) {
             None => Ok(()),
-            Some((what, before, now)) => Err(Error::RunDiffers {
+            Some([what, before, now]) => Err(Error::RunDiffers {
                 path: self.path.clone(),
                 what,
                 before,
@@ -169,13 +243,51 @@ impl RunFile {
     }
 }
 
-fn lock(file: &File, path: &Path) -> Result<()> {
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => Error::RunBusy {
-            path: path.to_owned(),
-        },
-        TryLockError::Error(source) => unwritable(path)(source),
-    })
+/// That there is nothing at a path, or a regular file.
+fn regular(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => open(path).map(drop),
+        Err(_) => Ok(()),
+    }
+}
+
+/// A file that takes the place of a [`RunFile`], line by line.
+pub(crate) struct Replacement {
+    lines: WholeLines,
+    file: AtomicFile,
+    /// The lines after the header that are in it.
+    done: u64,
+}
+
+impl Replacement {
+    /// Puts a line in place of the one with this number, from 0 after the header; numbers rise.
+    ///
+    /// # Errors
+    /// - [`Error::Read`], [`Error::Write`].
+    pub(crate) fn put(&mut self, number: u64, line: &impl Serialize) -> Result<()> {
+        self.copy_to(number)?;
+        self.lines.next().transpose()?;
+        let line = serde_json::to_string(line).map_err(io::Error::from);
+        self.write(line.map(|line| line + "\n"))
+    }
+
+    /// Copies the lines before this one.
+    fn copy_to(&mut self, number: u64) -> Result<()> {
+        while self.done < number {
+            match self.lines.next().transpose()? {
+                Some((line, _)) => self.write(Ok(line))?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, line: io::Result<impl AsRef<[u8]>>) -> Result<()> {
+        self.done += 1;
+        let file = self.file.file();
+        let written = line.and_then(|line| file.write_all(line.as_ref()));
+        written.map_err(unwritable(&self.lines.path))
+    }
 }
 
 /// The lines of a file that end with a line feed, and their numbers.
@@ -214,21 +326,76 @@ fn whole_line(file: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     Ok(line.ends_with(b"\n").then_some(line))
 }
 
-/// The first thing in which two values differ: its name, and both.
-fn difference(name: &str, before: &Value, now: &Value) -> Option<(String, String, String)> {
+/// The first thing in which two values differ: what it is called, and both, as they are typed.
+fn difference(name: &str, before: &Value, now: &Value, typed: &[Typed]) -> Option<[String; 3]> {
     if before == now {
         return None;
     }
-    if let (Value::Object(before), Value::Object(now)) = (before, now) {
+    let known = typed.iter().filter(|known| is_within(name, known.field));
+    let known = known.max_by_key(|known| known.field.len());
+    let whole = known.and_then(|known| known.whole);
+    let fields = |value: &Value| match value {
+        Value::Object(fields) => Some(fields.clone()),
+        // What is not set has no fields.
+        Value::Null => Some(serde_json::Map::new()),
+        _ => None,
+    };
+    if let (None, Some(before), Some(now)) = (whole, fields(before), fields(now)) {
         let keys = before.keys().chain(now.keys());
-        let mut differences = keys.filter_map(|key| {
-            let below = format!("{name}{}{key}", if name.is_empty() { "" } else { "." });
+        let dot = if name.is_empty() { "" } else { "." };
+        let mut keys: Vec<_> = keys.map(|key| (format!("{name}{dot}{key}"), key)).collect();
+        // In the order of what is known, as some fields follow from others.
+        keys.sort_by_key(|(below, _)| {
+            let mut known = typed.iter();
+            let place = known.position(|known| is_within(known.field, below));
+            place.unwrap_or(typed.len())
+        });
+        let mut differences = keys.into_iter().filter_map(|(below, key)| {
             let value = |of: &serde_json::Map<_, _>| of.get(key).cloned().unwrap_or_default();
-            difference(&below, &value(before), &value(now))
+            difference(&below, &value(&before), &value(&now), typed)
         });
         return differences.next();
     }
-    Some((name.to_owned(), before.to_string(), now.to_string()))
+    let shown = |value: &Value| match (whole, value) {
+        (Some(whole), Value::Object(_)) => whole(value),
+        _ => shown(value),
+    };
+    let what = known.map_or(name, |known| known.option).to_owned();
+    Some([what, shown(before), shown(now)])
+}
+
+/// Whether a field is another one or in it, by their names.
+fn is_within(field: &str, other: &str) -> bool {
+    let rest = field.strip_prefix(other);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// The sides of a rule of resizing, as `--resize` takes them, or the rule.
+pub(crate) fn resize_as_typed(rule: &Value) -> String {
+    let side = |name: &str| rule.get(name).and_then(Value::as_u64);
+    match (side("short_side"), side("long_side")) {
+        (Some(short), Some(long)) => format!("{short}:{long}"),
+        _ => rule.to_string(),
+    }
+}
+
+/// A value as it is typed.
+pub(crate) fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::String(text) => text.clone(),
+        // Most are of 32 bits, whose digits in 64 nobody typed.
+        Value::Number(number) => match number.as_f64() {
+            Some(wide) if number.is_f64() && f64::from(wide as f32) == wide => {
+                (wide as f32).to_string()
+            }
+            _ => number.to_string(),
+        },
+        Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(", "),
+        Value::Object(_) => value.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -239,37 +406,110 @@ mod tests {
 
     use super::*;
 
+    const TYPED: &[Typed] = &[
+        Typed::new("options.most", "--most"),
+        Typed::new("options.band", "--band"),
+        Typed::new("options.band.keep", "--keep"),
+        Typed::as_whole("options.tiling", "--tiles", |tiling| {
+            format!("{}:{}", tiling["side"], tiling["overlap"])
+        }),
+    ];
+
+    #[test]
+    fn differences_are_named_as_they_were_typed() {
+        let band = |keep: f32, review: f32| json!({"band": {"keep": keep, "review": review}});
+        let tiles = json!({"tiling": {"overlap": 128, "side": 1024}});
+        let cases = [
+            (
+                json!({"band": null}),
+                band(0.7, 0.7),
+                "--keep 0.7, before: none",
+            ),
+            (band(0.7, 0.25), band(0.7, 0.7), "--band 0.7, before: 0.25"),
+            (
+                json!({"x": {"y": false}}),
+                json!({"x": {"y": true}}),
+                "options.x.y yes, before: no",
+            ),
+            (
+                json!({"most": ["a", "b"]}),
+                json!({"most": ["a", 1.5]}),
+                "--most a, 1.5, before: a, b",
+            ),
+            // What is known comes first.
+            (
+                json!({"a": 1, "most": 4_294_967_296_u64}),
+                json!({"a": 2, "most": 3}),
+                "--most 3, before: 4294967296",
+            ),
+            (
+                json!({"tiling": null}),
+                tiles,
+                "--tiles 1024:128, before: none",
+            ),
+        ];
+        for (before, now, expected) in cases {
+            let [before, now] = [before, now].map(|options| json!({"options": options}));
+            let [what, before, now] = difference("", &before, &now, TYPED).unwrap();
+            assert_eq!(format!("{what} {now}, before: {before}"), expected);
+        }
+    }
+
+    #[test]
+    fn lines_are_replaced_in_their_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.jsonl");
+        let mut file = RunFile::open(&path, &json!({"version": 1}), TYPED).unwrap();
+        for number in 0..5 {
+            file.add(&number).unwrap();
+        }
+        let mut other = file.replacement().unwrap();
+        other.put(1, &"one").unwrap();
+        other.put(4, &"four").unwrap();
+        file.replace(other).unwrap();
+        file.add(&5).unwrap();
+        let expected = "{\"version\":1}\n0\n\"one\"\n2\n3\n\"four\"\n5\n";
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        // It is still this process' alone.
+        let busy = RunFile::open(&path, &json!({"version": 1}), TYPED).unwrap_err();
+        assert!(matches!(busy, Error::RunBusy { .. }), "{busy}");
+        drop(file.replacement().unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
     #[test]
     fn the_header_decides_who_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.jsonl");
         let header = json!({"version": 2, "options": {"most": 3, "share": 0.1}});
-        let first = RunFile::open(&path, &header).unwrap();
-        let busy = RunFile::open(&path, &header).unwrap_err();
+        let first = RunFile::open(&path, &header, TYPED).unwrap();
+        let busy = RunFile::open(&path, &header, TYPED).unwrap_err();
         assert!(matches!(busy, Error::RunBusy { .. }), "{busy}");
-        let busy = RunFile::remove(&path).unwrap_err();
+        let busy = RunFile::discard(&path, || Ok(())).unwrap_err();
         assert!(matches!(busy, Error::RunBusy { .. }), "{busy}");
         drop(first);
-        RunFile::open(&path, &header).unwrap();
+        RunFile::open(&path, &header, TYPED).unwrap();
         let other = json!({"version": 2, "options": {"most": 4, "share": 0.1}});
-        let error = RunFile::open(&path, &other).unwrap_err().to_string();
-        assert!(error.contains("options.most 3, now it is 4"), "{error}");
+        let error = RunFile::open(&path, &other, TYPED).unwrap_err().to_string();
+        assert!(error.contains("--most 4, before: 3"), "{error}");
         for stranger in ["{}\n", "[1]\n", "no JSON\n"] {
             fs::write(&path, stranger).unwrap();
-            let error = RunFile::open(&path, &header).unwrap_err();
+            let error = RunFile::open(&path, &header, TYPED).unwrap_err();
             assert!(matches!(error, Error::Record { line: 1, .. }), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), stranger);
         }
-        RunFile::remove(&path).unwrap();
-        RunFile::remove(&path).unwrap();
-        assert!(!path.exists());
+        RunFile::discard(&path, || Ok(())).unwrap();
+        RunFile::open(&path, &other, TYPED).unwrap();
+        let missing = folder.path().join("missing");
+        RunFile::discard(&missing, || Ok(())).unwrap();
+        assert!(!missing.exists());
     }
 
     #[test]
     fn lines_are_read_as_far_as_they_are_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.jsonl");
-        let mut file = RunFile::open(&path, &json!({"version": 1})).unwrap();
+        let mut file = RunFile::open(&path, &json!({"version": 1}), TYPED).unwrap();
         for number in 1..4 {
             file.add(&number).unwrap();
         }

@@ -1,11 +1,11 @@
 //! Text as people's files have it: with a byte order mark, in another encoding, with numbers that JSON does
 //! not have.
 
-use std::{borrow::Cow, fs, path::Path, str};
+use std::{borrow::Cow, path::Path, str};
 
 use crate::{
     error::{Error, Result},
-    files::unreadable,
+    files::{ANY_SIZE, read},
 };
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -16,8 +16,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// - [`Error::Read`]: the file cannot be read.
 /// - [`Error::Encoding`]: it is not UTF-8.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(unreadable(path))?;
-    decode(bytes, 1).map_err(|found| Error::Encoding {
+    decode(read(path, ANY_SIZE)?, 1).map_err(|found| Error::Encoding {
         path: path.to_owned(),
         found,
     })

@@ -6,8 +6,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::Duration,
 };
+
+use glip_tools::eval::ResultFolder;
 
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
@@ -124,6 +128,33 @@ impl DataSet {
             return glip(&[&arguments, more].concat());
         }
         glip_drawn(&[&arguments, more].concat())
+    }
+
+    /// A run in the background, on many copies of the pictures.
+    fn spawn(&self, out: &str) -> Child {
+        let annotations = self.path("annotations.json");
+        fs::write(&annotations, self.content.to_string()).unwrap();
+        let (images, out) = (self.path(""), self.path(out));
+        let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/glip-drawn");
+        Command::new(env!("CARGO_BIN_EXE_glip"))
+            .args(["evaluate", "coco", &annotations, "--images", &images])
+            .args(["--out", &out, "--model", model, "--threads", "1"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Lists every picture so many times.
+    fn repeat(&mut self, times: u64) {
+        let images = self.content["images"].as_array().unwrap().clone();
+        for copy in 1..times {
+            for image in &images {
+                let mut image = image.clone();
+                image["id"] = json!(image["id"].as_u64().unwrap() + copy * 100);
+                self.add("images", image);
+            }
+        }
     }
 
     fn result(&self, out: &str) -> Value {
@@ -675,4 +706,308 @@ fn phrases_of_captions_are_measured() {
         all.unwrap().split_whitespace().collect::<Vec<_>>(),
         ["all", "0", "-", "-", "-", "-"]
     );
+}
+
+#[test]
+fn a_run_that_is_killed_gives_what_it_would_have_given() {
+    let mut set = DataSet::new();
+    set.repeat(8);
+    assert_exit(&set.evaluate("whole", &["--threads", "1"]), 0);
+    let read = |out: &str, file: &str| fs::read(set.root.join(out).join(file)).unwrap_or_default();
+    let predictions = set.root.join("killed/predictions.jsonl");
+    let bytes = || fs::metadata(&predictions).map_or(0, |file| file.len());
+    let whole = read("whole", "predictions.jsonl").len() as u64;
+    for kill in 0..6_u64 {
+        let before = bytes();
+        let mut process = set.spawn("killed");
+        // After some images; the last one after the model has run, while results are written.
+        let enough = if kill == 5 {
+            whole
+        } else {
+            before + whole / 8 + kill
+        };
+        while bytes() < enough.min(whole) && process.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(7 * kill));
+        process.kill().unwrap();
+        process.wait().unwrap();
+        assert!(kill == 5 || bytes() > before, "it went on with nothing");
+        // What is there is whole.
+        for file in ["detections.json", "result.json"] {
+            let content = read("killed", file);
+            assert!(content.is_empty() || serde_json::from_slice::<Value>(&content).is_ok());
+        }
+        if kill == 2 {
+            let file = fs::File::options().write(true).open(&predictions).unwrap();
+            file.set_len(bytes() - 7).unwrap();
+        }
+    }
+    assert_exit(&set.evaluate("killed", &["--threads", "1"]), 0);
+    for file in [
+        "predictions.jsonl",
+        "detections.json",
+        "result.json",
+        "mistakes.html",
+    ] {
+        assert!(
+            read("killed", file) == read("whole", file),
+            "{file} differs"
+        );
+    }
+    let left = fs::read_dir(set.root.join("killed")).unwrap();
+    let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(left.into_iter().all(|name| !name.ends_with(".partial")));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_stopped_says_how_to_go_on() {
+    let mut set = DataSet::new();
+    set.repeat(10);
+    let predictions = set.root.join("out/predictions.jsonl");
+    let bytes = || fs::metadata(&predictions).map_or(0, |file| file.len());
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let before = bytes();
+        let process = set.spawn("out");
+        while bytes() < before + 3000 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let number = process.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &number]).status();
+        assert!(sent.unwrap().success());
+        let output = process.wait_with_output().unwrap();
+        assert_exit(&output, code);
+        let stderr = text(&output.stderr);
+        assert!(
+            stderr.contains("stopped: the same command goes on from here"),
+            "{stderr}"
+        );
+    }
+    assert_exit(&set.evaluate("out", &["--threads", "1"]), 0);
+    assert_eq!(set.result("out")["images"], 30);
+}
+
+#[test]
+fn two_runs_do_not_share_a_folder() {
+    let set = DataSet::new();
+    let first = ResultFolder::create(set.path("out")).unwrap();
+    let output = set.evaluate("out", &["--overwrite"]);
+    assert_exit(&output, 3);
+    assert!(
+        text(&output.stderr).contains("another run writes"),
+        "{}",
+        text(&output.stderr)
+    );
+    drop(first);
+    assert_exit(&set.evaluate("out", &[]), 0);
+}
+
+#[test]
+fn a_picture_that_was_replaced_is_measured_again() {
+    let set = DataSet::new();
+    assert_exit(&set.evaluate("out", &[]), 0);
+    let file = set.root.join("out/predictions.jsonl");
+    let before = fs::read_to_string(&file).unwrap();
+    picture((20, 20), (200, 200))
+        .save(set.path("bild 2 ü.png"))
+        .unwrap();
+    let copy = fs::read(set.path("bild 3 ü.png")).unwrap();
+    fs::write(set.path("bild 3 ü.png"), copy).unwrap();
+    assert_exit(&set.evaluate("out", &[]), 0);
+    let after = fs::read_to_string(&file).unwrap();
+    let added = after.strip_prefix(&before).unwrap();
+    assert!(
+        added.starts_with("{\"image\":\"2\"") && added.lines().count() == 1,
+        "{added}"
+    );
+    assert_exit(&set.evaluate("afresh", &[]), 0);
+    assert_eq!(set.result("out"), set.result("afresh"));
+    // What took its place may be none.
+    fs::write(set.path("bild 2 ü.png"), "no picture").unwrap();
+    assert_exit(&set.evaluate("out", &[]), 1);
+    assert_eq!(set.result("out")["images"], 2);
+    assert_eq!(fs::read_to_string(&file).unwrap(), after);
+}
+
+#[test]
+fn a_data_set_of_yolo_is_measured_like_cocos() {
+    let set = DataSet::new();
+    assert_exit(&set.evaluate("coco", &[]), 0);
+    let yolo = set.root.join("yolo");
+    for folder in ["images/val", "labels/val"] {
+        fs::create_dir_all(yolo.join(folder)).unwrap();
+    }
+    // Categories by ascending id, as numbers from 0.
+    let names = "names: {0: blue_square, 1: red_circle}\n";
+    fs::write(
+        yolo.join("data.yaml"),
+        format!("train: images/train\nval: images/val\n{names}"),
+    )
+    .unwrap();
+    for image in set.content["images"].as_array().unwrap() {
+        let name = image["file_name"].as_str().unwrap();
+        fs::copy(set.root.join(name), yolo.join("images/val").join(name)).unwrap();
+        let objects = set.content["annotations"].as_array().unwrap().iter();
+        let objects = objects.filter(|object| object["image_id"] == image["id"]);
+        let line = |object: &Value| {
+            let class = u8::from(object["category_id"] == 4);
+            let [x, y, w, h] = [0, 1, 2, 3].map(|place| object["bbox"][place].as_f64().unwrap());
+            let [x, y] = [x + w / 2.0, y + h / 2.0];
+            let shares = [x, y, w, h].map(|length| (length / 256.0).to_string());
+            format!("{class} {}\n", shares.join(" "))
+        };
+        let label = Path::new(name).with_extension("txt");
+        fs::write(
+            yolo.join("labels/val").join(label),
+            objects.map(line).collect::<String>(),
+        )
+        .unwrap();
+    }
+    let (data, out) = (set.path("yolo/data.yaml"), set.path("out"));
+    let evaluate = |data: &str| glip_drawn(&["evaluate", "yolo", data, "--out", &out]);
+    assert_exit(&evaluate(&data), 0);
+    assert_eq!(
+        set.result("out")["scores"]["averages"],
+        set.result("coco")["scores"]["averages"]
+    );
+    assert_eq!(set.result("out")["images"], 3);
+    // Other boxes are another run; the folder's own file is found.
+    fs::write(
+        yolo.join("labels/val/bild 1 ü.txt"),
+        "1 0.5 0.5 0.1 0.1\n9 1 1 1 1\n",
+    )
+    .unwrap();
+    let output = evaluate(&set.path("yolo"));
+    assert_exit(&output, 3);
+    assert!(
+        text(&output.stderr).contains("(the annotations "),
+        "{}",
+        text(&output.stderr)
+    );
+    let output = glip_drawn(&["evaluate", "yolo", &data, "--out", &out, "--overwrite"]);
+    assert_exit(&output, 1);
+    assert!(text(&output.stderr).contains("bild 1 ü.txt, line 2: unknown category (9)"));
+    let output = glip_drawn(&["evaluate", "yolo", &data, "--split", "test", "--out", &out]);
+    assert_exit(&output, 3);
+    assert!(text(&output.stderr).contains("no split \"test\", but: train, val"));
+}
+
+#[test]
+fn a_drawing_that_cannot_be_written_is_refused_before_the_model_runs() {
+    let set = DataSet::new();
+    let image = set.path("bild 1 ü.png");
+    for (name, reason) in [
+        ("boxes.xyz", "cannot write"),
+        ("boxes", "cannot write"),
+        ("missing/boxes.png", "its folder does not exist"),
+    ] {
+        let drawing = set.path(name);
+        let output = glip(&[
+            "ground",
+            &image,
+            "cat",
+            "--draw",
+            &drawing,
+            "--model",
+            "no such model",
+        ]);
+        assert_exit(&output, 3);
+        let stderr = text(&output.stderr);
+        assert!(stderr.contains(name) && stderr.contains(reason), "{stderr}");
+    }
+}
+
+/// As `| true` does it.
+#[test]
+fn a_reader_that_has_gone_is_told_by_the_exit_code() {
+    let set = DataSet::new();
+    let image = set.path("bild 1 ü.png");
+    let mut process = Command::new(env!("CARGO_BIN_EXE_glip"))
+        .args(["ground", &image, "cat"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(process.stdout.take());
+    let output = process.wait_with_output().unwrap();
+    assert_exit(&output, 141);
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_not_waited_for() {
+    let set = DataSet::new();
+    let [pipe, image] = ["pipe", "bild 1 ü.png"].map(|name| set.path(name));
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let drawn = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/glip-drawn");
+    let model = set.root.join("model");
+    fs::create_dir(&model).unwrap();
+    for entry in fs::read_dir(drawn).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), model.join(entry.file_name())).unwrap();
+    }
+    fs::remove_file(model.join("tokenizer.json")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", model.join("tokenizer.json")).unwrap();
+    let (model, yaml) = (model.to_str().unwrap(), set.path("names.yaml"));
+    std::os::unix::fs::symlink(&pipe, &yaml).unwrap();
+    let out = set.path("out");
+    let cases: [&[&str]; 7] = [
+        &["ground", &pipe, "cat"],
+        &["ground", &image, "cat", "--model", model],
+        &["ground", &image, "--categories", &yaml],
+        &["label", &pipe, "--category", "cat"],
+        &["evaluate", "coco", &pipe, "--images", ".", "--out", &out],
+        &[
+            "evaluate",
+            "coco",
+            "/dev/zero",
+            "--images",
+            ".",
+            "--out",
+            &out,
+        ],
+        &["evaluate", "yolo", &pipe, "--out", &out],
+    ];
+    for arguments in cases {
+        let output = glip(arguments);
+        assert_exit(&output, 3);
+        let stderr = text(&output.stderr);
+        assert!(
+            stderr.contains("a pipe or a device, not a regular file"),
+            "{arguments:?}: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn names_are_shown_without_what_a_terminal_obeys() {
+    let mut set = DataSet::new();
+    let name = "\u{1b}]0;title\u{7}red\u{9b}2J";
+    set.content["categories"][0]["name"] = json!(name);
+    set.add(
+        "images",
+        json!({"id": 7, "file_name": "\u{1b}[2J.png", "width": 9, "height": 9}),
+    );
+    for more in [&["--overwrite"][..], &["--json", "--overwrite"]] {
+        let output = set.evaluate("out", more);
+        assert_exit(&output, 1);
+        for shown in [text(&output.stdout), text(&output.stderr)] {
+            assert!(
+                shown.chars().all(|c| !c.is_control() || c == '\n'),
+                "{shown:?}"
+            );
+        }
+        if more[0] == "--json" {
+            let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(result["scores"]["classes"][1]["name"], name);
+        }
+    }
 }

@@ -320,9 +320,27 @@ fn a_run_does_not_go_on_with_something_else() {
     let (code, error) = label(&["--keep", "0.9"]);
     assert_eq!(code, Some(3));
     assert!(
-        error.contains("options.label.band") && error.contains("--overwrite"),
+        error.contains("(--keep 0.9, before: none)") && error.contains("--overwrite"),
         "{error}"
     );
+    for (options, expected) in [
+        (
+            &["--band", "red circle=0.7:0.5"][..],
+            "(--band red circle=0.7:0.5, before: none)",
+        ),
+        (
+            &["--tiles", "100:20", "--tiles-only"],
+            "(--tiles 100:20 --tiles-only, before: none)",
+        ),
+        (&["--resize", "128:256"], "(--resize 128:256, before: "),
+        (
+            &["--category", "dog"],
+            "(--category or --categories red circle, green ring, dog, before: red circle, green ring)",
+        ),
+    ] {
+        let error = label(options).1;
+        assert!(error.contains(expected), "{error}");
+    }
     picture(&images.join("a new one.png"), 3);
     let (code, error) = label(&[]);
     assert_eq!(code, Some(3));
@@ -584,5 +602,271 @@ fn two_processes_do_not_write_into_one_folder() {
         String::from_utf8(second.stderr)
             .unwrap()
             .contains("another run writes")
+    );
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// As people's folders are: with links that lead round, what a Mac leaves beside files, other formats, a pipe, and the
+/// run's own output.
+#[cfg(unix)]
+#[test]
+fn a_folder_is_taken_as_people_have_it() {
+    use std::os::unix::{ffi::OsStrExt, fs::symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("pictures");
+    picture(&images.join("a.png"), 0);
+    picture(&images.join("x/b.png"), 1);
+    fs::rename(images.join("x/b.png"), images.join("x/b.jfif")).unwrap();
+    symlink(".", images.join("loop")).unwrap();
+    symlink("../../pictures", images.join("x/up")).unwrap();
+    for name in [
+        "._a.png",
+        "__MACOSX/._a.png",
+        "__MACOSX/a.png",
+        ".thumbs/a.png",
+        "d.heic",
+        "e.avif",
+    ] {
+        let path = images.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
+    let out = images.join("labels");
+    let label = || {
+        let output = run(glip()
+            .arg(&images)
+            .args(WORDS)
+            .arg("--out")
+            .arg(&out)
+            .args(["--format", "yolo", "--copy-images"]));
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let (code, stdout, stderr) = label();
+    assert_eq!(
+        (code, &*stdout),
+        (Some(0), "2 images, 2 boxes\n"),
+        "{stderr}"
+    );
+    assert_eq!(stderr.matches("left out").count(), 1, "{stderr}");
+    assert!(
+        stderr.contains("2 files left out: ") && stderr.contains("d.heic"),
+        "{stderr}"
+    );
+    assert_eq!(label().1, stdout);
+    // What cannot be read is named and waited for by nobody, and no name reaches a terminal as it is.
+    let made = Command::new("mkfifo").arg(images.join("pipe.png")).status();
+    assert!(made.unwrap().success());
+    symlink("/dev/zero", images.join("zero.png")).unwrap();
+    fs::write(images.join("\u{1b}[31mred.png"), "x").unwrap();
+    fs::write(
+        images.join(std::ffi::OsStr::from_bytes(b"caf\xe9.png")),
+        "x",
+    )
+    .unwrap();
+    fs::remove_dir_all(&out).unwrap();
+    let (code, stdout, stderr) = label();
+    assert_eq!(
+        (code, &*stdout),
+        (Some(1), "2 images, 2 boxes, 4 failed (errors.jsonl)\n")
+    );
+    assert!(
+        !stderr.contains('\u{1b}') && stderr.contains("\\u001b[31mred.png"),
+        "{stderr}"
+    );
+    let errors = lines(&out.join("errors.jsonl"));
+    let error = |name: &str| {
+        let mut errors = errors.iter();
+        let failed = errors.find(|failed| failed["image"] == name).unwrap();
+        failed["error"].as_str().unwrap().to_owned()
+    };
+    for name in ["pipe.png", "zero.png"] {
+        assert!(
+            error(name).contains("a pipe or a device, not a regular file"),
+            "{}",
+            error(name)
+        );
+    }
+    assert!(error("caf\u{fffd}.png").contains("not Unicode"));
+}
+
+#[test]
+fn a_picture_that_was_replaced_is_labelled_again() {
+    let (folder, images) = pictures(3);
+    let broken = images.join("broken.png");
+    fs::write(&broken, "no picture").unwrap();
+    let label = |out: &str, code: i32| {
+        let out = folder.path().join(out);
+        let output = run(glip().arg(&images).args(WORDS).arg("--out").arg(&out));
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+        fs::read_to_string(out.join("journal.jsonl")).unwrap()
+    };
+    let before = label("out", 1);
+    assert_eq!(label("out", 1), before);
+    // Another picture, and a copy of one, which has its content and not its time.
+    let [first, second, last] = [0, 1, 2].map(|n| images.join(format!("day {n}/bild ü 00{n}.png")));
+    picture(&broken, 5);
+    fs::copy(&second, &first).unwrap();
+    let copied = fs::read(&last).unwrap();
+    fs::remove_file(&last).unwrap();
+    fs::write(&last, copied).unwrap();
+    let after = label("out", 0);
+    let changed = before.lines().zip(after.lines());
+    let changed: Vec<bool> = changed.map(|(before, after)| before != after).collect();
+    assert_eq!(changed, [false, true, true, false, false]);
+    let afresh = label("afresh", 0);
+    let boxes = |journal: &str| -> Vec<Value> {
+        let lines = journal.lines().skip(1);
+        let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines
+            .map(|line| line["labelled"]["labels"].clone())
+            .collect()
+    };
+    assert_eq!(boxes(&after), boxes(&afresh));
+    assert_eq!(lines(&folder.path().join("out/errors.jsonl")).len(), 0);
+    // A line that asks for something else is answered again, too.
+    let [listed, out] = ["lines.jsonl", "lines"].map(|name| folder.path().join(name));
+    let ask = |words: [&str; 2]| {
+        let line = |(number, word)| {
+            format!(
+                r#"{{"image": "the pictures/day {number}/bild ü 00{number}.png", "categories": ["{word}"]}}"#
+            ) + "\n"
+        };
+        let text: String = (1..).zip(words).map(line).collect();
+        fs::write(&listed, text).unwrap();
+        let output = run(glip()
+            .arg(&listed)
+            .args(["--threads", "1", "--model", DRAWN])
+            .arg("--out")
+            .arg(&out));
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{}",
+            self::text(&output.stderr)
+        );
+        let labels = lines(&out.join("labels.jsonl"));
+        [1, 2].map(|line| {
+            labels[line]["categories"][0]["name"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+    };
+    assert_eq!(
+        ask(["red circle", "red circle"]),
+        ["red circle", "red circle"]
+    );
+    assert_eq!(
+        ask(["red circle", "green ring"]),
+        ["red circle", "green ring"]
+    );
+}
+
+#[test]
+fn a_data_set_of_yolo_and_its_lists_are_labelled() {
+    let (folder, images) = pictures(3);
+    let list = images.join("train.txt");
+    fs::write(
+        &list,
+        "\u{feff}day 1/bild ü 001.png\r\n./day 0/bild ü 000.png\r\n",
+    )
+    .unwrap();
+    let data = images.join("data.yaml");
+    fs::write(
+        &data,
+        "train: train.txt\nval: day 2\nnames:\n  0: red circle\n  1: green ring\n",
+    )
+    .unwrap();
+    let names = images.join("classes.txt");
+    fs::write(&names, "red circle\ngreen ring\n").unwrap();
+    let label = |arguments: &[&Path]| {
+        let out = tempfile::tempdir_in(folder.path()).unwrap();
+        let output = run(glip()
+            .args(arguments)
+            .args(["--threads", "1", "--model", DRAWN])
+            .arg("--out")
+            .arg(out.path()));
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let mut labels = lines(&out.path().join("labels.jsonl"));
+        assert_eq!(labels[1]["categories"].as_array().unwrap().len(), 2);
+        labels.remove(0);
+        let images = labels.iter().map(|label| label["image"].as_str().unwrap());
+        images
+            .map(|name| name[name.len() - 7..].to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(label(&[&data]), ["001.png", "000.png", "002.png"]);
+    for words in [&data, &names] {
+        assert_eq!(
+            label(&[&list, Path::new("--categories"), words]),
+            ["001.png", "000.png"]
+        );
+    }
+}
+
+/// As Ctrl-C and a service's manager do it.
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_stopped_says_how_to_go_on() {
+    let (folder, images) = pictures(60);
+    let out = folder.path().join("out");
+    let label = || {
+        let mut command = glip();
+        command.arg(&images).args(WORDS).arg("--out").arg(&out);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    };
+    let journal = out.join("journal.jsonl");
+    let bytes = || fs::metadata(&journal).map_or(0, |journal| journal.len());
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let before = bytes();
+        let process = label().spawn().unwrap();
+        while bytes() < before + 1500 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let number = process.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &number]).status();
+        assert!(sent.unwrap().success());
+        let output = process.wait_with_output().unwrap();
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert!(
+            stderr.contains("stopped: the same command goes on from here"),
+            "{stderr}"
+        );
+    }
+    assert!(!out.join("labels.jsonl").exists());
+    let output = run(&mut label());
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(lines(&journal).len(), 61);
+}
+
+/// As `| head -n 1` does it.
+#[test]
+fn a_reader_that_goes_ends_the_filter() {
+    let (_folder, images) = pictures(8);
+    let mut filter = glip()
+        .arg(&images)
+        .args(WORDS)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(filter.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    assert!(first.contains("bild ü 000.png"), "{first}");
+    let output = filter.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), text(&output.stderr).as_str()),
+        (Some(141), "")
     );
 }

@@ -19,23 +19,28 @@ const LIBRARY: &Allowed = &[
     ("causes", ""),
     ("ordered", ""),
     ("problem", ""),
-    ("progress", ""),
+    ("terminal", ""),
+    ("progress", "terminal"),
     ("failure", "causes"),
     ("error", "failure problem"),
     ("files", "error"),
-    ("pictures", "error files"),
-    ("run_file", "error files"),
+    ("atomic", "error files"),
+    ("stamp", "error files"),
     ("text", "error files"),
     ("values", "text"),
+    ("walk", "error files"),
+    ("pictures", "atomic error files walk"),
+    ("run_file", "atomic error files"),
     ("coco", "error pictures problem text values"),
+    ("yolo", "causes coco error files pictures problem text walk"),
     ("grounding", "error files text values"),
     (
         "eval",
-        "causes coco error files ordered pictures problem progress run_file text values",
+        "atomic causes coco error files ordered pictures problem run_file stamp text values walk",
     ),
     (
         "label",
-        "error failure files grounding ordered pictures run_file text values",
+        "atomic error failure files grounding ordered pictures run_file stamp text values walk yolo",
     ),
 ];
 
@@ -44,9 +49,10 @@ const COMMAND: &Allowed = &[
     ("output", ""),
     ("pictures", ""),
     ("remedies", ""),
+    ("signals", ""),
     ("ground", "model output pictures"),
-    ("label", "model output pictures"),
-    ("evaluate", "model output pictures"),
+    ("label", "model output pictures signals"),
+    ("evaluate", "model output pictures signals"),
 ];
 
 fn crates() -> [(PathBuf, &'static Allowed); 2] {

@@ -12,11 +12,11 @@ import hashlib
 import math
 import os
 import re
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from .atomic import written
 from .config import STRIDES, CSPDarknetConfig, FusionConfig, GLIPConfig, Recommended, SwinConfig, TextConfig
 from .dyhead import DyHead
 from .model import GLIP
@@ -114,12 +114,10 @@ def save_checkpoint(model: GLIP | DyHead, path: str | os.PathLike) -> None:
     for level, (stride, size) in enumerate(zip(model.config.strides, model.config.anchor_sizes)):
         corner = torch.tensor([stride - size, stride - size, stride + size - 2, stride + size - 2]) / 2
         state[f"rpn.anchor_generator.cell_anchors.{level}"] = corner[None]
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     recommended = {name: value for name, value in vars(model.recommended).items() if value is not None}
     state = {f"module.{name}": tensor for name, tensor in state.items()}
-    torch.save({"model": state, "recommended": recommended}, partial)
-    partial.replace(path)
+    with written(path) as partial:
+        torch.save({"model": state, "recommended": recommended}, partial)
 
 
 def fingerprint(model: GLIP) -> str:

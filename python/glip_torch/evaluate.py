@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm import tqdm
 
+from .atomic import written
 from .average_precision import coco_detections, coco_precision, coco_truth, mean_precision
 from .checkpoint import load_detector
 from .config import NANO
@@ -276,7 +277,8 @@ def main() -> None:
     numbers = {"sides": sides} | {name: round(value, 4) for name, value in numbers.items()}
     print(json.dumps(numbers, indent=1))
     if arguments.json:
-        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+        with written(arguments.json) as partial:
+            partial.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from .atomic import written
 from .average_precision import coco_detections, coco_precision, coco_truth, mean_precision
 from .data.mixed_scenes import render_mixed_scene
 from .data.nouns import ABSENT_HELD_OUT, HELD_OUT_NAMES, KINDS, NOUNS
@@ -181,7 +182,8 @@ def main() -> None:
     text = json.dumps(measure(model, tokenizer, arguments.scenes, sides), indent=1)
     print(text)
     if arguments.json:
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+        with written(arguments.json) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from .atomic import written
 from .average_precision import coco_precision, mean_precision, xywh
 from .data.coco import read_dataset
 from .evaluate import (
@@ -213,7 +214,8 @@ def main() -> None:
     numbers = report(PhotoEvaluator(model, tokenizer, dataset, images, sides or SIDES, ways), arguments.classes)
     print(json.dumps(numbers, indent=1))
     if arguments.json:
-        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+        with written(arguments.json) as partial:
+            partial.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import BertModel, BertTokenizerFast
 
+from .atomic import written
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .config import NANO_PHOTOS, Recommended
 from .model import GLIP
@@ -116,7 +117,8 @@ def make(args: argparse.Namespace) -> None:
     else:
         _go_on_from(model, args.init, vocabulary)
     student = Student(model.text_encoder, model.head, lessons.places.shape[1]).train()
-    (args.out / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    with written(args.out / "vocab.txt") as partial:
+        partial.write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     settings = replace(StudentSettings(), steps=args.steps, learning_rate=args.learning_rate)
     teach(student, tokenizer, lessons, settings, args.out / "words.jsonl", args.seed)
     _clear_other_rows(model)

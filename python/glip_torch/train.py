@@ -41,6 +41,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
+from .atomic import written
 from .checkpoint import CheckpointError, load_detector
 from .config import NANO, NANO_MIXED
 from .data.files import open_files
@@ -248,7 +249,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if resume is None:
         trainer.state.step = arguments.first_step
     if trainer.rank == 0:
-        (arguments.out / "vocab.txt").write_text("\n".join(setup.vocabulary) + "\n", encoding="utf-8")
+        with written(arguments.out / "vocab.txt") as partial:
+            partial.write_text("\n".join(setup.vocabulary) + "\n", encoding="utf-8")
     trainer.run()
     if trainer.rank == 0:
         print(f"wrote {arguments.out / 'model.pth'}", flush=True)

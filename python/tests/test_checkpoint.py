@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from glip_torch.atomic import written
 from glip_torch.checkpoint import (
     CheckpointError,
     fingerprint,
@@ -260,3 +261,14 @@ def test_the_checkpoints_here_are_those_of_the_bundles(name):
     sizes, threshold = manifest["image"]["resize"], manifest["postprocess"]["score_threshold"]
     sizes = sizes["short_side"], sizes["long_side"]
     assert model.recommended == Recommended(*sizes, score_threshold=threshold, shared_target=False)
+
+
+def test_nothing_half_written_stays(tmp_path):
+    path = tmp_path / "result.json"
+    with written(path) as partial:
+        partial.write_text("old")
+        assert not path.exists()
+    with pytest.raises(ValueError), written(path) as partial:
+        partial.write_text("half")
+        raise ValueError
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]

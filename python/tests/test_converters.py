@@ -111,6 +111,7 @@ def test_files_of_other_computers(tmp_path):
     (record,) = read_records(tmp_path / "train.jsonl")
     assert record == Record("pictures/sub/1.jpg", 30, 40, categories=(dog,), source="coco")
     assert JsonLines(tmp_path / "train.jsonl").header.categories == ("dog",)
+    assert "category above all others, without a box: animals" in (tmp_path / "train.jsonl.report").read_text()
     # In the upright frame, which the box fits into.
     main(["check", str(tmp_path / "train.jsonl")])
 

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -327,3 +330,23 @@ def test_another_family_is_one_entry_of_the_table(monkeypatch, files):
     manifest = json.loads((files / "bundle" / "glip.json").read_text())
     assert manifest["variant"] == "Other" and manifest["queries"] == {"count": 3}
     assert "anchors" not in manifest
+
+
+@pytest.mark.parametrize("begun", [1, 3])
+def test_an_export_that_is_killed_leaves_the_bundle_that_was_there(files, begun):
+    """`kill -9`, once so many files are written."""
+    assert run(files, "--licence", "old") == 0
+    before = {path.name: path.read_bytes() for path in (files / "bundle").iterdir()}
+    arguments = [files / "tiny.pth", files / "bundle", "--max-tokens", "32", "--licence", "new", "--overwrite"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "glip_torch.export", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and len([*files.glob(".bundle.*/*")]) < begun:
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert list(files.glob(".bundle.*/*")), "it was killed too late"
+    assert {path.name: path.read_bytes() for path in (files / "bundle").iterdir()} == before
+    # What it left is in nobody's way.
+    assert run(files, "--licence", "new", "--overwrite") == 0
+    assert json.loads((files / "bundle" / "glip.json").read_text())["source"]["licence"] == "new"

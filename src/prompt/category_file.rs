@@ -1,28 +1,38 @@
 //! Categories as they are stored: JSON, and YAML with the feature `yaml`.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
 use super::category::{Category, Wording};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    regular_file::read_text,
+};
+
+/// The most bytes that a file of categories may have: far more than any list of names.
+const LARGEST: u64 = 256 << 20;
 
 impl Category {
-    /// Reads categories from a file: `.json`, or `.yaml` and `.yml` with the feature `yaml`.
+    /// Reads categories from a file: `.json`, `.yaml` and `.yml` with the feature `yaml`, or `.txt` and `.names`.
     ///
-    /// As [`from_json`](Self::from_json) and `from_yaml`.
+    /// As [`from_json`](Self::from_json) and `from_yaml`; the last two have a name a line, as YOLO's `classes.txt`.
     ///
     /// # Errors
     /// - [`Error::PromptFile`]: the file cannot be read, or is not of that form.
     pub fn load(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(|error| malformed(path, error))?;
+        let text = read_text(path, LARGEST).map_err(|error| malformed(path, error))?;
         let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
         match extension.to_str() {
             Some("json") => read(path, &text, json),
             Some("yaml" | "yml") => load_yaml(path, &text),
-            _ => Err(malformed(path, "its name ends neither in .json nor .yaml")),
+            Some("txt" | "names") => read(path, &text, lines),
+            _ => Err(malformed(
+                path,
+                "its name ends in none of .json, .yaml, .txt and .names: rename it",
+            )),
         }
     }
 
@@ -31,7 +41,8 @@ impl Category {
     /// `suffix`).
     ///
     /// The prompt files of ODinW (Object Detection in the Wild) are read as they are: a configuration
-    /// whose `DATASETS.CAPTION_PROMPT` is such a list, written as a string.
+    /// whose `DATASETS.CAPTION_PROMPT` is such a list, written as a string. So is what ultralytics' YOLO calls
+    /// `data.yaml`, whose `names` are a list, or a mapping from numbers.
     ///
     /// ```
     /// use glip::{Category, Prompt, parts::PromptRule};
@@ -183,12 +194,21 @@ fn load_yaml(path: &Path, _text: &str) -> Result<Vec<Category>> {
     Err(malformed(path, reason))
 }
 
+/// A name a line.
+fn lines(text: &str) -> Parsed<Value> {
+    let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+    Ok(names.map(Value::from).collect())
+}
+
 fn read(path: &Path, text: &str, parse: Parse) -> Result<Vec<Category>> {
     let read = || {
         let document = parse(text)?;
         match odinw_list(&document) {
             Some(list) => entries(parse(list)?),
-            None => entries(document),
+            None => match document.get("names") {
+                Some(names) => entries(yolo_list(names)?),
+                None => entries(document),
+            },
         }
     };
     read().map_err(|reason: String| malformed(path, reason))
@@ -197,6 +217,31 @@ fn read(path: &Path, text: &str, parse: Parse) -> Result<Vec<Category>> {
 /// The list in a configuration of ODinW.
 fn odinw_list(document: &Value) -> Option<&str> {
     document.get("DATASETS")?.get("CAPTION_PROMPT")?.as_str()
+}
+
+/// The list of names in a configuration of YOLO, which may be a mapping from numbers, and whose names may look like
+/// numbers.
+fn yolo_list(names: &Value) -> Parsed<Value> {
+    let mut numbered: Vec<(usize, &Value)> = match names {
+        Value::Array(names) => names.iter().enumerate().collect(),
+        Value::Object(names) => {
+            let number = |key: &String| {
+                key.parse()
+                    .map_err(|_| format!("names: {key:?} is no number"))
+            };
+            let names = names.iter();
+            names
+                .map(|(key, name)| Ok((number(key)?, name)))
+                .collect::<Parsed<_>>()?
+        }
+        other => return Err(format!("names: {other} is neither a list nor a mapping")),
+    };
+    numbered.sort_by_key(|(number, _)| *number);
+    let names = numbered.into_iter().map(|(_, name)| match name {
+        Value::Number(number) => Value::from(number.to_string()),
+        name => name.clone(),
+    });
+    Ok(names.collect())
 }
 
 fn entries(list: Value) -> Parsed<Vec<Category>> {
@@ -248,6 +293,8 @@ fn malformed(path: &Path, reason: impl ToString) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     #[cfg(feature = "yaml")]
     use crate::prompt::{prompt::Prompt, rule::PromptRule};
@@ -288,16 +335,21 @@ DATASETS:
             expected.clone()
         );
         #[cfg(feature = "yaml")]
-        assert_eq!(
-            Category::load(write("a.yml", "- cat\n- name: dog")).unwrap(),
-            expected
-        );
+        for text in [
+            "- cat\n- name: dog",
+            "path: ../set\nnames: [cat, dog]\nnc: 2",
+            "names:\n  1: dog\n  0: cat",
+        ] {
+            assert_eq!(Category::load(write("a.yml", text)).unwrap(), expected);
+        }
         #[cfg(not(feature = "yaml"))]
         assert!(matches!(
             Category::load(write("a.yml", "- cat")),
             Err(Error::PromptFile { reason, .. }) if reason.contains("feature `yaml`")
         ));
-        for path in [write("a.txt", list), folder.path().join("missing.json")] {
+        let lines = write("classes.txt", "\u{feff}cat\r\n\n dog \r\n");
+        assert_eq!(Category::load(lines).unwrap(), expected);
+        for path in [write("a.csv", list), folder.path().join("missing.json")] {
             let error = Category::load(&path).unwrap_err();
             assert!(matches!(error, Error::PromptFile { path: named, .. } if named == path));
         }
@@ -321,6 +373,8 @@ DATASETS:
                 r#"[{"name": "cat", "synonyms": [{}]}]"#,
                 "entry 0: missing field `name`",
             ),
+            (r#"{"names": {"a": "cat"}}"#, "\"a\" is no number"),
+            (r#"{"names": 7}"#, "neither a list"),
             ("[7]", "entry 0: invalid type: integer `7`, expected a name"),
             (
                 r#"{"DATASETS": {"CAPTION_PROMPT": "cat"}}"#,

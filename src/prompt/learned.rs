@@ -1,13 +1,16 @@
 //! Prompts that were learned: text states in place of a text.
 
-use std::{fs, ops::Range, path::Path};
+use std::{ops::Range, path::Path};
 
 use ndarray::{Array2, ArrayView2};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Deserialize;
 
 use super::{phrase::Phrase, prompt::Prompt, tokens::TokenizedPhrase};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    regular_file::read_regular,
+};
 
 /// What `glip_torch.tune` writes into the file's metadata.
 const FORMAT: &str = "glip-learned-prompt";
@@ -45,7 +48,7 @@ impl Prompt {
     ///   holds tensors of other types or shapes than it should, or NaN.
     pub fn learned(path: impl AsRef<Path>) -> Result<LearnedPrompt> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|error| unusable(path, error))?;
+        let bytes = read_regular(path, u64::MAX).map_err(|error| unusable(path, error))?;
         parse(&bytes).map_err(|reason| unusable(path, reason))
     }
 }
@@ -225,6 +228,8 @@ fn unusable(path: &Path, reason: impl ToString) -> Error {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::fs;
+
     use std::collections::HashMap;
 
     use super::*;

@@ -1,6 +1,6 @@
 //! From a prompt's text to the model's token ids, and from phrases to their tokens.
 
-use std::{fs, ops::Range, path::Path};
+use std::{ops::Range, path::Path};
 
 use ndarray::Array2;
 
@@ -11,7 +11,10 @@ use super::{
     rule::{PromptRule, PromptText},
     tokenizer_file::TokenizerFile,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    regular_file::read_regular,
+};
 
 /// The bytes of prompt that are read for each token that a model takes. English has four or five; what has
 /// more is too long whatever it says, and is not split to learn that.
@@ -77,7 +80,7 @@ impl Tokenizer {
     /// - [`Error::Tokenizer`]: it does not describe such a tokenizer.
     pub fn from_file(path: impl AsRef<Path>, max_tokens: usize) -> Result<Self> {
         let path = path.as_ref();
-        let json = fs::read(path).map_err(|source| Error::BundleFile {
+        let json = read_regular(path, u64::MAX).map_err(|source| Error::BundleFile {
             path: path.to_owned(),
             source,
         })?;

@@ -1,17 +1,17 @@
 //! What a library file is made for, read from its headers before the system's loader maps it.
 
-use std::{env, fs::File, path::Path};
+use std::{env, path::Path};
 
 use object::{Architecture, BinaryFormat, FileKind, Object, ObjectSegment, ReadCache};
 
-use crate::error::Source;
+use crate::{error::Source, regular_file::open_regular};
 
 /// Refuses what the loader would only call missing, or die of: a library for another system or
 /// processor, and one that was cut off while it was copied.
 ///
 /// A file that is no library at all is left to the loader, which says what it misses in it.
 pub(super) fn check(path: &Path) -> Result<(), Source> {
-    let file = File::open(path)?;
+    let file = open_regular(path)?;
     let length = file.metadata()?.len();
     let data = ReadCache::new(file);
     let Ok(kind) = FileKind::parse(&data) else {

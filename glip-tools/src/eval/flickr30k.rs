@@ -17,6 +17,7 @@ use crate::{
     files::unreadable,
     problem::{Problem, ProblemKind},
     text::read_text,
+    walk::is_hidden,
 };
 
 /// A sentence about an image, and where its phrases are.
@@ -71,7 +72,8 @@ fn all_ids(folder: &Path) -> Result<Vec<String>> {
     let mut ids = Vec::new();
     for entry in fs::read_dir(folder).map_err(&unreadable)? {
         let path = entry.map_err(&unreadable)?.path();
-        if path.extension().is_some_and(|ending| ending == "txt") {
+        let is_hidden = path.file_name().is_some_and(is_hidden);
+        if path.extension().is_some_and(|ending| ending == "txt") && !is_hidden {
             ids.extend(path.file_stem().map(|id| id.to_string_lossy().into_owned()));
         }
     }

@@ -14,6 +14,7 @@ mod phrase_recall;
 mod predictions;
 mod prompts;
 pub mod report;
+mod results;
 mod run;
 
 pub use average_precision::{
@@ -22,8 +23,9 @@ pub use average_precision::{
 pub use detection::{Detection, read_detections};
 pub use flickr30k::{MarkedPhrase, Sentence, read_sentences};
 pub use mistakes::{Mistakes, mistakes};
-pub use odinw::{NamedScores, odinw_summary};
+pub use odinw::{NamedScores, OdinwSet, find_odinw_sets, odinw_summary};
 pub use phrase_recall::{PhraseProtocol, PhraseRecall, PhraseResult, RecallAt, phrase_recall};
 pub use predictions::{Prediction, PredictionFile, RunKey};
 pub use prompts::{category_words, encode_words};
+pub use results::{ResultFolder, file_name};
 pub use run::{RunOptions, Task, open_picture, run_model};

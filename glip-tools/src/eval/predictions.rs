@@ -1,6 +1,9 @@
 //! What a model found, kept in a file as it is found, so that a run that was stopped goes on.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use glip::BBox;
 use serde::{Deserialize, Serialize};
@@ -8,11 +11,27 @@ use serde_json::Value;
 
 #[cfg(doc)]
 use crate::error::Error;
-use crate::{error::Result, run_file::RunFile, values::finite};
+use crate::{
+    error::Result,
+    run_file::{RunFile, Typed, resize_as_typed},
+    stamp::Stamp,
+    values::finite,
+};
 
 const FORMAT: &str = "glip-predictions";
 /// Boxes are edges. In version 1 they were the first and the last column and row.
 const FORMAT_VERSION: u64 = 2;
+
+/// What the fields of a run are called on the command line.
+const TYPED: &[Typed] = &[
+    Typed::new("run.data", "the annotations"),
+    Typed::new("run.model", "--model"),
+    Typed::new("run.options.ask.prompts", "--prompts"),
+    Typed::new("run.options.ask.names_per_prompt", "--names-per-prompt"),
+    Typed::new("run.options.ask.max_detections", "--max-detections"),
+    Typed::as_whole("run.options.resize", "--resize", resize_as_typed),
+    Typed::new("run.options.device", "--device"),
+];
 
 /// Something that the model found in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,7 +106,7 @@ pub struct RunKey {
 #[derive(Debug)]
 pub struct PredictionFile {
     file: RunFile,
-    images: HashMap<String, Vec<Prediction>>,
+    images: HashMap<String, (Vec<Prediction>, Option<Stamp>)>,
 }
 
 impl PredictionFile {
@@ -101,34 +120,40 @@ impl PredictionFile {
     /// - [`Error::Read`], [`Error::Write`]: it cannot be read or written.
     /// - [`Error::Record`]: it is something else.
     pub fn open(path: impl AsRef<Path>, key: &RunKey) -> Result<Self> {
+        Self::open_as(path.as_ref(), key)
+    }
+
+    /// As [`open`](Self::open), but what is there is discarded, to start over.
+    ///
+    /// # Errors
+    /// - [`Error::RunBusy`]: another process writes it.
+    /// - [`Error::Write`].
+    pub fn overwrite(path: impl AsRef<Path>, key: &RunKey) -> Result<Self> {
+        let path: PathBuf = path.as_ref().to_owned();
+        RunFile::discard(&path, || Ok(()))?;
+        Self::open_as(&path, key)
+    }
+
+    fn open_as(path: &Path, key: &RunKey) -> Result<Self> {
         let header = Header {
             format: FORMAT.to_owned(),
             format_version: FORMAT_VERSION,
             run: key.clone(),
         };
-        let mut file = RunFile::open(path.as_ref(), &header)?;
+        let mut file = RunFile::open(path, &header, TYPED)?;
         let (mut images, mut lines) = (HashMap::new(), file.lines()?);
         for line in &mut lines {
             let (line, number) = line?;
-            let Line { image, found } = file.parse(&line, number)?;
-            images.insert(image, found);
+            let line: Line = file.parse(&line, number)?;
+            images.insert(line.image, (line.found, line.stamp));
         }
         file.cut(lines.end())?;
         Ok(Self { file, images })
     }
 
-    /// Removes the file, if there is one, to start over.
-    ///
-    /// # Errors
-    /// - [`Error::RunBusy`]: another process writes it.
-    /// - [`Error::Write`].
-    pub fn remove(path: impl AsRef<Path>) -> Result<()> {
-        RunFile::remove(path.as_ref())
-    }
-
     /// What was found in an image; nothing if it is not done yet.
     pub fn get(&self, image: &str) -> Option<&[Prediction]> {
-        self.images.get(image).map(Vec::as_slice)
+        self.images.get(image).map(|(found, _)| found.as_slice())
     }
 
     /// How many images are done.
@@ -146,13 +171,32 @@ impl PredictionFile {
     /// # Errors
     /// - [`Error::Write`]: it cannot be written.
     pub fn append(&mut self, image: &str, found: &[Prediction]) -> Result<()> {
+        self.append_of(image, None, found.to_vec())
+    }
+
+    /// As [`append`](Self::append), with what tells the image's file from others.
+    pub(super) fn append_of(
+        &mut self,
+        image: &str,
+        stamp: Option<Stamp>,
+        found: Vec<Prediction>,
+    ) -> Result<()> {
         let line = Line {
             image: image.to_owned(),
-            found: found.to_vec(),
+            stamp,
+            found,
         };
         self.file.add(&line)?;
-        self.images.insert(line.image, line.found);
+        self.images.insert(line.image, (line.found, line.stamp));
         Ok(())
+    }
+
+    /// Forgets what was found in images whose file is another one now, as `is_still` tells of an image and its stamp.
+    pub(super) fn forget_replaced(&mut self, is_still: impl Fn(&str, &Stamp) -> bool) {
+        self.images.retain(|image, (_, stamp)| {
+            let stamp = stamp.as_ref();
+            stamp.is_none_or(|stamp| is_still(image, stamp))
+        });
     }
 }
 
@@ -167,6 +211,8 @@ struct Header {
 #[serde(expecting = "an object with image and found")]
 struct Line {
     image: String,
+    #[serde(rename = "file", default, skip_serializing_if = "Option::is_none")]
+    stamp: Option<Stamp>,
     found: Vec<Prediction>,
 }
 
@@ -183,7 +229,7 @@ mod tests {
         RunKey {
             data: "d".into(),
             model: "m".into(),
-            options: json!({"most": options}),
+            options: json!({"ask": {"max_detections": options}}),
         }
     }
 
@@ -243,7 +289,7 @@ mod tests {
         assert!(
             matches!(
                 &error,
-                Error::RunDiffers { what, .. } if what == "run.options.most"
+                Error::RunDiffers { what, .. } if what == "--max-detections"
             ),
             "{error}"
         );

@@ -1,6 +1,11 @@
 //! Running a model over images.
 
-use std::{error::Error as StdError, path::PathBuf, thread};
+use std::{
+    collections::HashMap,
+    error::Error as StdError,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use glip::{Detector, EncodedImage, ImageSize};
 use image::DynamicImage;
@@ -12,7 +17,7 @@ use crate::{
     ordered::stage,
     pictures::{Picture, PictureLimits, Place, SharedPixels},
     problem::{Problem, ProblemKind},
-    progress::ProgressBar,
+    stamp::Stamp,
 };
 
 /// An image that a model is to look at.
@@ -24,6 +29,8 @@ pub struct Task {
     pub path: PathBuf,
     /// The size that its annotations are for, if they say.
     pub size: Option<ImageSize>,
+    /// Whether they are for the picture as its EXIF orientation turns it, also where its size does not tell.
+    pub is_upright: bool,
 }
 
 /// How a model is run over images.
@@ -69,13 +76,16 @@ impl RunOptions {
     }
 }
 
-/// Runs a model over the images that the file does not have yet, and adds what `ask` finds in each.
+/// Runs a model over the images that the file does not have yet, and adds what `ask` finds in each. Calls `each` for
+/// each of them when it is done, or with what is wrong. Images whose file is another one than when they were done are
+/// run again.
 ///
 /// An image that cannot be used is a [`Problem`] and stays out of the file, so that it is tried again the
 /// next time. Problems are in the order of the tasks.
 ///
 /// # Errors
 /// - [`Error::Write`]: the file cannot be written.
+/// - What `each` returns.
 /// - [`Error::Strict`]: an image cannot be used, and [`RunOptions::strict`] is set.
 pub fn run_model(
     detector: &Detector,
@@ -83,28 +93,38 @@ pub fn run_model(
     ask: impl Fn(usize, &EncodedImage) -> glip::Result<Vec<Prediction>> + Sync,
     file: &mut PredictionFile,
     options: RunOptions,
-    progress: &ProgressBar,
+    mut each: impl FnMut(Option<&Problem>) -> Result<()>,
 ) -> Result<Vec<Problem>> {
+    let most = options.limits.max_file();
+    let paths = tasks.iter().map(|task| (task.key.as_str(), &task.path));
+    let paths: HashMap<&str, &PathBuf> = paths.collect();
+    file.forget_replaced(|image, stamp| {
+        let path = paths.get(image);
+        path.is_none_or(|path| stamp.is_of_file(path, most))
+    });
     let is_left = |task: &usize| file.get(&tasks[*task].key).is_none();
     let left: Vec<usize> = (0..tasks.len()).filter(is_left).collect();
     let memory = options.limits.memory();
-    let look = |place: Place, task: usize| {
-        let picture = open_picture_in(place, &tasks[task], options.limits)?;
+    let look = |place: Place, task: usize| -> Result<_, Problem> {
+        let (picture, stamp) = open_stamped(place, &tasks[task], options.limits)?;
         let image = detector.encode_image(&*picture);
         let found = image.and_then(|image| ask(task, &image));
-        found.map_err(|error| failed(ProblemKind::Model, &tasks[task], &error))
+        let found = found.map_err(|error| failed(ProblemKind::Model, &tasks[task], &error))?;
+        Ok((found, stamp))
     };
     let mut problems = Vec::new();
     thread::scope(|scope| {
         let look = |(place, task)| (task, look(place, task));
         let left = left.into_iter().map(|task| (memory.line_up(), task));
         for (task, answer) in stage(scope, options.jobs, options.jobs, left, look) {
-            progress.advance();
             match answer {
-                Ok(found) => file.append(&tasks[task].key, &found)?,
+                Ok((found, stamp)) => {
+                    file.append_of(&tasks[task].key, Some(stamp), found)?;
+                    each(None)?;
+                }
                 Err(problem) if options.strict => return Err(Error::Strict(problem)),
                 Err(problem) => {
-                    progress.say(&problem.to_string());
+                    each(Some(&problem))?;
                     problems.push(problem);
                 }
             }
@@ -119,22 +139,33 @@ pub fn run_model(
 /// # Errors
 /// What is wrong with it: it cannot be read, or is of another size.
 pub fn open_picture(task: &Task, limits: PictureLimits) -> Result<DynamicImage, Problem> {
-    open_picture_in(limits.memory().line_up(), task, limits).map(SharedPixels::into_pixels)
+    let opened = open_stamped(limits.memory().line_up(), task, limits);
+    opened.map(|(picture, _)| picture.into_pixels())
 }
 
-/// As [`open_picture`], in memory that a run shares.
-fn open_picture_in(
+/// As [`open_picture`], in memory that a run shares, with what tells the file from others.
+fn open_stamped(
     place: Place,
     task: &Task,
     limits: PictureLimits,
-) -> Result<SharedPixels, Problem> {
-    let picture = Picture::read_in(place, &task.path, limits)
-        .map_err(|error| failed(ProblemKind::Picture, task, &error))?;
+) -> Result<(SharedPixels, Stamp), Problem> {
+    let read = |path: &Path| {
+        let (bytes, stamp) = Stamp::read(path, limits.max_file())?;
+        let picture = Picture::decode_in(place, &bytes, path, limits)?;
+        Ok((picture, stamp))
+    };
+    let read: Result<_> = read(&task.path);
+    let (picture, stamp) = read.map_err(|error| failed(ProblemKind::Picture, task, &error))?;
+    Ok((in_frame(task, picture)?, stamp))
+}
+
+/// A picture in the frame that a task's annotations are for.
+fn in_frame(task: &Task, picture: Picture) -> Result<SharedPixels, Problem> {
     let stored = picture.size();
     let Some(expected) = task.size else {
         return Ok(picture.shared_as_stored());
     };
-    if stored == expected {
+    if stored == expected && !task.is_upright {
         return Ok(picture.shared_as_stored());
     }
     let upright = picture.shared_upright();

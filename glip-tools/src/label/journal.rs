@@ -15,11 +15,13 @@ use crate::{
     failure::Failure,
     files::unwritable,
     label::{
-        record::{Asked, LabelRecord, LabelledBox, Outcome},
+        record::{Asked, Done, Failed, LabelRecord, LabelledBox, Outcome},
         request::Request,
         subject::Caption,
     },
-    run_file::RunFile,
+    pictures::PictureLimits,
+    run_file::{Replacement, RunFile, Typed, resize_as_typed, shown},
+    stamp::Stamp,
 };
 
 /// The journal's name in the folder of a run.
@@ -27,6 +29,54 @@ const FILE: &str = "journal.jsonl";
 
 /// The version whose boxes are the first and the last column and row, no edges.
 const VERSION_OF_PIXELS: u32 = 1;
+
+/// What the header's fields are called on the command line; those that follow from others come after them.
+const TYPED: &[Typed] = &[
+    Typed::new("model", "--model"),
+    Typed::new("base", "the folder of the inputs"),
+    Typed::new("categories", "--category or --categories"),
+    Typed::new("prompt", "the words of --categories"),
+    Typed::new("options.model", "--model"),
+    Typed::as_whole(
+        "options.model.preprocess.resize",
+        "--resize",
+        resize_as_typed,
+    ),
+    Typed::new("options.label.band.keep", "--keep"),
+    Typed::new("options.label.band.review", "--review"),
+    Typed::as_whole("options.label.phrase_bands", "--band", bands_as_typed),
+    Typed::new("options.label.nms_iou", "--nms"),
+    Typed::new("options.label.nms_across_phrases", "--nms-across"),
+    Typed::as_whole("options.label.tiling", "--tiles", tiling_as_typed),
+    Typed::new("options.label.boxes.min_area", "--min-area"),
+    Typed::new("options.label.boxes.max_share", "--max-share"),
+    Typed::new("options.label.boxes.max_aspect", "--max-aspect"),
+    Typed::new("options.label.boxes.border", "--border"),
+    Typed::new("asks", "--review"),
+];
+
+fn bands_as_typed(bands: &Value) -> String {
+    let bands = bands.as_object().into_iter().flatten();
+    let bands = bands.map(|(phrase, band)| {
+        let [keep, review] = ["keep", "review"].map(|score| shown(&band[score]));
+        match keep == review {
+            true => format!("{phrase}={keep}"),
+            false => format!("{phrase}={keep}:{review}"),
+        }
+    });
+    match bands.collect::<Vec<_>>() {
+        none if none.is_empty() => "none".to_owned(),
+        bands => bands.join(", "),
+    }
+}
+
+fn tiling_as_typed(tiling: &Value) -> String {
+    let only = match tiling["whole_image"] == false {
+        true => " --tiles-only",
+        false => "",
+    };
+    format!("{}:{}{only}", tiling["side"], tiling["overlap"])
+}
 
 /// What a run depends on. A run goes on only with the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,13 +129,18 @@ impl Journal {
     /// - [`Error::Record`]: it is no journal.
     pub fn open(folder: &Path, header: JournalHeader) -> Result<Self> {
         fs::create_dir_all(folder).map_err(unwritable(folder))?;
-        let file = RunFile::open(&folder.join(FILE), &header)?;
+        let file = RunFile::open(&folder.join(FILE), &header, TYPED)?;
         Ok(Self::new(file, header))
     }
 
-    /// Removes the journal of a folder, if there is one that no other process writes.
-    pub(super) fn remove(folder: &Path) -> Result<()> {
-        RunFile::remove(&folder.join(FILE))
+    /// Empties the journal of a folder, if there is one that no other process writes, and what `and` removes with it.
+    pub(super) fn discard(folder: &Path, and: impl FnOnce() -> Result<()>) -> Result<()> {
+        RunFile::discard(&folder.join(FILE), and)
+    }
+
+    /// Where the journal of a folder is.
+    pub(super) fn path_in(folder: &Path) -> PathBuf {
+        folder.join(FILE)
     }
 
     /// Opens the journal of a run that is over, to make other formats of it. Those of older versions are
@@ -125,11 +180,13 @@ impl Journal {
     /// Items are [`Error::Record`] if a line is damaged.
     pub fn outcomes(&self) -> Result<impl Iterator<Item = Result<Outcome>>> {
         let lines = self.file.lines()?;
-        Ok(lines.map(|line| line.and_then(|(line, number)| self.parse(&line, number))))
+        let outcome = |(line, number): (Vec<u8>, usize)| Ok(self.parse(&line, number)?.outcome);
+        Ok(lines.map(move |line| line.and_then(outcome)))
     }
 
     /// Takes the inputs that are done from `requests`, and cuts off what comes after them in the
-    /// file. Returns their outcomes' number.
+    /// file. Calls `each` with their outcomes, but returns the requests whose images have been replaced since, or are
+    /// asked for other words, with their places among all.
     ///
     /// # Errors
     /// - [`Error::InputsDiffer`]: other inputs were done.
@@ -138,16 +195,17 @@ impl Journal {
     pub fn skip_done<I>(
         &mut self,
         requests: &mut I,
+        limits: PictureLimits,
         mut each: impl FnMut(&Outcome) -> Result<()>,
-    ) -> Result<u64>
+    ) -> Result<Vec<(u64, Request)>>
     where
         I: Iterator<Item = Result<Request, Failure>>,
     {
-        let mut done = 0;
+        let (mut done, mut replaced) = (0, Vec::new());
         let mut lines = self.file.lines()?;
         for line in &mut lines {
             let (line, number) = line?;
-            let outcome = self.parse(&line, number)?;
+            let Done { outcome, stamp } = self.parse(&line, number)?;
             let known = name(&outcome, |record| &record.image);
             let request = requests.next();
             let found = request
@@ -161,36 +219,91 @@ impl Journal {
                     found: found.map(str::to_owned),
                 });
             }
-            each(&outcome)?;
+            match request {
+                Some(Ok(request))
+                    if self.is_outdated(&request, &outcome, stamp.as_ref(), limits) =>
+                {
+                    replaced.push((done, request));
+                }
+                _ => each(&outcome)?,
+            }
             done += 1;
         }
         self.file.cut(lines.end())?;
-        Ok(done)
+        Ok(replaced)
+    }
+
+    /// Whether an outcome is of other bytes than a request has now, or of other words. Journals of before have no
+    /// stamps, and their records stay.
+    fn is_outdated(
+        &self,
+        request: &Request,
+        outcome: &Outcome,
+        stamp: Option<&Stamp>,
+        limits: PictureLimits,
+    ) -> bool {
+        let has_other_words = |record: &LabelRecord| match &record.asked {
+            // What is asked of all images is the header's.
+            Asked::Categories(names) if Arc::ptr_eq(names, &self.categories) => false,
+            asked => Asked::of(&request.subject).is_ok_and(|now| now != *asked),
+        };
+        let may_be_told = stamp.is_some() || outcome.is_err();
+        may_be_told && !request.bytes.is_still(stamp, limits)
+            || outcome.as_ref().is_ok_and(has_other_words)
     }
 
     /// Adds an outcome. Those that are there must have been [skipped](Self::skip_done).
     ///
     /// # Errors
     /// - [`Error::Write`].
-    pub fn add(&mut self, outcome: &Outcome) -> Result<()> {
-        let entry = match outcome {
-            Ok(record) => Entry::Labelled(self.to_line(record)),
-            Err(failure) => Entry::Failed(failure.clone()),
-        };
+    pub(super) fn add(&mut self, done: &Done) -> Result<()> {
+        let entry = self.entry(done);
         self.file.add(&entry)
     }
 
-    fn parse(&self, line: &[u8], number: usize) -> Result<Outcome> {
+    /// Labels images again that were replaced, and puts what `label` hands on into the places of these numbers, in
+    /// their order. What was done is kept if it fails.
+    pub(super) fn put_again<T>(
+        &mut self,
+        mut numbers: impl Iterator<Item = u64>,
+        label: impl FnOnce(&mut dyn FnMut(&Done) -> Result<()>) -> Result<T>,
+    ) -> Result<T> {
+        let mut replacement: Replacement = self.file.replacement()?;
+        let labelled = label(&mut |done| match numbers.next() {
+            Some(number) => replacement.put(number, &self.entry(done)),
+            None => Ok(()),
+        });
+        self.file.replace(replacement)?;
+        labelled
+    }
+
+    fn parse(&self, line: &[u8], number: usize) -> Result<Done> {
         match self.file.parse(line, number)? {
-            Entry::Failed(failure) => Ok(Err(failure)),
-            Entry::Labelled(record) => self
-                .to_record(record)
-                .map(Ok)
-                .map_err(|error| self.file.damaged(number, error)),
+            Entry::Failed(failed) => Ok(failed.into()),
+            Entry::Labelled(record) => {
+                let stamp = record.stamp.clone();
+                let record = self.to_record(record);
+                let record = record.map_err(|error| self.file.damaged(number, error))?;
+                Ok(Done {
+                    outcome: Ok(record),
+                    stamp,
+                })
+            }
         }
     }
 
-    fn to_line(&self, record: &LabelRecord) -> RecordLine {
+    fn entry(&self, done: &Done) -> Entry {
+        let stamp = done.stamp.clone();
+        match &done.outcome {
+            Ok(record) => Entry::Labelled(self.to_line(record, stamp)),
+            Err(failure) => Entry::Failed(Failed {
+                failure: failure.clone(),
+                stamp,
+            }),
+        }
+    }
+
+    fn to_line(&self, record: &LabelRecord, stamp: Option<Stamp>) -> RecordLine {
         let (categories, caption) = match &record.asked {
             Asked::Categories(names) if *names == self.categories => (None, None),
             Asked::Categories(names) => (Some(names.to_vec()), None),
@@ -201,6 +314,7 @@ impl Journal {
             width: record.width,
             height: record.height,
             source: record.source.clone(),
+            stamp,
             categories,
             caption,
             labels: record.boxes.clone(),
@@ -235,7 +349,7 @@ impl Journal {
 )]
 enum Entry {
     Labelled(RecordLine),
-    Failed(Failure),
+    Failed(Failed),
 }
 
 /// A record as it is written; what was asked is left out if it is what the header says.
@@ -247,6 +361,8 @@ struct RecordLine {
     height: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<String>,
+    #[serde(rename = "file", default, skip_serializing_if = "Option::is_none")]
+    stamp: Option<Stamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     categories: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -317,7 +433,11 @@ mod tests {
         let again = tempfile::tempdir().unwrap();
         journal = Journal::open(again.path(), header).unwrap();
         for outcome in outcomes.unwrap() {
-            journal.add(&outcome).unwrap();
+            let done = Done {
+                outcome,
+                stamp: None,
+            };
+            journal.add(&done).unwrap();
         }
         assert_eq!(fs::read_to_string(again.path().join(FILE)).unwrap(), text);
     }

@@ -11,13 +11,14 @@ use crate::{
     label::{
         grounding::{Grounding, ModelGrounding},
         options::{Band, LabelOptions, Verdict},
-        record::{Asked, LabelRecord, LabelledBox, Outcome},
+        record::{Asked, Done, Failed, LabelRecord, LabelledBox, Outcome},
         request::{ImageBytes, Request},
         subject::Subject,
         tiles::{Tile, merge},
     },
     ordered::{Batches, stage},
-    pictures::{Place, SharedPixels},
+    pictures::{Picture, Place, SharedPixels},
+    stamp::Stamp,
 };
 
 /// How many calls of the model run at once: while one is in the image encoder, the other can be in
@@ -72,6 +73,7 @@ struct Task {
     request: Request,
     asked: Asked,
     picture: SharedPixels,
+    stamp: Stamp,
 }
 
 impl Labeller {
@@ -134,6 +136,19 @@ impl Labeller {
         I: IntoIterator<Item = Result<Request, Failure>>,
         I::IntoIter: Send,
     {
+        self.run_done(requests, |done| each(done.outcome))
+    }
+
+    /// As [`run`](Self::run), with what tells the images' bytes from others.
+    pub(super) fn run_done<I>(
+        &self,
+        requests: I,
+        mut each: impl FnMut(Done) -> Result<()>,
+    ) -> Result<Counts>
+    where
+        I: IntoIterator<Item = Result<Request, Failure>>,
+        I::IntoIter: Send,
+    {
         let batch = self.options.batch_on(self.grounding.device());
         let LabelOptions {
             decoders,
@@ -145,18 +160,22 @@ impl Labeller {
             .into_iter()
             .map(|request| (memory.line_up(), request));
         thread::scope(|scope| {
-            let decode = |(place, request): (Place, Result<_, _>)| {
-                request.and_then(|request| self.decode(place, request))
+            let decode = |(place, request): (Place, Result<_, _>)| match request {
+                Ok(request) => self.decode(place, request),
+                Err(failure) => Err(Failed {
+                    failure,
+                    stamp: None,
+                }),
             };
             let tasks = stage(scope, decoders, decoded_ahead, requests, decode);
             let batches = Batches::new(tasks, batch, run_together);
-            let outcomes = stage(scope, CALLS, BATCHES_AHEAD, batches, |batch| {
+            let done = stage(scope, CALLS, BATCHES_AHEAD, batches, |batch| {
                 self.ground(batch)
             });
             let mut counts = Counts::default();
-            for outcome in outcomes.flatten() {
-                counts += Counts::of(&outcome);
-                each(outcome)?;
+            for done in done.flatten() {
+                counts += Counts::of(&done.outcome);
+                each(done)?;
             }
             Ok(counts)
         })
@@ -172,40 +191,69 @@ impl Labeller {
         Ok(found.pop().unwrap_or_default())
     }
 
-    fn decode(&self, place: Place, request: Request) -> Result<Task, Failure> {
-        let failure = |error: Error| Failure::new(&request.image, &error);
-        Ok(Task {
-            asked: Asked::of(&request.subject).map_err(|error| failure(error.into()))?,
-            picture: request
-                .picture_in(place, self.options.pictures)
-                .map_err(failure)?,
-            request: Request {
-                bytes: ImageBytes::Memory(Vec::new()), // it is decoded
-                ..request
-            },
-        })
+    fn decode(&self, place: Place, request: Request) -> Result<Task, Failed> {
+        let failed = |error: Error, stamp| Failed {
+            failure: Failure::new(&request.image, &error),
+            stamp,
+        };
+        let limits = self.options.pictures;
+        let (bytes, stamp) = request
+            .bytes
+            .read(limits)
+            .map_err(|error| failed(error, None))?;
+        let decode = || -> Result<_> {
+            let asked = Asked::of(&request.subject)?;
+            let picture = Picture::decode_in(place, &bytes, request.image.as_ref(), limits)?;
+            Ok((asked, picture.shared_upright()))
+        };
+        let decoded = decode();
+        drop(bytes);
+        match decoded {
+            Err(error) => Err(failed(error, Some(stamp))),
+            Ok((asked, picture)) => Ok(Task {
+                asked,
+                picture,
+                stamp,
+                request: Request {
+                    bytes: ImageBytes::Memory(Vec::new()), // it is decoded
+                    ..request
+                },
+            }),
+        }
     }
 
     /// The outcomes of a batch. What failed before is a batch of its own.
-    fn ground(&self, batch: Vec<Result<Task, Failure>>) -> Vec<Outcome> {
+    fn ground(&self, batch: Vec<Result<Task, Failed>>) -> Vec<Done> {
         match batch.into_iter().collect() {
             Ok(tasks) => self.ground_tasks(tasks),
-            Err(failure) => vec![Err(failure)],
+            Err(failed) => vec![failed.into()],
         }
     }
 
     /// If one of several images fails, each is run alone, to know which.
-    fn ground_tasks(&self, tasks: Vec<Task>) -> Vec<Outcome> {
-        let Some(Task { request, asked, .. }) = tasks.first() else {
+    fn ground_tasks(&self, tasks: Vec<Task>) -> Vec<Done> {
+        let Some(Task {
+            request,
+            asked,
+            stamp,
+            ..
+        }) = tasks.first()
+        else {
             return Vec::new();
         };
         let pictures: Vec<&DynamicImage> = tasks.iter().map(|task| &*task.picture).collect();
         match self.find(&pictures, asked, &request.subject) {
             Ok(found) => {
                 let tasks = tasks.into_iter().zip(found);
-                tasks.map(|(task, boxes)| Ok(task.record(boxes))).collect()
+                tasks.map(|(task, boxes)| task.done(boxes)).collect()
             }
-            Err(error) if tasks.len() == 1 => vec![Err(Failure::new(&request.image, &error))],
+            Err(error) if tasks.len() == 1 => {
+                let failed = Failed {
+                    failure: Failure::new(&request.image, &error),
+                    stamp: Some(stamp.clone()),
+                };
+                vec![failed.into()]
+            }
             Err(_) => {
                 let alone = tasks.into_iter().map(|task| vec![task]);
                 alone.flat_map(|task| self.ground_tasks(task)).collect()
@@ -308,15 +356,19 @@ impl Labeller {
 }
 
 impl Task {
-    fn record(self, boxes: Vec<LabelledBox>) -> LabelRecord {
+    fn done(self, boxes: Vec<LabelledBox>) -> Done {
         let ImageSize { width, height } = size(&self.picture);
-        LabelRecord {
+        let record = LabelRecord {
             image: self.request.image,
             width,
             height,
             source: self.request.source,
             asked: self.asked,
             boxes,
+        };
+        Done {
+            outcome: Ok(record),
+            stamp: Some(self.stamp),
         }
     }
 }
@@ -328,7 +380,7 @@ struct Part<'p> {
 }
 
 /// Whether two tasks can share a run of the model: no failures, one size, the same words.
-fn run_together(a: &Result<Task, Failure>, b: &Result<Task, Failure>) -> bool {
+fn run_together(a: &Result<Task, Failed>, b: &Result<Task, Failed>) -> bool {
     match (a, b) {
         (Ok(a), Ok(b)) => {
             size(&a.picture) == size(&b.picture) && a.request.subject == b.request.subject

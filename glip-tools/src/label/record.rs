@@ -12,6 +12,7 @@ use crate::{
         options::Verdict,
         subject::{Caption, Subject},
     },
+    stamp::Stamp,
     values::finite,
 };
 
@@ -111,3 +112,29 @@ impl LabelRecord {
 
 /// What a labeller gives for each input: the record of the image, or why there is none.
 pub type Outcome = Result<LabelRecord, Failure>;
+
+/// An outcome, and what tells the image's bytes from others; those that could not be read have nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Done {
+    pub(super) outcome: Outcome,
+    pub(super) stamp: Option<Stamp>,
+}
+
+/// Why there is no record of an image, which perhaps could not even be read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(expecting = "an object with image and error")]
+pub(super) struct Failed {
+    #[serde(flatten)]
+    pub(super) failure: Failure,
+    #[serde(rename = "file", default, skip_serializing_if = "Option::is_none")]
+    pub(super) stamp: Option<Stamp>,
+}
+
+impl From<Failed> for Done {
+    fn from(Failed { failure, stamp }: Failed) -> Self {
+        Self {
+            outcome: Err(failure),
+            stamp,
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fs::{self, File},
+    fs,
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,7 +16,8 @@ use crate::{
     error::Result,
     files::unreadable,
     label::subject::Subject,
-    pictures::{Picture, PictureLimits, Place, SharedPixels},
+    pictures::{Picture, PictureLimits},
+    stamp::Stamp,
 };
 
 /// An image to label, not decoded yet.
@@ -52,17 +53,45 @@ pub enum ImageBytes {
 }
 
 impl ImageBytes {
-    fn read(&self) -> Result<Cow<'_, [u8]>> {
-        let (path, content) = match self {
-            Self::Memory(bytes) => return Ok(Cow::Borrowed(bytes)),
-            Self::File(path) => (path, fs::read(path)),
+    /// The bytes, and what tells them from others.
+    pub(super) fn read(&self, limits: PictureLimits) -> Result<(Cow<'_, [u8]>, Stamp)> {
+        match self {
+            Self::Memory(bytes) => Ok((Cow::Borrowed(bytes), Stamp::of(bytes, None))),
+            Self::File(path) => {
+                let (bytes, stamp) = Stamp::read(path, limits.max_file())?;
+                Ok((Cow::Owned(bytes), stamp))
+            }
             Self::Section {
                 file,
                 offset,
                 bytes,
-            } => (file, read_section(file, *offset, *bytes)),
+            } => {
+                let metadata = fs::metadata(file).map_err(unreadable(file))?;
+                let bytes = (*bytes).min(limits.max_file());
+                let bytes = read_section(file, *offset, bytes).map_err(unreadable(file))?;
+                let stamp = Stamp::of(&bytes, Some(&metadata));
+                Ok((Cow::Owned(bytes), stamp))
+            }
+        }
+    }
+
+    /// Whether these are still the bytes that were read; those that could not be read then had no stamp.
+    pub(super) fn is_still(&self, before: Option<&Stamp>, limits: PictureLimits) -> bool {
+        let file = match self {
+            Self::File(file) | Self::Section { file, .. } => fs::metadata(file).ok(),
+            Self::Memory(_) => None,
         };
-        content.map(Cow::Owned).map_err(unreadable(path))
+        match (before, self) {
+            (None, Self::Memory(_)) => true,
+            (None, _) => !file.is_some_and(|file| file.is_file()),
+            (Some(before), Self::File(path)) => before.is_of_file(path, limits.max_file()),
+            (Some(before), _) => {
+                file.is_some_and(|file| before.is_as_old_as(&file))
+                    || self
+                        .read(limits)
+                        .is_ok_and(|(_, now)| now.has_content_of(before))
+            }
+        }
     }
 }
 
@@ -73,20 +102,14 @@ impl Request {
     /// - [`Error::Read`]: the file cannot be read.
     /// - As [`Picture::decode`].
     pub fn picture(&self, limits: PictureLimits) -> Result<DynamicImage> {
-        Ok(Picture::decode(&self.bytes.read()?, &self.image, limits)?.upright())
-    }
-
-    /// As [`picture`](Self::picture), in memory that a run shares.
-    pub(super) fn picture_in(&self, place: Place, limits: PictureLimits) -> Result<SharedPixels> {
-        let bytes = self.bytes.read()?;
-        let picture = Picture::decode_in(place, &bytes, self.image.as_ref(), limits)?;
-        Ok(picture.shared_upright())
+        let (bytes, _) = self.bytes.read(limits)?;
+        Ok(Picture::decode(&bytes, &self.image, limits)?.upright())
     }
 }
 
 /// A part of a file.
 pub(super) fn read_section(path: &Path, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = glip::open_regular(path)?;
     file.seek(SeekFrom::Start(offset))?;
     let mut content = Vec::new();
     file.take(bytes).read_to_end(&mut content)?;

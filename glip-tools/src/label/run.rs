@@ -8,10 +8,8 @@ use std::{
 
 use serde_json::json;
 
-#[cfg(doc)]
-use crate::error::Error;
 use crate::{
-    error::Result,
+    error::{Error, Result},
     files::unreadable,
     label::{
         inputs::{Inputs, Requests},
@@ -96,12 +94,11 @@ impl Run {
     /// - [`Error::Write`].
     pub fn discard(folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
-        Journal::remove(folder)?;
-        outputs::remove_written(folder)
+        Journal::discard(folder, || outputs::remove_written(folder))
     }
 
     /// Labels what has not been labelled yet, and calls `each` with every outcome, those of earlier runs
-    /// included. Returns the counts of all.
+    /// included. Returns the counts of all. Images whose bytes are others than then are labelled again, first of all.
     ///
     /// # Errors
     /// - [`Error::InputsDiffer`]: the inputs that are done are not the first of these.
@@ -113,16 +110,25 @@ impl Run {
         mut requests: Requests,
         mut each: impl FnMut(&Outcome) -> Result<()>,
     ) -> Result<Counts> {
-        let mut before = Counts::default();
-        self.journal.skip_done(&mut requests, |outcome| {
-            before += Counts::of(outcome);
+        let mut counts = Counts::default();
+        let limits = labeller.options().pictures;
+        let replaced = self.journal.skip_done(&mut requests, limits, |outcome| {
+            counts += Counts::of(outcome);
             each(outcome)
         })?;
-        let mut counts = labeller.run(requests, |outcome| {
-            self.journal.add(&outcome)?;
-            each(&outcome)
+        if !replaced.is_empty() {
+            let (numbers, again): (Vec<_>, Vec<_>) = replaced.into_iter().unzip();
+            counts += self.journal.put_again(numbers.into_iter(), |put| {
+                labeller.run_done(again.into_iter().map(Ok), |done| {
+                    put(&done)?;
+                    each(&done.outcome)
+                })
+            })?;
+        }
+        counts += labeller.run_done(requests, |done| {
+            self.journal.add(&done)?;
+            each(&done.outcome)
         })?;
-        counts += before;
         Ok(counts)
     }
 
@@ -160,7 +166,7 @@ fn header(
     Ok(JournalHeader {
         journal_version: JournalHeader::VERSION,
         model: labeller.model().to_owned(),
-        base: fs::canonicalize(base).map_err(unreadable(base))?,
+        base: absolute(base)?,
         categories: subject.map(|subject| subject.phrases()).transpose()?,
         prompt: categories
             .map(|categories| labeller.text_of(categories))
@@ -168,4 +174,33 @@ fn header(
         has_review: options.has_review(),
         options: json!({"model": labeller.model_options(), "label": options}),
     })
+}
+
+/// An absolute path that a journal can hold.
+fn absolute(folder: &Path) -> Result<PathBuf> {
+    let path = fs::canonicalize(folder).map_err(unreadable(folder))?;
+    match path.to_str() {
+        Some(_) => Ok(path),
+        None => Err(Error::NotUnicode { path }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_a_journal_cannot_hold_is_named() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        assert!(absolute(folder.path()).unwrap().is_absolute());
+        let odd = folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+        fs::create_dir(&odd).unwrap();
+        let error = absolute(&odd).unwrap_err().to_string();
+        assert!(
+            error.contains("caf\\xE9") && error.contains("rename it"),
+            "{error}"
+        );
+    }
 }

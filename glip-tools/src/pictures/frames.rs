@@ -1,15 +1,13 @@
 //! The sizes of a picture, without decoding it.
 
-use std::path::Path;
+use std::{io::BufReader, path::Path};
 
 use glip::ImageSize;
 use image::{ImageDecoder, ImageReader, metadata::Orientation};
 
-#[cfg(doc)]
-use super::Picture;
 use crate::{
     error::{Error, Result},
-    files::unreadable,
+    files::{open, unreadable},
 };
 
 /// The sizes that a picture has, by the frame in which it is looked at.
@@ -26,7 +24,7 @@ use crate::{
 pub struct PictureFrames {
     /// Its size as it is stored, in pixels.
     pub stored: ImageSize,
-    /// Its size as [`Picture::upright`] turns it, in pixels.
+    /// Its size as [`Picture::upright`](crate::Picture::upright) turns it, in pixels.
     pub upright: ImageSize,
     /// Whether the two frames differ.
     pub is_turned: bool,
@@ -44,7 +42,7 @@ impl PictureFrames {
             path: path.to_owned(),
             source,
         };
-        let reader = ImageReader::open(path).map_err(unreadable(path))?;
+        let reader = ImageReader::new(BufReader::new(open(path)?));
         let reader = reader.with_guessed_format().map_err(unreadable(path))?;
         let mut decoder = reader.into_decoder().map_err(unusable)?;
         let (width, height) = decoder.dimensions();

@@ -1,16 +1,17 @@
 //! Reading pictures, which may be anything: damaged, cut off, or made to fill the memory.
 
+mod find;
 mod frames;
 mod jpeg;
 mod kind;
 mod memory;
 mod tiff;
+mod write;
 
 use std::{
-    fs,
     io::{self, Cursor},
     ops::Deref,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use glip::{ImageSize, SourceImage, parts::Preprocessor};
@@ -19,15 +20,22 @@ use image::{
     metadata::Orientation,
 };
 
-pub use self::frames::PictureFrames;
-pub(crate) use self::memory::{Memory, Place};
+pub(crate) use self::{
+    find::{BEGINNING, begins_picture, is_called_picture},
+    memory::{Memory, Place},
+};
+pub use self::{
+    find::{FoundPictures, find_pictures, left_out},
+    frames::PictureFrames,
+    write::{writable_format, write_picture},
+};
 use self::{
     jpeg::{Damage, Structure},
     memory::Share,
 };
 use crate::{
     error::{Error, Result},
-    files::unreadable,
+    files::read,
 };
 
 /// The most that pictures may take.
@@ -64,6 +72,12 @@ impl PictureLimits {
     #[must_use]
     pub fn with_max_bytes(self, max_bytes: u64) -> Self {
         Self { max_bytes, ..self }
+    }
+
+    /// The most bytes of a file: no more than its pixels may take, and what it says about them.
+    pub(crate) fn max_file(self) -> u64 {
+        const ABOUT: u64 = 64 << 20;
+        self.max_bytes.saturating_add(ABOUT)
     }
 
     /// Memory for the pictures of a run.
@@ -118,7 +132,7 @@ impl Picture {
     /// Reads a file: BMP, GIF (its first frame), JPEG, PNG, TIFF or WebP, whatever its name says.
     ///
     /// # Errors
-    /// - [`Error::Read`]: there is no such file.
+    /// - [`Error::Read`]: there is no such file, it is no regular one, or has more bytes than there may be in memory.
     /// - As [`decode`](Self::decode).
     pub fn read(path: impl AsRef<Path>, limits: PictureLimits) -> Result<Self> {
         Self::read_in(limits.memory().line_up(), path.as_ref(), limits)
@@ -126,7 +140,7 @@ impl Picture {
 
     /// As [`read`](Self::read), in memory that a run shares.
     pub(crate) fn read_in(place: Place, path: &Path, limits: PictureLimits) -> Result<Self> {
-        let bytes = fs::read(path).map_err(unreadable(path))?;
+        let bytes = read(path, limits.max_file())?;
         Self::decode_in(place, &bytes, path, limits)
     }
 
@@ -329,40 +343,10 @@ fn unusable(path: &Path, bytes: &[u8], source: ImageError) -> Error {
     }
 }
 
-/// How names of pictures' files end, in lower case.
-pub(crate) const PICTURE_ENDINGS: [&str; 8] =
-    ["bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
-
-/// The pictures in a folder and its subfolders, by their file names' endings, in the order of their
-/// paths.
-///
-/// # Errors
-/// - [`Error::Read`]: a folder cannot be read.
-pub fn find_pictures(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
-    let mut pictures = Vec::new();
-    let mut folders = vec![folder.as_ref().to_owned()];
-    while let Some(folder) = folders.pop() {
-        let unreadable = unreadable(&folder);
-        for entry in fs::read_dir(&folder).map_err(&unreadable)? {
-            let path = entry.map_err(&unreadable)?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if is_picture(&path) {
-                pictures.push(path);
-            }
-        }
-    }
-    pictures.sort();
-    Ok(pictures)
-}
-
-fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
-    PICTURE_ENDINGS.iter().any(|known| ending == *known)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use image::{ImageBuffer, Luma, Rgb, Rgba};
 
     use super::*;

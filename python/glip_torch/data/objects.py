@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..atomic import written
 from ..average_precision import xywh
 from .scenes import (
     COLOURS,
@@ -112,7 +113,8 @@ def write_split(out: Path, split: str) -> None:
         annotation |= {"id": number, "area": annotation["bbox"][2] * annotation["bbox"][3]}
     categories = [{"id": number, "name": name} for number, name in enumerate(OBJECTS, 1)]
     content = {"images": images, "annotations": annotations, "categories": categories}
-    (out / f"{split}.json").write_text(json.dumps(content), encoding="utf-8")
+    with written(out / f"{split}.json") as partial:
+        partial.write_text(json.dumps(content), encoding="utf-8")
 
 
 def main() -> None:

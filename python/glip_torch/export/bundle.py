@@ -124,6 +124,7 @@ def bundle_files(folder: Path) -> set[str]:
 def atomic_folder(target: Path, overwrite: bool) -> Iterator[Path]:
     """A folder to write in that becomes `target` when the block ends well, and is removed otherwise.
 
+    A process that is killed leaves it: `.NAME.*` beside the target, which nobody takes for a bundle and anybody may remove.
     Of a folder that it replaces, what is not the bundle's stays: a card, a licence, the crate that holds the bundle.
     """
     if target.exists() and not overwrite:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from ..atomic import written
 from ..checkpoint import save_checkpoint
 from . import TrainingError
 from .average import EMA
@@ -39,9 +40,8 @@ class RunState:
             "seconds": self.seconds,
         }
         for name in ("state.pt", f"state-{self.step}.pt") if keep else ("state.pt",):
-            partial = out / f"{name}.partial"
-            torch.save(state, partial)
-            partial.replace(out / name)
+            with written(out / name) as partial:
+                torch.save(state, partial)
         save_checkpoint(self.average.model, out / "model.pth")
 
     def load(self, path: Path) -> None:

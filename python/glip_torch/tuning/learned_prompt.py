@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from ..atomic import written
 from . import TuningError
 from .phrases import Phrase, TuningPrompt
 
@@ -55,9 +56,8 @@ def write_learned_prompt(
         "text": prompt.text,
         "phrases": json.dumps([_entry(prompt.text, n, phrase) for n, phrase in enumerate(prompt.phrases)]),
     }
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(save(tensors, metadata))
-    partial.replace(path)
+    with written(path) as partial:
+        partial.write_bytes(save(tensors, metadata))
 
 
 def _entry(text: str, index: int, phrase: Phrase) -> dict:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..atomic import written
 from ..checkpoint import fingerprint, save_checkpoint
 from ..config import level_sizes
 from ..head import HeadOutput
@@ -193,9 +194,8 @@ class Tuner:
             "before": self.before,
             "seconds": self.seconds,
         }
-        partial = self.state_file.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.state_file)
+        with written(self.state_file) as partial:
+            torch.save(state, partial)
 
     def _resume(self) -> None:
         state = torch.load(self.state_file, weights_only=True)
@@ -218,9 +218,8 @@ class Tuner:
     def _finish(self, after: Measured) -> dict:
         self._write_learned(after)
         result = self._result(after)
-        partial = self.result_file.with_suffix(".partial")
-        partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self.result_file)
+        with written(self.result_file) as partial:
+            partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         self.state_file.unlink(missing_ok=True)
         return result
 

@@ -1,6 +1,8 @@
 //! From a sensor's raw levels to red, green and blue, bilinear: what a pixel lacks is the mean of its nearest
 //! neighbours of that colour.
 
+use std::array;
+
 use super::pixel_format::PixelFormat;
 
 /// The colour that a row has beside green.
@@ -58,39 +60,66 @@ impl<'a> Rows<'a> {
 
     #[inline(always)]
     fn read_as<const IS_BLUE: bool, const BEGINS_GREEN: bool>(&self, rgb: &mut [u8]) {
-        let (pixels, _) = rgb.as_chunks_mut::<3>();
-        let last = pixels.len() - 1;
-        let around = |left: usize, here: usize, right: usize| {
-            [self.above, self.row, self.below].map(|row| [row[left], row[here], row[right]])
-        };
-        let is_green = |x: usize| x.is_multiple_of(2) == BEGINS_GREEN;
-        pixels[0] = pixel::<IS_BLUE>(is_green(0), around(1, 0, 1));
-        pixels[last] = pixel::<IS_BLUE>(is_green(last), around(last - 1, last, last - 1));
-        let rows = self
-            .above
-            .windows(3)
-            .zip(self.row.windows(3))
-            .zip(self.below.windows(3));
-        for (x, (rgb, ((above, row), below))) in pixels[1..].iter_mut().zip(rows).enumerate() {
-            let rows = [above, row, below].map(|row| [row[0], row[1], row[2]]);
-            *rgb = pixel::<IS_BLUE>(is_green(x + 1), rows);
+        for (index, rgb) in rgb.chunks_mut(3 * PIXELS).enumerate() {
+            let around = [self.above, self.row, self.below].map(|row| around(row, index * PIXELS));
+            let pixels = convert::<IS_BLUE, BEGINS_GREEN>(&around);
+            rgb.copy_from_slice(&pixels.as_flattened()[..rgb.len()]);
         }
     }
 }
 
-/// The pixel in the middle, in a row of red or of blue.
+/// Pixels that are converted at a time, an even number. Arrays of a fixed size are what the compiler vectorises.
+const PIXELS: usize = 64;
+
+/// A part of a row, with a pixel more on both sides.
+type Around = [u8; PIXELS + 2];
+
+/// The part that begins there. The mirror is at the edges of the row; what is beyond it does not matter.
 #[inline(always)]
-fn pixel<const IS_BLUE: bool>(is_green: bool, around: [[u8; 3]; 3]) -> [u8; 3] {
-    let [[a, b, c], [d, here, f], [g, h, i]] = around.map(|row| row.map(u16::from));
-    let sides = d + f;
-    let upright = b + h;
-    let (own, green, opposite) = match is_green {
-        true => ((sides + 1) >> 1, here, (upright + 1) >> 1),
-        false => (here, (sides + upright + 2) >> 2, (a + c + g + i + 2) >> 2),
-    };
-    match IS_BLUE {
-        false => [own, green, opposite],
-        true => [opposite, green, own],
+fn around(row: &[u8], begin: usize) -> Around {
+    if let Some(rest) = begin.checked_sub(1).and_then(|begin| row.get(begin..))
+        && let Some(around) = rest.first_chunk()
+    {
+        return *around;
     }
-    .map(|level| level as u8)
+    let last = row.len() - 1;
+    array::from_fn(|place| match begin + place {
+        0 => row[1],
+        place if place <= last + 1 => row[place - 1],
+        _ => row[last - 1],
+    })
+}
+
+/// The pixels of a part of a row of red or of blue.
+#[inline(always)]
+fn convert<const IS_BLUE: bool, const BEGINS_GREEN: bool>(
+    [above, row, below]: &[Around; 3],
+) -> [[u8; 3]; PIXELS] {
+    let at = |row: &Around, place: usize| u16::from(row[place]);
+    let is_green = |pixel: usize| pixel.is_multiple_of(2) == BEGINS_GREEN;
+    let sides: [_; PIXELS] = array::from_fn(|pixel| at(row, pixel) + at(row, pixel + 2));
+    let upright: [_; PIXELS] = array::from_fn(|pixel| at(above, pixel + 1) + at(below, pixel + 1));
+    let corners: [_; PIXELS] = array::from_fn(|pixel| {
+        at(above, pixel) + at(above, pixel + 2) + at(below, pixel) + at(below, pixel + 2)
+    });
+    let own: [_; PIXELS] = array::from_fn(|pixel| match is_green(pixel) {
+        true => ((sides[pixel] + 1) >> 1) as u8,
+        false => row[pixel + 1],
+    });
+    let green: [_; PIXELS] = array::from_fn(|pixel| match is_green(pixel) {
+        true => row[pixel + 1],
+        false => ((sides[pixel] + upright[pixel] + 2) >> 2) as u8,
+    });
+    let opposite: [_; PIXELS] = array::from_fn(|pixel| match is_green(pixel) {
+        true => ((upright[pixel] + 1) >> 1) as u8,
+        false => ((corners[pixel] + 2) >> 2) as u8,
+    });
+    let mut rgb = [[0; 3]; PIXELS];
+    for (pixel, rgb) in rgb.iter_mut().enumerate() {
+        *rgb = match IS_BLUE {
+            false => [own[pixel], green[pixel], opposite[pixel]],
+            true => [opposite[pixel], green[pixel], own[pixel]],
+        };
+    }
+    rgb
 }

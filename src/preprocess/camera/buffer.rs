@@ -3,7 +3,6 @@
 use super::{
     bayer, packed,
     pixel_format::PixelFormat,
-    vectors::on_widest,
     yuv::{self, YuvEncoding},
 };
 use crate::{
@@ -137,9 +136,28 @@ impl<'a> CameraBuffer<'a> {
 
     /// Writes the row at `y`, which must be there, as red, green and blue.
     pub(in crate::preprocess) fn read_row(&self, y: usize, rgb: &mut [u8]) {
-        on_widest(|| self.convert_row(y, rgb));
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            #[allow(
+                unsafe_code,
+                reason = "AVX2 is known to be there when the program runs only"
+            )]
+            // SAFETY: the processor has AVX2.
+            unsafe {
+                return self.convert_row_with_avx2(y, rgb);
+            }
+        }
+        self.convert_row(y, rgb);
     }
 
+    /// The same, compiled for a processor with AVX2.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn convert_row_with_avx2(&self, y: usize, rgb: &mut [u8]) {
+        self.convert_row(y, rgb);
+    }
+
+    /// Inlined with all that it calls, for the compiler to vectorise for the processor that it is inlined for.
     #[inline(always)]
     fn convert_row(&self, y: usize, rgb: &mut [u8]) {
         let width = rgb.len() / 3;
@@ -154,17 +172,17 @@ impl<'a> CameraBuffer<'a> {
             PixelFormat::Mono8 => packed::read::<1>(row(width), [0, 0, 0], rgb),
             PixelFormat::Mono16 { shift } => packed::read_words(row(2 * width), shift, rgb),
             PixelFormat::Nv12 => {
-                yuv::read_interleaved(row(width), chroma(1, width), [0, 1], encoding, rgb);
+                yuv::read_interleaved::<0>(row(width), chroma(1, width), encoding, rgb);
             }
             PixelFormat::Nv21 => {
-                yuv::read_interleaved(row(width), chroma(1, width), [1, 0], encoding, rgb);
+                yuv::read_interleaved::<1>(row(width), chroma(1, width), encoding, rgb);
             }
             PixelFormat::I420 => {
                 let chromas = [1, 2].map(|plane| chroma(plane, width / 2));
                 yuv::read_planar(row(width), chromas, encoding, rgb);
             }
-            PixelFormat::Yuyv => yuv::read_packed(row(2 * width), [0, 1, 2, 3], encoding, rgb),
-            PixelFormat::Uyvy => yuv::read_packed(row(2 * width), [1, 0, 3, 2], encoding, rgb),
+            PixelFormat::Yuyv => yuv::read_packed::<0>(row(2 * width), encoding, rgb),
+            PixelFormat::Uyvy => yuv::read_packed::<1>(row(2 * width), encoding, rgb),
             PixelFormat::BayerRggb8
             | PixelFormat::BayerBggr8
             | PixelFormat::BayerGbrg8

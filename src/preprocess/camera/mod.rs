@@ -4,7 +4,6 @@ mod bayer;
 mod buffer;
 mod packed;
 mod pixel_format;
-mod vectors;
 mod yuv;
 
 pub(super) use self::buffer::CameraBuffer;

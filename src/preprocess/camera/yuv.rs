@@ -1,5 +1,7 @@
 //! From luma and chroma to red, green and blue.
 
+use std::array;
+
 /// What levels of luma and chroma mean, which a buffer does not say: the standard, and the range of levels.
 ///
 /// The wrong one shifts colours and contrast a little, and is hard to see.
@@ -84,25 +86,48 @@ struct Block {
     v: [u8; PAIRS],
 }
 
-/// A row of luma, and one of U and V in turn, these two at the places of `order`.
+impl Block {
+    /// With U and V in turn, U at the place of that number.
+    #[inline(always)]
+    fn new<const U: usize>(luma: [u8; PIXELS], chroma: &[u8; PIXELS]) -> Self {
+        let words: [_; PAIRS] = array::from_fn(|pair| word(chroma, pair));
+        let [u, v] = [U, 1 - U].map(|place| words.map(|word| byte(word, place)));
+        Self { luma, u, v }
+    }
+}
+
+/// Two bytes in one word: words that are shifted are faster than bytes that are gathered.
 #[inline(always)]
-pub(super) fn read_interleaved(
+fn word(bytes: &[u8], index: usize) -> u16 {
+    u16::from_le_bytes([bytes[2 * index], bytes[2 * index + 1]])
+}
+
+#[inline(always)]
+fn byte(word: u16, place: usize) -> u8 {
+    (word >> (8 * place)) as u8
+}
+
+/// A row of luma, and one of U and V in turn: U at the place of that number.
+#[inline(always)]
+pub(super) fn read_interleaved<const U: usize>(
     luma: &[u8],
     chroma: &[u8],
-    order: [usize; 2],
     encoding: YuvEncoding,
     rgb: &mut [u8],
 ) {
     read(encoding, rgb, |index| {
-        let chroma = chunk::<PIXELS>(chroma, index);
-        let luma = chunk(luma, index);
-        let [mut u, mut v] = [[0; PAIRS]; 2];
-        for pair in 0..PAIRS {
-            // Words that are shifted are faster than bytes that are gathered.
-            let word = u16::from_le_bytes([chroma[2 * pair], chroma[2 * pair + 1]]);
-            [u[pair], v[pair]] = order.map(|place| (word >> (8 * place)) as u8);
-        }
-        Block { luma, u, v }
+        Block::new::<U>(chunk(luma, index), &chunk(chroma, index))
+    });
+}
+
+/// A row of luma and chroma in turn, luma at the place of that number; of two chromas, the first is U.
+#[inline(always)]
+pub(super) fn read_packed<const LUMA: usize>(row: &[u8], encoding: YuvEncoding, rgb: &mut [u8]) {
+    read(encoding, rgb, |index| {
+        let row = chunk::<{ 2 * PIXELS }>(row, index);
+        let words: [_; PIXELS] = array::from_fn(|pixel| word(&row, pixel));
+        let [luma, chroma] = [LUMA, 1 - LUMA].map(|place| words.map(|word| byte(word, place)));
+        Block::new::<0>(luma, &chroma)
     });
 }
 
@@ -116,36 +141,13 @@ pub(super) fn read_planar(luma: &[u8], [u, v]: [&[u8]; 2], encoding: YuvEncoding
     });
 }
 
-/// A row of pairs in four bytes: Y, U, Y and V at the places of `order`.
-#[inline(always)]
-pub(super) fn read_packed(row: &[u8], order: [usize; 4], encoding: YuvEncoding, rgb: &mut [u8]) {
-    read(encoding, rgb, |index| {
-        let row = chunk::<{ 2 * PIXELS }>(row, index);
-        let mut luma = [0; PIXELS];
-        let [mut u, mut v] = [[0; PAIRS]; 2];
-        for pair in 0..PAIRS {
-            let bytes = [0, 1, 2, 3].map(|byte| row[4 * pair + byte]);
-            let word = u32::from_le_bytes(bytes);
-            [luma[2 * pair], u[pair], luma[2 * pair + 1], v[pair]] =
-                order.map(|place| (word >> (8 * place)) as u8);
-        }
-        Block { luma, u, v }
-    });
-}
-
-/// A row of blocks, the last of which may be larger than what is left of the row.
+/// A row of blocks, of which the last may be larger than what is left of the row.
 #[inline(always)]
 fn read(encoding: YuvEncoding, rgb: &mut [u8], block: impl Fn(usize) -> Block) {
     let weights = encoding.weights();
-    let (wholes, rest) = rgb.as_chunks_mut::<{ 3 * PIXELS }>();
-    let whole_blocks = wholes.len();
-    for (index, rgb) in wholes.iter_mut().enumerate() {
-        convert(&block(index), weights, rgb);
-    }
-    if !rest.is_empty() {
-        let mut last = [0; 3 * PIXELS];
-        convert(&block(whole_blocks), weights, &mut last);
-        rest.copy_from_slice(&last[..rest.len()]);
+    for (index, rgb) in rgb.chunks_mut(3 * PIXELS).enumerate() {
+        let converted = convert(&block(index), weights);
+        rgb.copy_from_slice(&converted.as_flattened()[..rgb.len()]);
     }
 }
 
@@ -162,7 +164,7 @@ fn chunk<const BYTES: usize>(row: &[u8], index: usize) -> [u8; BYTES] {
 }
 
 #[inline(always)]
-fn convert(block: &Block, weights: &Weights, rgb: &mut [u8; 3 * PIXELS]) {
+fn convert(block: &Block, weights: &Weights) -> [[u8; 3]; PIXELS] {
     let [mut red, mut green, mut blue] = [[[0; 2]; PAIRS]; 3];
     for pair in 0..PAIRS {
         let chroma = |level: u8| (i16::from(level) - 128) << CHROMA_SHIFT;
@@ -180,10 +182,11 @@ fn convert(block: &Block, weights: &Weights, rgb: &mut [u8; 3 * PIXELS]) {
         blue[pair] = luma.map(|luma| to_level(luma + blue_of_chroma));
     }
     let [red, green, blue] = [&red, &green, &blue].map(|levels| levels.as_flattened());
-    let (rgb, _) = rgb.as_chunks_mut::<3>();
+    let mut rgb = [[0; 3]; PIXELS];
     for (pixel, rgb) in rgb.iter_mut().enumerate() {
         *rgb = [red[pixel], green[pixel], blue[pixel]];
     }
+    rgb
 }
 
 /// The upper half of the product.
@@ -222,7 +225,7 @@ mod tests {
                 let pairs = lumas.as_chunks::<2>().0.iter();
                 let row: Vec<u8> = pairs.flat_map(|&[y, next]| [y, u, next, v]).collect();
                 let mut rgb = [0; 3 * 256];
-                read_packed(&row, [0, 1, 2, 3], encoding, &mut rgb);
+                read_packed::<0>(&row, encoding, &mut rgb);
 
                 for (&y, found) in lumas.iter().zip(rgb.as_chunks::<3>().0) {
                     let luma = (f64::from(y) - black).max(0.0) / luma_span;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -16,7 +15,10 @@ use super::{
     grammar::{Part, phrases},
     treebank::{Token, lowercase_tokens, sentences},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    regular_file::read_text,
+};
 
 /// Finds noun phrases as official GLIP does: NLTK's averaged perceptron tagger on the caption in lower
 /// case, and the grammar `NP: {<DT>?<JJ.*>*<NN.*>+}`.
@@ -208,7 +210,7 @@ fn normalize(word: &str) -> String {
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs::read_to_string(path).map_err(|source| Error::TaggerFile {
+    let text = read_text(path, u64::MAX).map_err(|source| Error::TaggerFile {
         path: path.to_owned(),
         source,
     })?;
@@ -231,6 +233,8 @@ fn find(classes: &[String], class: String, entry: &str, file: &Path) -> Result<u
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde::Deserialize;
 
     use super::*;

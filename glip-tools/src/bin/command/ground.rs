@@ -2,13 +2,14 @@
 
 use std::{
     fmt::Write,
+    io,
     path::{Path, PathBuf},
 };
 
 use glip::{
     Category, Detections, Detector, ImageSize, NounPhrases, Prompt, PromptInput, Vocabulary,
 };
-use glip_tools::{Error, Picture, Result};
+use glip_tools::{Error, Picture, Result, writable_format, write_picture};
 use image::DynamicImage;
 use serde::Serialize;
 
@@ -62,7 +63,7 @@ struct Words {
     #[arg(long = "category", value_name = "NAME")]
     names: Vec<String>,
     /// A JSON or YAML file of names, or of objects with name, prefix, suffix and synonyms; ODinW's
-    /// prompt files too.
+    /// prompt files and YOLO's data.yaml and classes.txt too.
     #[arg(long, value_name = "FILE")]
     categories: Option<PathBuf>,
     /// A sentence about the picture.
@@ -85,18 +86,41 @@ JSON: {\"image\": {\"width\", \"height\"}, \"detections\": [{\"phrase\", \"phras
 
 impl Ground {
     pub(crate) fn run(self) -> Result<Outcome> {
+        self.check_drawing()?;
         let words = self.words()?;
         let picture = Picture::read(&self.image, self.pictures.limits())?.upright();
         let detector = self.detector()?;
         if self.describe {
-            output::print(words.describe(&detector)?.as_bytes())?;
+            output::print(&words.describe(&detector)?)?;
         }
         let found = detector.ground(&picture, words.input())?;
-        output::print(self.report(&picture, &found).as_bytes())?;
+        let report = self.report(&picture, &found);
         if let Some(path) = &self.draw {
             draw(picture, &found, path)?;
         }
+        output::print(&report)?;
         Ok(Outcome::Complete)
+    }
+
+    /// That the drawing can be written, to know before the model runs.
+    fn check_drawing(&self) -> Result<()> {
+        let Some(path) = &self.draw else {
+            return Ok(());
+        };
+        writable_format(path)?;
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let refused = match (folder.is_dir(), path.is_dir()) {
+            (false, _) => "its folder does not exist",
+            (true, true) => "it is a folder",
+            (true, false) => return Ok(()),
+        };
+        Err(Error::Write {
+            path: path.clone(),
+            source: io::Error::other(refused),
+        })
     }
 
     fn detector(&self) -> Result<Detector> {
@@ -197,8 +221,5 @@ fn table(found: &Detections) -> String {
 fn draw(picture: DynamicImage, found: &Detections, path: &Path) -> Result<()> {
     let mut drawing = picture.into_rgb8();
     glip::draw_detections(&mut drawing, found);
-    drawing.save(path).map_err(|source| Error::WritePicture {
-        path: path.to_owned(),
-        source,
-    })
+    write_picture(path, &drawing)
 }

@@ -1,10 +1,6 @@
 //! `glip label`: boxes for what words name, in any number of pictures.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{io, path::PathBuf, sync::Arc};
 
 use glip::Category;
 use glip_tools::{
@@ -13,27 +9,30 @@ use glip_tools::{
         Band, BoxFilter, Counts, Format, Inputs, LabelOptions, Labeller, OutputOptions, Run,
         Subject, Tiling,
     },
+    left_out, say,
 };
 
 use crate::{
     model::ModelOptions,
     output::{self, Outcome},
     pictures::PictureOptions,
+    signals,
 };
 
 /// Labels pictures: finds what words name in any number of them, and writes it for training and for
 /// labelling tools.
 ///
 /// With --out, boxes go into a folder. A run that was ended there, in whatever way, goes on where it
-/// was when the same command is given again. Pictures that fail are listed in errors.jsonl.
+/// was when the same command is given again; pictures that were replaced since are labelled again.
+/// Pictures that fail are listed in errors.jsonl.
 ///
 /// Without --out, it is a filter: a line of JSON for each picture goes to the standard output as soon
 /// as it is done, in the order of the input.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Label {
-    /// What to label: folders, patterns ("shop/**/*.jpg"), pictures, JSON Lines (.jsonl), tar shards as
-    /// webdataset's, or - for JSON Lines from the standard input. With --out alone, the formats of the
+    /// What to label: folders, patterns ("shop/**/*.jpg"), pictures, lists of them (.txt), YOLO's
+    /// data.yaml, JSON Lines (.jsonl), tar shards as webdataset's (.tar, .tar.gz), or - for JSON Lines from the standard input. With --out alone, the formats of the
     /// run that is there are written again.
     #[arg(value_name = "INPUT", required_unless_present = "out")]
     inputs: Vec<PathBuf>,
@@ -63,7 +62,8 @@ struct Words {
     /// line of JSON says what to look for: "categories", or a "text" with its "phrases".
     #[arg(long = "category", value_name = "NAME")]
     names: Vec<String>,
-    /// A JSON or YAML file of names, or of objects with name, prefix, suffix and synonyms.
+    /// A JSON or YAML file of names, or of objects with name, prefix, suffix and synonyms; YOLO's
+    /// data.yaml and classes.txt too.
     #[arg(long, value_name = "FILE")]
     categories: Option<PathBuf>,
 }
@@ -157,7 +157,8 @@ Examples:
   glip label photos --categories names.yaml --keep 0.6 --review 0.4 --out labels --format coco,label-studio
   glip label 'aerial/**/*.tif' --category car --tiles 1024:128 --border 0.5 --out labels --format yolo
   glip label captions.jsonl --out labels --format grounding,gligen
-  glip label shards/*.tar --categories names.json --out labels
+  glip label shards/*.tar.gz --categories names.json --out labels
+  glip label data.yaml --out labels                # YOLO's data set, whose names are looked for
   glip label --out labels --format cvat            # one more format of a run that is over
   cat pictures.jsonl | glip label - | jq -c .categories
 
@@ -182,11 +183,13 @@ impl Label {
     }
 
     fn label_folder(&self, folder: PathBuf) -> Result<Outcome> {
+        signals::watch();
+        let inputs = Inputs::find_for(&self.inputs, &folder)?;
+        tell_left_out(&inputs);
+        let subject = self.subject()?.or(inputs.subject());
         if self.overwrite {
             Run::discard(&folder)?;
         }
-        let inputs = Inputs::find(&self.inputs)?;
-        let subject = self.subject()?;
         let labeller = self.labeller()?;
         let mut run = Run::open(&folder, &labeller, &inputs, subject.as_ref())?;
         let progress = ProgressBar::new(inputs.len(), "images");
@@ -195,6 +198,7 @@ impl Label {
             if let Err(failure) = outcome {
                 progress.say(&format!("{}: {}", failure.image, failure.error));
             }
+            signals::check()?;
             match outcome {
                 Err(failure) if self.outputs.strict => Err(Error::Failed(failure.clone())),
                 _ => Ok(()),
@@ -203,13 +207,14 @@ impl Label {
         progress.finish();
         let counts = counts?;
         let failures = run.write(&self.output_options())?;
-        output::print(summary(&counts, failures).as_bytes())?;
+        output::print(&summary(&counts, failures))?;
         Ok(Outcome::of_failures(failures))
     }
 
     fn filter(&self) -> Result<Outcome> {
         let inputs = Inputs::find(&self.inputs)?;
-        let subject = self.subject()?;
+        tell_left_out(&inputs);
+        let subject = self.subject()?.or(inputs.subject());
         let labeller = self.labeller()?;
         if let Some(subject) = &subject {
             labeller.check(subject)?;
@@ -224,18 +229,13 @@ impl Label {
             Err(failure) if self.outputs.inline_errors => print_line(Ok(failure.to_line())),
             Err(failure) if self.outputs.strict => Err(Error::Failed(failure)),
             Err(failure) => {
-                eprintln!("{}: {}", failure.image, failure.error);
+                say(format_args!("{}: {}", failure.image, failure.error));
                 Ok(())
             }
         });
-        match counts {
-            Ok(_) if self.outputs.inline_errors => Ok(Outcome::Complete),
-            Ok(counts) => Ok(Outcome::of_failures(counts.failed)),
-            // As with `head`: whoever reads has enough.
-            Err(Error::Write { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
-                Ok(Outcome::Complete)
-            }
-            Err(error) => Err(error),
+        match self.outputs.inline_errors {
+            true => counts.map(|_| Outcome::Complete),
+            false => counts.map(|counts| Outcome::of_failures(counts.failed)),
         }
     }
 
@@ -306,13 +306,14 @@ impl Selection {
 
 /// Writes a line to the standard output, at once.
 fn print_line(line: io::Result<String>) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    line.and_then(|line| writeln!(stdout, "{line}"))
-        .and_then(|()| stdout.flush())
-        .map_err(|source| Error::Write {
-            path: "the standard output".into(),
-            source,
-        })
+    let line = line.map_err(output::unprintable)?;
+    output::print(&format!("{line}\n"))
+}
+
+fn tell_left_out(inputs: &Inputs) {
+    if let Some(line) = left_out(&inputs.left_out()) {
+        say(line);
+    }
 }
 
 fn summary(counts: &Counts, failures: u64) -> String {

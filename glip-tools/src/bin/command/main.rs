@@ -7,11 +7,12 @@ mod model;
 mod output;
 mod pictures;
 mod remedies;
+mod signals;
 
-use std::process::ExitCode;
+use std::process::{ExitCode, exit};
 
 use clap::{CommandFactory, Parser, Subcommand};
-use glip_tools::{Error, Result, causes};
+use glip_tools::{Error, Result, causes, say};
 use output::Outcome;
 
 /// Says what is in pictures, in your own words: grounds, measures and labels with GLIP models.
@@ -36,6 +37,8 @@ Exit codes:
   1  it was done, but some inputs could not be used; they are named on the standard error
   2  the command line makes no sense
   3  it could not be done; the reason is on the standard error
+  130, 143  Ctrl-C or SIGINT, or SIGTERM, stopped it: `label --out` and `evaluate` go on if they are given again
+  141  nobody reads the standard output any more, as after `| head`
 
 Examples:
   glip ground photo.jpg \"person . dog . bicycle\" --draw boxes.png
@@ -67,7 +70,7 @@ impl Completions {
     fn run(self) -> Result<Outcome> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "glip", &mut script);
-        output::print(&script)?;
+        output::print(&String::from_utf8_lossy(&script))?;
         Ok(Outcome::Complete)
     }
 }
@@ -81,6 +84,9 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(outcome) => outcome.into(),
+        Err(Error::Stopped) => exit(signals::stopped()),
+        // As a program that does not ask ends: silently, by SIGPIPE.
+        Err(error) if output::has_no_reader(&error) => ExitCode::from(141),
         Err(error) => {
             report(&error);
             ExitCode::from(3)
@@ -91,11 +97,11 @@ fn main() -> ExitCode {
 /// Prints an error with what caused it.
 fn report(error: &Error) {
     match remedies::in_options(error) {
-        Some(message) => eprintln!("error: {message}"),
-        None => eprintln!("error: {error}"),
+        Some(message) => say(format_args!("error: {message}")),
+        None => say(format_args!("error: {error}")),
     }
     for cause in causes(error) {
-        eprintln!("  because: {cause}");
+        say(format_args!("  because: {cause}"));
     }
 }
 

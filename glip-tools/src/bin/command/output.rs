@@ -2,10 +2,11 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
-use glip_tools::{Error, Result};
+use glip_tools::{Error, Result, printable};
 
 /// How a command that could do its work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +36,32 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// Writes to the standard output. That its reader has gone, as `head` does, is no error.
-pub(crate) fn print(text: &[u8]) -> Result<()> {
+/// What errors call the standard output.
+const STANDARD_OUTPUT: &str = "the standard output";
+
+/// Writes text to the standard output, at once, without what a terminal would obey.
+pub(crate) fn print(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Write {
-            path: "the standard output".into(),
-            source: error,
-        }),
-        _ => Ok(()),
+    stdout
+        .write_all(printable(text).as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(unprintable)
+}
+
+/// The error of the standard output.
+pub(crate) fn unprintable(source: io::Error) -> Error {
+    Error::Write {
+        path: STANDARD_OUTPUT.into(),
+        source,
+    }
+}
+
+/// Whether nobody reads the standard output any more, as after `head`.
+pub(crate) fn has_no_reader(error: &Error) -> bool {
+    match error {
+        Error::Write { path, source } => {
+            path == Path::new(STANDARD_OUTPUT) && source.kind() == io::ErrorKind::BrokenPipe
+        }
+        _ => false,
     }
 }

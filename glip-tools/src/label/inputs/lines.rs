@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::{
     failure::Failure,
     label::{
-        inputs::paths::name_below,
+        inputs::places::name_below,
         request::{ImageBytes, Request},
         subject::{Caption, Subject},
     },
@@ -267,7 +267,7 @@ mod tests {
             {"image": "4.jpg", "caption": "a cat on the mat"}
             {"image": "5.jpg", "categories": [{"name": "ray", "prefix": "flat and round "}]}
             {"image": "6.jpg"}"#;
-        let found = requests(text, None);
+        let found = requests(&format!("\u{feff}{text}"), None);
         let expected: [&[&str]; 6] = [
             &["dog", "traffic_light"],
             &["cat"],

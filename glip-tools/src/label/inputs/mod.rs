@@ -1,38 +1,40 @@
-//! Where images come from: folders, patterns, JSON Lines and tar shards.
+//! Where images come from: folders, patterns, lists, JSON Lines, data sets and tar shards.
 
 mod lines;
-mod paths;
+mod places;
 mod shards;
 
 use std::{
     io::{self, BufReader},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use self::{
     lines::Lines,
-    paths::{name_below, open},
+    places::{Content, Place, folder_of, name_below},
     shards::Shard,
 };
 use crate::{
     error::{Error, Result},
     failure::Failure,
+    files::open,
     label::{
         request::{ImageBytes, Request},
         subject::Subject,
     },
-    pictures::find_pictures,
 };
 
 /// The images of a run, from one or more places.
 ///
 /// | given | images |
 /// | --- | --- |
-/// | a folder | all pictures in it and below it |
+/// | a folder | all pictures in it and below it, as [`find_pictures`](crate::find_pictures) finds them |
 /// | a pattern, `shop/**/*.jpg` | the pictures that match |
+/// | `.txt` | those that it lists, one a line, as YOLO splits data sets |
+/// | `data.yaml` | those of all splits of YOLO's data set; its names are looked for if nothing else is said |
 /// | `.jsonl` | those that its lines name, relative to the file, with what to look for |
-/// | `.tar` | its members, a shard as webdataset's: `7.jpg` beside `7.json` or `7.txt` |
+/// | `.tar`, `.tar.gz`, `.tgz` | its members, a shard as webdataset's: `7.jpg` beside `7.json` or `7.txt` |
 /// | `-` | as `.jsonl`, from the standard input; paths are relative to the current folder |
 /// | any other file | itself |
 ///
@@ -56,15 +58,6 @@ pub struct Inputs {
     base: PathBuf,
 }
 
-#[derive(Clone, Debug)]
-enum Place {
-    /// Pictures that were listed, in order.
-    Pictures(Vec<PathBuf>),
-    Lines(PathBuf),
-    StandardInput,
-    Shard(PathBuf),
-}
-
 /// What each input of a run is: a request, or why it is none.
 pub type Requests = Box<dyn Iterator<Item = Result<Request, Failure>> + Send>;
 
@@ -79,11 +72,32 @@ impl Inputs {
         I: IntoIterator,
         I::Item: AsRef<Path>,
     {
-        let found: Result<Vec<_>> = places
-            .into_iter()
-            .map(|place| find(place.as_ref()))
+        Self::find_all(places, None)
+    }
+
+    /// As [`find`](Self::find), without what runs into the folder `out` wrote there, which may be in one of the places.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_for<I>(places: I, out: impl AsRef<Path>) -> Result<Self>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<Path>,
+    {
+        Self::find_all(places, Some(out.as_ref()))
+    }
+
+    fn find_all<I>(places: I, out: Option<&Path>) -> Result<Self>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<Path>,
+    {
+        let places = places.into_iter();
+        let places: Result<Vec<Place>> = places
+            .map(|place| Place::find(place.as_ref(), out))
             .collect();
-        let (mut bases, places): (Vec<_>, Vec<_>) = found?.into_iter().unzip();
+        let places = places?;
+        let mut bases: Vec<_> = places.iter().map(|place| place.base.clone()).collect();
         bases.dedup();
         match bases.len() {
             0 => Err(Error::NoInput {
@@ -108,8 +122,8 @@ impl Inputs {
 
     /// How many images there are, if that is known before they are read.
     pub fn len(&self) -> Option<u64> {
-        let of_place = |place: &Place| match place {
-            Place::Pictures(paths) => Some(paths.len() as u64),
+        let of_place = |place: &Place| match &place.content {
+            Content::Pictures(paths, _) => Some(paths.len() as u64),
             _ => None,
         };
         self.places.iter().map(of_place).sum()
@@ -118,6 +132,25 @@ impl Inputs {
     /// Whether it is known that there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == Some(0)
+    }
+
+    /// What is in the places besides pictures, and is left out.
+    pub fn left_out(&self) -> Vec<PathBuf> {
+        let of_places = self.places.iter().flat_map(|place| &place.left_out);
+        of_places.cloned().collect()
+    }
+
+    /// What the inputs say to look for in all images: the names of a data set, if that is all there is.
+    pub fn subject(&self) -> Option<Arc<Subject>> {
+        match &self.places[..] {
+            [
+                Place {
+                    content: Content::Pictures(_, names),
+                    ..
+                },
+            ] => names.clone(),
+            _ => None,
+        }
     }
 
     /// The images, one by one. `subject` is looked for in all of them; without it, lines and shards
@@ -134,18 +167,18 @@ impl Inputs {
 
     fn of_place(&self, place: &Place, subject: Option<Arc<Subject>>) -> Result<Requests> {
         let base = self.base.clone();
-        Ok(match place {
-            Place::Pictures(paths) => {
-                let subject = subject.ok_or(Error::NoSubject)?;
+        Ok(match &place.content {
+            Content::Pictures(paths, names) => {
+                let subject = subject.or(names.clone()).ok_or(Error::NoSubject)?;
                 let pictures = paths.clone().into_iter();
                 Box::new(pictures.map(move |path| picture(path, &base, &subject)))
             }
-            Place::Lines(path) => {
+            Content::Lines(path) => {
                 let folder = folder_of(path);
                 let file = BufReader::new(open(path)?);
                 Box::new(Lines::new(file, path.clone(), folder, base, subject))
             }
-            Place::StandardInput => {
+            Content::StandardInput => {
                 let path = PathBuf::from("standard input");
                 let input = BufReader::new(io::stdin());
                 Box::new(Lines::new(
@@ -156,67 +189,9 @@ impl Inputs {
                     subject,
                 ))
             }
-            Place::Shard(path) => Box::new(Shard::open(path, &base, subject)?),
+            Content::Shard(path) => Box::new(Shard::open(path, &base, subject)?),
         })
     }
-}
-
-/// A place and its base.
-fn find(place: &Path) -> Result<(PathBuf, Place)> {
-    if place == Path::new("-") {
-        return Ok((PathBuf::new(), Place::StandardInput));
-    }
-    if place.is_dir() {
-        let pictures = find_pictures(place)?;
-        return Ok((place.to_owned(), listed(place, pictures)?));
-    }
-    if place.is_file() {
-        let base = folder_of(place);
-        let ending = place.extension().unwrap_or_default().to_ascii_lowercase();
-        return Ok(match ending.to_str() {
-            Some("jsonl" | "ndjson") => (base, Place::Lines(place.to_owned())),
-            Some("tar") => (base, Place::Shard(place.to_owned())),
-            _ => (base, Place::Pictures(vec![place.to_owned()])),
-        });
-    }
-    match place.to_str() {
-        Some(pattern) if pattern.contains(['*', '?', '[']) => matching(place, pattern),
-        _ => open(place)
-            .and_then(|_| listed(place, Vec::new()))
-            .map(|none| (place.to_owned(), none)),
-    }
-}
-
-/// The files that match a pattern, and the folder before its first wildcard.
-fn matching(place: &Path, pattern: &str) -> Result<(PathBuf, Place)> {
-    let wrong = |reason: String| Error::NoInput {
-        place: pattern.to_owned(),
-        reason,
-    };
-    let paths = glob::glob(pattern).map_err(|error| wrong(error.to_string()))?;
-    let mut pictures = Vec::new();
-    for path in paths {
-        let path = path.map_err(|error| wrong(error.to_string()))?;
-        if path.is_file() {
-            pictures.push(path);
-        }
-    }
-    let is_plain = |part: &Component<'_>| {
-        let text = part.as_os_str().to_string_lossy();
-        !text.contains(['*', '?', '['])
-    };
-    let base = place.components().take_while(is_plain).collect();
-    Ok((base, listed(place, pictures)?))
-}
-
-fn listed(place: &Path, pictures: Vec<PathBuf>) -> Result<Place> {
-    if pictures.is_empty() {
-        return Err(Error::NoInput {
-            place: place.display().to_string(),
-            reason: "there are no pictures".to_owned(),
-        });
-    }
-    Ok(Place::Pictures(pictures))
 }
 
 fn picture(path: PathBuf, base: &Path, subject: &Arc<Subject>) -> Result<Request, Failure> {
@@ -226,10 +201,6 @@ fn picture(path: PathBuf, base: &Path, subject: &Arc<Subject>) -> Result<Request
         subject: Arc::clone(subject),
         source: None,
     })
-}
-
-fn folder_of(file: &Path) -> PathBuf {
-    file.parent().unwrap_or(Path::new("")).to_owned()
 }
 
 #[cfg(test)]
@@ -270,11 +241,90 @@ mod tests {
         assert_eq!(all.len(), Some(3));
         let pattern = Inputs::find([path("b c/**/*.*p*")]).unwrap();
         assert_eq!(pattern.base(), path("b c"));
-        assert_eq!(names(&pattern), ["d/2.webp", "e.jpg.txt", "ü 1.jpg"]);
+        assert_eq!(names(&pattern), ["d/2.webp", "ü 1.jpg"]);
+        assert_eq!(pattern.left_out(), [path("b c/e.jpg.txt")]);
+        // Where a name has what is special in patterns, it is a name.
+        fs::write(path("[1].jpg"), "").unwrap();
+        assert_eq!(
+            names(&Inputs::find([path("[1].jpg")]).unwrap()),
+            ["[1].jpg"]
+        );
         let one = Inputs::find([path("b c/ü 1.jpg")]).unwrap();
         assert_eq!(names(&one), ["ü 1.jpg"]);
         let several = Inputs::find([path("b c/d"), path("a.PNG")]).unwrap();
         assert!(names(&several)[0].ends_with("b c/d/2.webp"));
+    }
+
+    #[test]
+    fn what_a_run_wrote_is_no_input() {
+        let folder = files(&[
+            "a.jpg",
+            "b/c.jpg",
+            "out/yolo/images/a.jpg",
+            "yolo/images/a.jpg",
+            "labels.jsonl",
+        ]);
+        let [root, out] = ["", "out"].map(|name| folder.path().join(name));
+        let found = Inputs::find_for([&root], &out).unwrap();
+        assert_eq!(names(&found), ["a.jpg", "b/c.jpg", "yolo/images/a.jpg"]);
+        let pattern = Inputs::find_for([root.join("**/*.jpg")], &out).unwrap();
+        assert_eq!(names(&pattern), names(&found));
+        // Into the folder of the pictures itself.
+        let found = Inputs::find_for([&root], root.join("b/..")).unwrap();
+        assert_eq!(names(&found), ["a.jpg", "b/c.jpg", "out/yolo/images/a.jpg"]);
+        assert!(found.left_out().is_empty(), "{:?}", found.left_out());
+        let inside = Inputs::find_for([root.join("b")], &root).unwrap();
+        assert_eq!(names(&inside), ["c.jpg"]);
+    }
+
+    #[test]
+    fn lists_and_data_sets_are_inputs() {
+        let folder = files(&["images/1.jpg", "images/a b.png", "labels/1.txt"]);
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let list = write(
+            "train.txt",
+            "\u{feff}images/a b.png\r\n./images/1.jpg\r\nmissing.jpg\n",
+        );
+        let found = Inputs::find([list]).unwrap();
+        assert_eq!(
+            names(&found),
+            ["images/a b.png", "images/1.jpg", "missing.jpg"]
+        );
+        let yaml = write(
+            "data.yaml",
+            "train: train.txt\nval: images\nnames: {0: bird, 1: bee}\n",
+        );
+        let found = Inputs::find([yaml]).unwrap();
+        assert_eq!(
+            names(&found),
+            ["images/a b.png", "images/1.jpg", "missing.jpg"]
+        );
+        assert_eq!(found.subject().unwrap().phrases().unwrap(), ["bird", "bee"]);
+        let first = found.requests(None).unwrap().next().unwrap().unwrap();
+        assert_eq!(first.subject.phrases().unwrap(), ["bird", "bee"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_name_that_is_not_unicode_is_named() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = files(&["a.jpg"]);
+        let odd = std::ffi::OsStr::from_bytes(b"caf\xe9.jpg");
+        fs::write(folder.path().join(odd), "").unwrap();
+        fs::write(folder.path().join("list.txt"), b"a.jpg\ncaf\xe9.jpg\n").unwrap();
+        for place in ["", "*.jpg", "list.txt"] {
+            let inputs = Inputs::find([folder.path().join(place)]).unwrap();
+            let subject = Arc::new(Subject::categories(["red circle"]));
+            let requests: Vec<_> = inputs.requests(Some(subject)).unwrap().collect();
+            assert_eq!(requests.len(), 2, "{place}");
+            let failure = requests[1].as_ref().unwrap_err();
+            assert_eq!(failure.image, "caf\u{fffd}.jpg");
+            assert!(failure.error.contains("not Unicode"), "{}", failure.error);
+        }
     }
 
     #[test]

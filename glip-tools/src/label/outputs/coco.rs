@@ -5,16 +5,13 @@ use std::{io::Write, path::Path};
 use serde_json::json;
 
 use crate::{
+    atomic::AtomicFile,
     error::Result,
     files::unwritable,
     label::{
         journal::Journal,
         options::Verdict,
-        outputs::{
-            atomic::{AtomicFile, json_elements},
-            classes::Classes,
-            records::images,
-        },
+        outputs::{classes::Classes, json::json_elements, records::images},
         record::LabelRecord,
     },
 };

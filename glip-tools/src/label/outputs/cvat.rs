@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use crate::{
+    atomic::AtomicFile,
     error::Result,
     files::unwritable,
     label::{
         journal::Journal,
         options::Verdict,
-        outputs::{
-            atomic::AtomicFile, classes::Classes, coco::hundredths, records::images_to_review,
-        },
+        outputs::{classes::Classes, coco::hundredths, records::images_to_review},
         record::LabelRecord,
     },
 };
@@ -39,8 +38,8 @@ fn head(classes: &Classes) -> String {
              <default_value>{default}</default_value><values>{values}</values></attribute>"
         )
     };
-    let attributes =
-        attribute("score", "text", "", "") + &attribute("verdict", "select", "keep", "keep\nask");
+    let attributes = attribute("score", "text", "", "")
+        + &attribute("verdict", "select", "keep", "keep\nreview");
     let labels = classes.names().iter().map(|name| {
         let name = escaped(name);
         format!("<label><name>{name}</name><type>rectangle</type><attributes>{attributes}</attributes></label>\n")

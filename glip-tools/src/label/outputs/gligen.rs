@@ -5,14 +5,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::{
+    atomic::AtomicFile,
     error::Result,
     label::{
         journal::Journal,
         options::Verdict,
-        outputs::{
-            atomic::{AtomicFile, json_line},
-            records::records,
-        },
+        outputs::{json::json_line, records::records},
         record::{Asked, LabelRecord, LabelledBox},
     },
 };

@@ -8,13 +8,14 @@ use std::{
 use glip::ImageSize;
 
 use crate::{
+    atomic::AtomicFile,
     error::Result,
     files::unwritable,
     grounding::{Boxes, Category, Content, Header, Phrase, Record},
     label::{
         journal::Journal,
         options::Verdict,
-        outputs::{atomic::AtomicFile, records::records},
+        outputs::records::records,
         record::{Asked, LabelRecord, LabelledBox},
     },
 };

@@ -5,15 +5,13 @@ use std::{fmt::Write as _, path::Path};
 use serde_json::{Value, json};
 
 use crate::{
+    atomic::AtomicFile,
     error::Result,
     files::unwritable,
     label::{
         journal::Journal,
         outputs::{
-            atomic::{AtomicFile, json_elements},
-            classes::Classes,
-            cvat::escaped,
-            records::images_to_review,
+            classes::Classes, cvat::escaped, json::json_elements, records::images_to_review,
         },
         record::{LabelRecord, LabelledBox},
     },

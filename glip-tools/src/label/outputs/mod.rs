@@ -1,22 +1,24 @@
 //! Labelled boxes in the formats of training and of labelling tools, made of a run's journal.
 
-mod atomic;
 mod classes;
 mod coco;
 mod cvat;
 mod gligen;
 mod grounding;
+mod json;
 mod label_studio;
 mod records;
 mod yolo;
 
-use std::{fmt, path::Path, str::FromStr};
-
-use self::{
-    atomic::{AtomicFile, json_line},
-    records::repeated_images,
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
 };
+
+use self::{json::json_line, records::repeated_images};
 use crate::{
+    atomic::{AtomicFile, partial},
     error::{Error, Result},
     failure::Failure,
     files::remove,
@@ -209,9 +211,9 @@ fn write_format(
     Ok(Vec::new())
 }
 
-/// Removes what formats wrote into a folder.
-pub(super) fn remove_written(folder: &Path) -> Result<()> {
-    let files = [
+/// What formats may have written into a folder, whole or begun.
+fn written(folder: &Path) -> Vec<PathBuf> {
+    const FILES: [&str; 9] = [
         ERRORS,
         "labels.jsonl",
         "review.jsonl",
@@ -222,5 +224,19 @@ pub(super) fn remove_written(folder: &Path) -> Result<()> {
         "label_studio.xml",
         "cvat.xml",
     ];
-    files.iter().try_for_each(|file| remove(&folder.join(file)))
+    let whole = FILES.iter().map(|file| folder.join(file));
+    whole.flat_map(|file| [partial(&file), file]).collect()
+}
+
+/// What a run may have written into a folder.
+pub(super) fn own_files(folder: &Path) -> Vec<PathBuf> {
+    let journal = Journal::path_in(folder);
+    let mut files = written(folder);
+    files.extend([partial(&journal), journal]);
+    files
+}
+
+/// Removes what formats wrote into a folder.
+pub(super) fn remove_written(folder: &Path) -> Result<()> {
+    written(folder).iter().try_for_each(|file| remove(file))
 }

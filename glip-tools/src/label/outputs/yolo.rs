@@ -7,13 +7,14 @@ use std::{
 };
 
 use crate::{
+    atomic::partial,
     error::Result,
     failure::Failure,
     files::{remove, unwritable},
     label::{
         journal::Journal,
         options::Verdict,
-        outputs::{atomic::partial, classes::Classes, records::images},
+        outputs::{classes::Classes, records::images},
         record::LabelRecord,
     },
 };

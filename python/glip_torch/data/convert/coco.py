@@ -42,6 +42,9 @@ class CocoSource:
                 report.warn(problem.subject, problem.detail)
             else:
                 report.skip(problem.subject, problem.kind.replace("_", " "), problem.detail)
+        if self._dataset.root is not None:
+            root = self._dataset.root
+            report.skip(f"category {root.id}", "category above all others, without a box", root.name)
         annotations = defaultdict(list)
         for annotation in self._dataset.annotations:
             annotations[annotation.image].append(annotation)

@@ -7,18 +7,23 @@ use glip_tools::{
     Error, PictureFrames, Problem, Result,
     coco::{Category, Dataset, Image},
     eval::{
-        Detection, DetectionScores, Prediction, Protocol, Task, average_precision, category_words,
-        encode_words, read_detections, report::detection_table,
+        Detection, DetectionScores, Prediction, Protocol, ResultFolder, Task, average_precision,
+        category_words, encode_words, read_detections, report::detection_table,
     },
+    left_out, say,
+    yolo::DataFile,
 };
 use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    options::{CommonOptions, digest_file, run_key},
-    results::{Pictures, ResultFolder},
+    options::{CommonOptions, digest, digest_file, run_key},
+    results::{self, Pictures},
 };
-use crate::output::{self, Outcome};
+use crate::{
+    output::{self, Outcome},
+    signals,
+};
 
 /// COCO's AP and AR: the twelve numbers, and those of every category.
 #[derive(clap::Args)]
@@ -38,8 +43,37 @@ impl Coco {
     pub(crate) fn run(self) -> Result<Outcome> {
         let set = DetectionSet {
             name: "coco".into(),
-            annotations: self.annotations,
+            annotations: Annotations::Coco(self.annotations),
             images: self.images,
+            protocol: Protocol::Coco,
+        };
+        measure_one(&set, &self.asking, &self.common)
+    }
+}
+
+/// COCO's AP and AR on a data set as YOLO has it.
+#[derive(clap::Args)]
+pub(crate) struct Yolo {
+    /// The data set: its data.yaml, or a folder with one, or with classes.txt beside images and labels.
+    data: PathBuf,
+    /// The split to measure: train, val or test.
+    #[arg(long, default_value = "val")]
+    split: String,
+    #[command(flatten)]
+    asking: AskingOptions,
+    #[command(flatten)]
+    common: CommonOptions,
+}
+
+impl Yolo {
+    pub(crate) fn run(self) -> Result<Outcome> {
+        let set = DetectionSet {
+            name: "yolo".into(),
+            annotations: Annotations::Yolo {
+                data: self.data,
+                split: self.split,
+            },
+            images: PathBuf::new(),
             protocol: Protocol::Coco,
         };
         measure_one(&set, &self.asking, &self.common)
@@ -71,7 +105,7 @@ impl Lvis {
     pub(crate) fn run(self) -> Result<Outcome> {
         let set = DetectionSet {
             name: "lvis".into(),
-            annotations: self.annotations,
+            annotations: Annotations::Coco(self.annotations),
             images: self.images,
             protocol: match self.standard {
                 true => Protocol::Lvis,
@@ -112,9 +146,58 @@ pub(super) struct AskingOptions {
 /// A data set on disk.
 pub(super) struct DetectionSet {
     pub(super) name: String,
-    pub(super) annotations: PathBuf,
+    pub(super) annotations: Annotations,
     pub(super) images: PathBuf,
     pub(super) protocol: Protocol,
+}
+
+/// Where it stands what is in the images.
+pub(super) enum Annotations {
+    /// In a file in COCO's format.
+    Coco(PathBuf),
+    /// In a text for each image; the file says where those are.
+    Yolo {
+        /// YOLO's data.yaml, or a folder.
+        data: PathBuf,
+        /// One of its splits.
+        split: String,
+    },
+}
+
+impl Annotations {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Coco(path) | Self::Yolo { data: path, .. } => path,
+        }
+    }
+
+    fn read(&self, common: &CommonOptions) -> Result<(Dataset, Vec<Problem>)> {
+        match self {
+            Self::Coco(path) => Dataset::read(path),
+            Self::Yolo { data, split } => {
+                // Plots are no pictures of the set.
+                let out = [common.out.clone(), common.out.join("curves")];
+                let data = DataFile::read(data)?.without(out);
+                if let Some(line) = left_out(&data.pictures(split)?.left_out) {
+                    say(line);
+                }
+                data.dataset(split)
+            }
+        }
+    }
+
+    /// What changes with them.
+    fn digest(&self, truth: &Dataset) -> Result<String> {
+        match self {
+            Self::Coco(path) => digest_file(path),
+            Self::Yolo { .. } => Ok(digest([format!("{truth:?}")])),
+        }
+    }
+
+    /// Whether boxes are those of upright pictures, whatever the sizes say.
+    fn is_upright(&self) -> bool {
+        matches!(self, Self::Yolo { .. })
+    }
 }
 
 /// What `result.json` holds.
@@ -135,13 +218,14 @@ fn measure_one(
         Some(_) => None,
         None => Some(common.model.builder()?.build()?),
     };
+    signals::watch();
     let folder = ResultFolder::create(&common.out)?;
     let result = measure(set, detector.as_ref(), asking, common, &folder)?;
     let text = match common.json {
         true => serde_json::to_string(&result).unwrap_or_default() + "\n",
         false => detection_table(&result.scores),
     };
-    output::print(text.as_bytes())?;
+    output::print(&text)?;
     Ok(Outcome::of_failures(result.problems.len() as u64))
 }
 
@@ -153,12 +237,13 @@ pub(super) fn measure(
     common: &CommonOptions,
     folder: &ResultFolder,
 ) -> Result<DetectionResult> {
-    let (mut truth, mut problems) = Dataset::read(&set.annotations)?;
+    let (mut truth, mut problems) = set.annotations.read(common)?;
+    let data = set.annotations.digest(&truth)?;
     if let Some(root) = &truth.root {
         let Category { id, name, .. } = root;
-        eprintln!(
+        say(format_args!(
             "not asked for: category {id}, {name:?}, which is above all others and has no boxes"
-        );
+        ));
     }
     if let Some(limit) = common.limit {
         truth.images.truncate(limit);
@@ -167,11 +252,7 @@ pub(super) fn measure(
     let frames = |image: &Image| PictureFrames::read(image.path_in(&set.images)).ok();
     problems.extend(truth.complete_sizes(frames));
     common.tell(&problems)?;
-    let tasks: Vec<Task> = truth
-        .images
-        .iter()
-        .map(|image| task(image, &set.images))
-        .collect();
+    let tasks: Vec<Task> = truth.images.iter().map(|image| task(image, set)).collect();
     let (found, more) = match (detector, &asking.predictions) {
         (Some(detector), _) => {
             let run = Run {
@@ -180,6 +261,7 @@ pub(super) fn measure(
                 asking,
                 common,
                 folder,
+                data,
             };
             run.detections(&mut truth, &tasks)?
         }
@@ -193,7 +275,7 @@ pub(super) fn measure(
     problems.extend(more);
     if truth.images.is_empty() {
         return Err(Error::NothingToMeasure {
-            path: set.annotations.clone(),
+            path: set.annotations.path().to_owned(),
         });
     }
     let result = DetectionResult {
@@ -208,16 +290,18 @@ pub(super) fn measure(
         tasks: &tasks,
         limits: common.limits(),
     };
-    folder.write_mistakes(&set.name, &truth, &found, &result.scores, &pictures)?;
+    let open = |image| pictures.open(image);
+    folder.write_mistakes(&set.name, &truth, &found, &result.scores, open)?;
     Ok(result)
 }
 
 /// An image as the model is to look at it.
-fn task(image: &Image, folder: &Path) -> Task {
+fn task(image: &Image, set: &DetectionSet) -> Task {
     Task {
         key: image.id.to_string(),
-        path: image.path_in(folder),
+        path: image.path_in(&set.images),
         size: image.size(),
+        is_upright: set.annotations.is_upright(),
     }
 }
 
@@ -228,6 +312,8 @@ struct Run<'a> {
     asking: &'a AskingOptions,
     common: &'a CommonOptions,
     folder: &'a ResultFolder,
+    /// What changes with the annotations.
+    data: String,
 }
 
 impl Run<'_> {
@@ -256,7 +342,7 @@ impl Run<'_> {
             "names_per_prompt": self.asking.names_per_prompt,
             "max_detections": limit,
         });
-        let key = run_key(self.detector, digest_file(&self.set.annotations)?, options);
+        let key = run_key(self.detector, self.data.clone(), options);
         let asked = GroundOptions::default()
             .with_score_threshold(0.0)
             .with_max_detections(limit);
@@ -269,8 +355,7 @@ impl Run<'_> {
             Ok(predictions.collect())
         };
         let (file, problems) =
-            self.folder
-                .predictions(self.detector, tasks, ask, &key, self.common)?;
+            results::predictions(self.folder, self.detector, tasks, ask, &key, self.common)?;
         truth.retain_images(|image| file.get(&image.id.to_string()).is_some());
         let of_image = |image: &Image| {
             let found = file.get(&image.id.to_string()).unwrap_or_default();

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -10,8 +9,8 @@ use glip::{Detector, EncodedImage, EncodedPrompt, GroundOptions, Prompt};
 use glip_tools::{
     Error, Problem, Result,
     eval::{
-        PhraseProtocol, PhraseRecall, PhraseResult, Prediction, PredictionFile, Sentence, Task,
-        phrase_recall, read_sentences, report::phrase_table,
+        PhraseProtocol, PhraseRecall, PhraseResult, Prediction, PredictionFile, ResultFolder,
+        Sentence, Task, phrase_recall, read_sentences, report::phrase_table,
     },
 };
 use serde::Serialize;
@@ -19,9 +18,12 @@ use serde_json::json;
 
 use super::{
     options::{CommonOptions, digest, run_key},
-    results::ResultFolder,
+    results,
 };
-use crate::output::{self, Outcome};
+use crate::{
+    output::{self, Outcome},
+    signals,
+};
 
 /// Flickr30K Entities' Recall@1, 5 and 10 of phrases, by both protocols: any box of a phrase, and the box
 /// around all of them.
@@ -62,6 +64,7 @@ impl Flickr30k {
         if images.is_empty() {
             return Err(Error::NothingToMeasure { path: self.folder });
         }
+        signals::watch();
         let folder = ResultFolder::create(&self.common.out)?;
         let tasks: Vec<Task> = images.iter().map(|(image, _)| self.task(image)).collect();
         let (file, more) = self.predictions(&images, &tasks, &folder)?;
@@ -85,7 +88,7 @@ impl Flickr30k {
             true => serde_json::to_string(&result).unwrap_or_default() + "\n",
             false => phrase_table(&result.recall),
         };
-        output::print(text.as_bytes())?;
+        output::print(&text)?;
         if measured == 0 {
             return Err(Error::NothingToMeasure { path: self.images });
         }
@@ -107,6 +110,7 @@ impl Flickr30k {
             key: image.display().to_string(),
             path: self.images.join(image),
             size: None,
+            is_upright: false,
         }
     }
 
@@ -123,7 +127,7 @@ impl Flickr30k {
         let options = json!({"max_detections": MAX_DETECTIONS});
         let key = run_key(&detector, digest(lines), options);
         let ask = |task: usize, image: &EncodedImage| ask(&detector, image, &images[task].1);
-        folder.predictions(&detector, tasks, ask, &key, &self.common)
+        results::predictions(folder, &detector, tasks, ask, &key, &self.common)
     }
 }
 
@@ -177,7 +181,7 @@ fn phrase_results(sentences: &[&Sentence], found: &[Prediction]) -> Vec<PhraseRe
 }
 
 fn read_ids(path: &Path) -> Result<Vec<String>> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Read {
+    let text = glip::read_text(path, u64::MAX).map_err(|source| Error::Read {
         path: path.to_owned(),
         source,
     })?;

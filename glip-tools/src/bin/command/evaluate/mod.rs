@@ -13,7 +13,8 @@ use crate::output::Outcome;
 
 /// Measures a model on a data set: numbers, plots, and a page with the worst mistakes.
 ///
-/// A run that was stopped goes on where it was if it is started again with the same arguments. What cannot
+/// A run that was stopped goes on where it was if it is started again with the same arguments; pictures that
+/// were replaced since are measured again. What cannot
 /// be used (broken annotations, missing or damaged pictures) is named, left out of the measurement, and
 /// makes the exit code 1.
 #[derive(clap::Args)]
@@ -26,6 +27,7 @@ pub(crate) struct Evaluate {
 #[derive(Subcommand)]
 enum Benchmark {
     Coco(Box<detection::Coco>),
+    Yolo(Box<detection::Yolo>),
     Lvis(Box<detection::Lvis>),
     Flickr30k(Box<flickr30k::Flickr30k>),
     Odinw(Box<odinw::Odinw>),
@@ -35,6 +37,7 @@ const EXAMPLES: &str = "\
 Examples:
   glip evaluate coco coco/annotations/instances_val2017.json --images coco/val2017 \\
       --model models/glip-t --out results/coco
+  glip evaluate yolo data.yaml --split val --model models/glip-t --out results/mine
   glip evaluate lvis lvis_v1_minival_inserted_image_name.json --images coco/val2017 --model models/glip-t
   glip evaluate flickr30k Flickr30kEntities --images flickr30k-images --ids Flickr30kEntities/val.txt \\
       --model models/glip-t
@@ -51,6 +54,7 @@ impl Evaluate {
     pub(crate) fn run(self) -> Result<Outcome> {
         match self.benchmark {
             Benchmark::Coco(command) => command.run(),
+            Benchmark::Yolo(command) => command.run(),
             Benchmark::Lvis(command) => command.run(),
             Benchmark::Flickr30k(command) => command.run(),
             Benchmark::Odinw(command) => command.run(),

@@ -1,22 +1,25 @@
 //! ODinW: many sets in one folder.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use glip_tools::{
     Error, Result,
-    eval::{NamedScores, Protocol, odinw_summary, report::sets_table},
+    eval::{
+        NamedScores, OdinwSet, Protocol, ResultFolder, file_name, find_odinw_sets, odinw_summary,
+        report::sets_table,
+    },
+    say,
 };
 use serde::Serialize;
 
 use super::{
-    detection::{AskingOptions, DetectionResult, DetectionSet, measure},
+    detection::{Annotations, AskingOptions, DetectionResult, DetectionSet, measure},
     options::CommonOptions,
-    results::{ResultFolder, file_name},
 };
-use crate::output::{self, Outcome};
+use crate::{
+    output::{self, Outcome},
+    signals,
+};
 
 /// Mean AP over the data sets of ODinW, or over any folder of COCO data sets.
 ///
@@ -51,18 +54,19 @@ struct OdinwResult {
 
 impl Odinw {
     pub(crate) fn run(self) -> Result<Outcome> {
-        let sets = find_sets(&self.folder, &self.split)?;
+        let sets = find_odinw_sets(&self.folder, &self.split)?;
         if sets.is_empty() {
             return Err(Error::NothingToMeasure { path: self.folder });
         }
         let detector = self.common.model.builder()?.build()?;
         let folder = ResultFolder::create(&self.common.out)?;
         let (mut results, mut failures) = (Vec::new(), 0);
-        for set in &sets {
-            eprintln!("{}", set.name);
+        signals::watch();
+        for set in sets.into_iter().map(as_coco) {
+            say(&set.name);
             let asking = self.asking(&set.name);
             let of_set = folder.of_set(&set.name)?;
-            let result = measure(set, Some(&detector), &asking, &self.common, &of_set)?;
+            let result = measure(&set, Some(&detector), &asking, &self.common, &of_set)?;
             failures += result.problems.len() as u64;
             let DetectionResult {
                 set: name, scores, ..
@@ -78,7 +82,7 @@ impl Odinw {
             true => serde_json::to_string(&result).unwrap_or_default() + "\n",
             false => sets_table(&result.sets),
         };
-        output::print(text.as_bytes())?;
+        output::print(&text)?;
         Ok(Outcome::of_failures(failures))
     }
 
@@ -98,49 +102,11 @@ impl Odinw {
     }
 }
 
-/// The sets in a folder, by name.
-fn find_sets(root: &Path, split: &str) -> Result<Vec<DetectionSet>> {
-    let files = [
-        format!("{split}_annotations_without_background.json"),
-        format!("{split}/annotations_without_background.json"),
-        format!("{split}/_annotations.coco.json"),
-    ];
-    let (mut sets, mut folders) = (Vec::new(), vec![root.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        let candidates = files.iter().map(|file| folder.join(file));
-        if let Some(annotations) = candidates.into_iter().find(|file| file.exists()) {
-            sets.push(DetectionSet {
-                name: set_name(root, &folder),
-                images: annotations.parent().unwrap_or(&folder).to_owned(),
-                annotations,
-                protocol: Protocol::Coco,
-            });
-            continue;
-        }
-        let unreadable = |source| Error::Read {
-            path: folder.clone(),
-            source,
-        };
-        for entry in fs::read_dir(&folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if path.is_dir() {
-                folders.push(path);
-            }
-        }
-    }
-    sets.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(sets)
-}
-
-/// The set's path below the root, without the folder `export` that some of ODinW's have.
-fn set_name(root: &Path, folder: &Path) -> String {
-    let below = folder.strip_prefix(root).unwrap_or(folder);
-    let below = match below.file_name() {
-        Some(last) if last == "export" => below.parent().unwrap_or(below),
-        _ => below,
-    };
-    match below.to_string_lossy() {
-        name if name.is_empty() => "set".to_owned(),
-        name => name.replace('\\', "/"),
+fn as_coco(set: OdinwSet) -> DetectionSet {
+    DetectionSet {
+        name: set.name,
+        annotations: Annotations::Coco(set.annotations),
+        images: set.images,
+        protocol: Protocol::Coco,
     }
 }

@@ -6,6 +6,7 @@ use glip::Detector;
 use glip_tools::{
     Error, PictureLimits, Problem, ProblemKind, Result,
     eval::{RunKey, RunOptions},
+    say,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -59,15 +60,13 @@ impl CommonOptions {
         }
         for problem in problems.iter().take(SHOWN) {
             match problem.kind {
-                ProblemKind::Doubtful => eprintln!("warning: {problem}"),
-                _ => eprintln!("left out: {problem}"),
+                ProblemKind::Doubtful => say(format_args!("warning: {problem}")),
+                _ => say(format_args!("left out: {problem}")),
             }
         }
         if problems.len() > SHOWN {
-            eprintln!(
-                "... and {} more, all in result.json",
-                problems.len() - SHOWN
-            );
+            let more = problems.len() - SHOWN;
+            say(format_args!("... and {more} more, all in result.json"));
         }
         Ok(())
     }
@@ -104,7 +103,7 @@ pub(super) fn digest<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = T>) -> Stri
 
 /// A short hash of a file.
 pub(super) fn digest_file(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Read {
+    let bytes = glip::read_regular(path, u64::MAX).map_err(|source| Error::Read {
         path: path.to_owned(),
         source,
     })?;

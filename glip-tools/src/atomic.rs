@@ -1,15 +1,16 @@
-//! Files that appear when they are complete, and JSON in them.
+//! Files that appear when they are complete.
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
 
 use crate::{error::Result, files::unwritable};
 
 /// A file that is being written, under another name.
-pub(super) struct AtomicFile {
+#[derive(Debug)]
+pub(crate) struct AtomicFile {
     path: PathBuf,
     partial: PathBuf,
     file: BufWriter<File>,
@@ -18,31 +19,42 @@ pub(super) struct AtomicFile {
 
 impl AtomicFile {
     /// Writes a file; if that fails, there is none, and one that was there before stays.
-    pub(super) fn write(
+    pub(crate) fn write(
         path: &Path,
         content: impl FnOnce(&mut dyn Write) -> Result<()>,
     ) -> Result<()> {
         let mut file = Self::create(path)?;
         content(&mut file.file)?;
-        file.complete()
+        file.complete().map(drop)
     }
 
-    fn create(path: &Path) -> Result<Self> {
-        let partial = partial(path);
+    /// Begins a file.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        // Of a link, what it leads to is replaced.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let partial = partial(&path);
         let file = File::create(&partial).map_err(unwritable(&partial))?;
         Ok(Self {
-            path: path.to_owned(),
+            path,
             partial,
             file: BufWriter::new(file),
             is_complete: false,
         })
     }
 
-    fn complete(mut self) -> Result<()> {
+    /// What is written.
+    pub(crate) fn file(&mut self) -> &mut BufWriter<File> {
+        &mut self.file
+    }
+
+    /// Gives the file its name; it stays open.
+    pub(crate) fn complete(mut self) -> Result<File> {
         self.file.flush().map_err(unwritable(&self.partial))?;
+        let file = self.file.get_ref().try_clone();
+        let file = file.map_err(unwritable(&self.partial))?;
         fs::rename(&self.partial, &self.path).map_err(unwritable(&self.path))?;
         self.is_complete = true;
-        Ok(())
+        Ok(file)
     }
 }
 
@@ -55,38 +67,23 @@ impl Drop for AtomicFile {
     }
 }
 
+/// Writes a file of which all is at hand. It appears when it is complete; if that fails, one that was there
+/// before stays.
+///
+/// # Errors
+/// - [`Error::Write`](crate::Error::Write): it cannot be written.
+pub fn write_file(path: impl AsRef<Path>, content: &[u8]) -> Result<()> {
+    let path = path.as_ref();
+    AtomicFile::write(path, |file| {
+        file.write_all(content).map_err(unwritable(path))
+    })
+}
+
 /// What a file or folder is called until it is complete.
-pub(super) fn partial(path: &Path) -> PathBuf {
+pub(crate) fn partial(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".partial");
     path.with_file_name(name)
-}
-
-/// Writes a value as a line of JSON.
-pub(super) fn json_line(
-    file: &mut dyn Write,
-    value: &impl serde::Serialize,
-    path: &Path,
-) -> Result<()> {
-    let line = serde_json::to_string(value).map_err(io::Error::from);
-    let written = line.and_then(|line| writeln!(file, "{line}"));
-    written.map_err(unwritable(path))
-}
-
-/// Writes values as the elements of a JSON array, one a line, without the brackets.
-pub(super) fn json_elements<T: serde::Serialize>(
-    file: &mut dyn Write,
-    values: impl Iterator<Item = Result<T>>,
-    path: &Path,
-) -> Result<()> {
-    let mut separator = "\n";
-    for value in values {
-        let element = serde_json::to_string(&value?).map_err(io::Error::from);
-        let written = element.and_then(|element| write!(file, "{separator}{element}"));
-        written.map_err(unwritable(path))?;
-        separator = ",\n";
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -110,5 +107,17 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"all");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| folder.path().join(name));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_file(&link, b"new").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(link.is_symlink());
     }
 }
