@@ -257,7 +257,7 @@ def main() -> None:
     )
     parser.add_argument("--wordnet", type=Path, required=True)
     parser.add_argument("--most", type=int, help="photographs, at most (default: all)")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=200)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     numba.set_num_threads(1)
