@@ -6,7 +6,7 @@ use glip::{Detector, Error, Runtime, image::RgbImage, ort};
 #[test]
 fn an_environment_that_was_there_first_is_shared() {
     let library = std::env::var("ORT_DYLIB_PATH").expect("cargo's configuration sets it");
-    let own = ort::init_from(&library).unwrap().build().unwrap();
+    let own = ort::init_from(library.as_str()).unwrap().build().unwrap();
 
     // Without a word the second one is refused, and the error says what to do.
     let error = Runtime::load().unwrap_err();

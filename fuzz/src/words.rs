@@ -25,7 +25,7 @@ pub fn prompt(data: &[u8]) {
             }
             2 => {
                 let length = input.int_in_range(0..=3)?;
-                let phrases = list(input, length, String::arbitrary)?;
+                let phrases = list(input, length, |input| input.arbitrary::<String>())?;
                 check_prompt(&Prompt::caption(<&str>::arbitrary(input)?).phrases(phrases));
             }
             kind => {

@@ -90,7 +90,7 @@ impl SessionOptions {
     }
 
     /// The threads of one session; 0 lets ONNX Runtime choose.
-    pub(crate) fn threads(&self) -> usize {
+    pub(crate) fn thread_count(&self) -> usize {
         match self.cpu.cores.len() {
             0 => self.threads,
             cores => cores,
@@ -337,7 +337,7 @@ mod tests {
         let options =
             SessionOptions::default().with_cpu(CpuOptions::default().with_cores([4, 5, 7]));
         assert!(options.check().is_ok());
-        assert_eq!(options.threads(), 3);
+        assert_eq!(options.thread_count(), 3);
         assert_eq!(options.cpu.affinities().as_deref(), Some("6;8"));
         assert!(options.clone().with_threads(3).check().is_ok());
         let error = options.with_threads(2).check().unwrap_err();

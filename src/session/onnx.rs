@@ -195,7 +195,7 @@ fn commit(
 fn with_options(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<SessionBuilder> {
     let cpu = &options.cpu;
     let mut builder = builder
-        .with_intra_threads(options.threads())?
+        .with_intra_threads(options.thread_count())?
         .with_intra_op_spinning(cpu.spinning)?
         .with_memory_pattern(cpu.memory_pattern)?
         .with_config_entry(RECORD_ASSIGNMENT, "1")?

@@ -48,15 +48,12 @@ impl PictureFrames {
         let (width, height) = decoder.dimensions();
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         let stored = ImageSize { width, height };
-        let upright = match orientation {
-            Orientation::Rotate90
-            | Orientation::Rotate270
-            | Orientation::Rotate90FlipH
-            | Orientation::Rotate270FlipH => ImageSize {
+        let upright = match turns_sides(orientation) {
+            true => ImageSize {
                 width: height,
                 height: width,
             },
-            _ => stored,
+            false => stored,
         };
         Ok(Self {
             stored,
@@ -64,4 +61,15 @@ impl PictureFrames {
             is_turned: orientation != Orientation::NoTransforms,
         })
     }
+}
+
+/// Whether width and height change places.
+pub(super) fn turns_sides(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    )
 }

@@ -286,12 +286,10 @@ fn needed(
         true => ImageSize::new(width, height).pixels().saturating_mul(3),
         false => 0,
     };
-    let turned = match orientation {
-        Orientation::Rotate90
-        | Orientation::Rotate270
-        | Orientation::Rotate90FlipH
-        | Orientation::Rotate270FlipH => 2 * if kept > 0 { kept } else { decoded },
-        _ => 0,
+    let upright = if kept > 0 { kept } else { decoded };
+    let turned = match frames::turns_sides(orientation) {
+        true => upright.saturating_mul(2),
+        false => 0,
     };
     decoded.saturating_add(beside.max(kept)).max(turned)
 }
