@@ -14,7 +14,8 @@ fn an_environment_that_was_there_first_is_shared() {
 
     let runtime = Runtime::from_environment(&own, &library).unwrap();
     let detector = Detector::nano().unwrap();
-    detector.ground(&RgbImage::new(64, 64), "cat").unwrap();
+    let image = RgbImage::new(64, 64);
+    detector.ground(&image, "cat").unwrap();
 
     assert_eq!(runtime.path(), Runtime::load().unwrap().path());
     assert!(ort::session::Session::builder(runtime.environment()).is_ok());
