@@ -20,6 +20,7 @@ const ARROWS: &Allowed = &[
     ("geometry", "error"),
     ("head_output", "error geometry"),
     ("detection", "geometry"),
+    ("tracks", "detection error geometry"),
     ("control", "error"),
     ("files", "error regular_file"),
     ("runtime", "error regular_file"),
@@ -43,7 +44,7 @@ const ARROWS: &Allowed = &[
     ),
     (
         "live",
-        "control detection detector error geometry preprocess",
+        "control detection detector error geometry preprocess tracks",
     ),
 ];
 
