@@ -55,11 +55,14 @@ fn crossing() -> [Mover; 3] {
     ]
 }
 
-/// Which mover is found in which frame; the ids that each had, in the order of frames.
+/// Whether in this frame this mover is found.
+type IsFound = dyn Fn(usize, usize) -> bool;
+
+/// The ids that each mover had, in the order of frames.
 fn ids_of(
     movers: &[Mover],
     stamps: impl IntoIterator<Item = Duration>,
-    is_found: impl Fn(usize, usize) -> bool,
+    is_found: &IsFound,
 ) -> Vec<Vec<u64>> {
     let mut tracker = tracker();
     let mut ids = vec![vec![]; movers.len()];
@@ -103,7 +106,7 @@ fn ids_stay() {
         .filter(|frame| frame % 7 < 3)
         .map(|frame| ms(33 * frame));
     let always = |_: usize, _: usize| true;
-    let cases: [(&str, Vec<Duration>, &dyn Fn(usize, usize) -> bool); 6] = [
+    let cases: [(&str, Vec<Duration>, &IsFound); 6] = [
         ("30 frames a second", every(33).collect(), &always),
         ("6 frames a second", every(160).collect(), &always),
         ("frames that were dropped", uneven.collect(), &always),

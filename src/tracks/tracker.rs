@@ -81,12 +81,12 @@ impl Tracker {
         })
     }
 
-    /// The tracks of what was found in a frame, in the order of the detections. Without those that could begin
-    /// no track and continue none, as many.
+    /// The tracks of what was found in a frame, in the order of the detections. Left out are detections that may
+    /// begin no track and continue none.
     ///
     /// The stamp says when the frame was taken, by any clock: what moves is looked for where it should be by then, so that
-    /// frames may be missing, and a frame in which nothing was found needs to be told of if one was looked at. If it is before
-    /// that of the last frame, a sequence begins anew: tracks end, which is logged.
+    /// frames may be missing. A frame in which nothing was found is told of as well. If the stamp is before that of the last
+    /// frame, a sequence begins anew: tracks end, which is logged.
     ///
     /// # Errors
     /// - [`Error::SameStamp`]: the last frame had the same stamp. The tracker is as it was.
