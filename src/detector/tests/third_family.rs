@@ -10,6 +10,7 @@ use super::{
     *,
 };
 use crate::{
+    detector::stage::Spare,
     family::{Family, Signatures},
     geometry::ImageSize,
     preprocess::Padding,
@@ -168,6 +169,7 @@ fn detector() -> (Detector, Arc<Fake>) {
         head: GroundingHead::from_graph(checked(signatures.head, &fake(look))),
         postprocessor: manifest.postprocessor().unwrap(),
         max_batch: 4,
+        spare: Spare::default(),
         manifest: Arc::new(manifest),
     };
     let detector = Detector {
