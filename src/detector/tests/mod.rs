@@ -13,6 +13,7 @@ use super::{
     detector::{Detector, Parts},
     inputs::{EncodedImage, EncodedPrompt, ImageInput},
     options::GroundOptions,
+    stage::Spare,
 };
 use crate::{
     bundle::{Bundle, Manifest, Precision},
@@ -130,6 +131,7 @@ fn detector_of_levels<const LEVELS: usize>(max_batch: usize) -> (Detector, Seen)
         postprocessor: Postprocessor::new(PostprocessOptions::default(), manifest.head.clone())
             .unwrap(),
         max_batch,
+        spare: Spare::default(),
         manifest: Arc::new(manifest),
     };
     let detector = Detector {

@@ -10,6 +10,7 @@ use super::{
     *,
 };
 use crate::{
+    detector::stage::Spare,
     family::{Family, Signatures},
     geometry::ImageSize,
     preprocess::Padding,
@@ -29,6 +30,7 @@ fn signatures(levels: usize, features: Element) -> Signatures {
     let maps = |name| TensorSpec::feature_maps(name, features, levels);
     let tensor = TensorSpec::new;
     Signatures {
+        grid: None,
         image_encoder: Signature {
             graph: "image_encoder",
             inputs: vec![
@@ -167,6 +169,7 @@ fn detector() -> (Detector, Arc<Fake>) {
         head: GroundingHead::from_graph(checked(signatures.head, &fake(look))),
         postprocessor: manifest.postprocessor().unwrap(),
         max_batch: 4,
+        spare: Spare::default(),
         manifest: Arc::new(manifest),
     };
     let detector = Detector {
