@@ -23,8 +23,10 @@ const KEPT: usize = 4;
 pub(super) struct Grid {
     graph: CheckedGraph,
     /// Last used, last.
-    kept: Arc<Mutex<VecDeque<(Size, Arc<Outputs>)>>>,
+    kept: Arc<Mutex<Kept>>,
 }
+
+type Kept = VecDeque<(Size, Arc<Outputs>)>;
 
 /// Number of images, height and width.
 type Size = [usize; 3];
