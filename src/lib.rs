@@ -146,6 +146,7 @@ mod regular_file;
 pub mod robots {}
 mod runtime;
 mod session;
+mod spare;
 
 #[cfg(feature = "draw")]
 pub use draw::draw_detections;

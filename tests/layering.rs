@@ -27,7 +27,8 @@ const ARROWS: &Allowed = &[
     ("preprocess", "error geometry"),
     ("postprocess", "detection error geometry head_output prompt"),
     ("draw", "detection geometry"),
-    ("session", "control error files runtime"),
+    ("spare", ""),
+    ("session", "control error files runtime spare"),
     ("family", "session"),
     (
         "bundle",
@@ -39,7 +40,7 @@ const ARROWS: &Allowed = &[
     ),
     (
         "detector",
-        "bundle control detection error geometry graph head_output postprocess preprocess prompt runtime",
+        "bundle control detection error geometry graph head_output postprocess preprocess prompt runtime spare",
     ),
     (
         "live",
