@@ -32,8 +32,26 @@ impl Bits {
         index < self.len && self.words[index / WORD] >> (index % WORD) & 1 == 1
     }
 
-    pub(super) fn set(&mut self, index: usize) {
-        self.words[index / WORD] |= 1 << (index % WORD);
+    /// Flips those of the 64 bits from `index` on that are set in `word`.
+    pub(super) fn flip(&mut self, index: usize, word: u64) {
+        let (at, shift) = (index / WORD, index % WORD);
+        self.words[at] ^= word << shift;
+        if shift > 0
+            && let Some(next) = self.words.get_mut(at + 1)
+        {
+            *next ^= word >> (WORD - shift);
+        }
+    }
+
+    /// In rows of `width`, flips every bit below a set one, from the second row down: where bits told the changes
+    /// from row to row, they tell what changed.
+    pub(super) fn sum_down(&mut self, width: usize) {
+        for row in (width..self.len).step_by(width) {
+            for x in (0..width).step_by(WORD) {
+                let above = self.word_at(row - width + x) & lowest(width - x);
+                self.flip(row + x, above);
+            }
+        }
     }
 
     pub(super) fn ones(&self) -> u64 {
@@ -92,6 +110,11 @@ impl Bits {
 
 fn ones(word: u64) -> u64 {
     u64::from(word.count_ones())
+}
+
+/// A word whose lowest bits are set, all of them from 64 on; at least one is.
+pub(super) fn lowest(count: usize) -> u64 {
+    u64::MAX >> (WORD - count.clamp(1, WORD))
 }
 
 /// The places of the set bits of a word, lowest first.

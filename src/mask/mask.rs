@@ -109,20 +109,13 @@ impl Mask {
 
     /// `pixels` come row by row.
     fn of(size: ImageSize, pixels: impl Iterator<Item = bool>) -> Self {
-        Self {
-            size,
-            bits: Bits::collect(size.pixels() as usize, pixels),
-            score: 1.0,
-        }
+        Self::from_bits(size, Bits::collect(size.pixels() as usize, pixels))
     }
 
-    /// No pixels of an image whose size is checked.
-    pub(super) fn empty(size: ImageSize) -> Self {
-        Self {
-            size,
-            bits: Bits::zeros(size.pixels() as usize),
-            score: 1.0,
-        }
+    /// A bit for each pixel, row by row, of an image whose size is checked.
+    pub(super) fn from_bits(size: ImageSize, bits: Bits) -> Self {
+        let score = 1.0;
+        Self { size, bits, score }
     }
 
     /// Sets [`score`](Self::score).
@@ -263,11 +256,6 @@ impl Mask {
 
     pub(super) fn bits(&self) -> &Bits {
         &self.bits
-    }
-
-    pub(super) fn insert(&mut self, x: u32, y: u32) {
-        let index = self.index(x, y);
-        self.bits.set(index);
     }
 
     fn index(&self, x: u32, y: u32) -> usize {

@@ -7,6 +7,7 @@
 //! ```
 
 mod bits;
+#[allow(clippy::module_inception, reason = "files are named after their type")]
 mod mask;
 mod polygons;
 mod rle;

@@ -5,7 +5,7 @@ use std::iter;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bits::places,
+    bits::{Bits, lowest, places},
     mask::{Mask, checked_size},
 };
 use crate::{
@@ -164,19 +164,26 @@ impl Rle {
 /// The run lengths as a mask with a score of 1.
 impl From<&Rle> for Mask {
     fn from(rle: &Rle) -> Self {
-        let mut mask = Self::empty(rle.size);
-        let height = u64::from(rle.size.height);
-        let mut at = 0;
+        let (width, height) = (rle.size.width as usize, rle.size.height as usize);
+        // First the pixels that differ from the one above, two in a column for a run; a bit at a time, large areas
+        // would take seconds.
+        let mut bits = Bits::zeros(width * height);
+        let mut end = 0;
         for (index, &count) in rle.counts.iter().enumerate() {
-            let end = at + u64::from(count);
-            if index % 2 == 1 {
-                (at..end).for_each(|pixel| {
-                    mask.insert((pixel / height) as u32, (pixel % height) as u32)
-                });
+            let mut at = end;
+            end += count as usize;
+            while index % 2 == 1 && at < end {
+                let (x, y) = (at / height, at % height);
+                let bottom = height.min(y + end - at);
+                bits.flip(y * width + x, 1);
+                if bottom < height {
+                    bits.flip(bottom * width + x, 1);
+                }
+                at += bottom - y;
             }
-            at = end;
         }
-        mask
+        bits.sum_down(width);
+        Self::from_bits(rle.size, bits)
     }
 }
 
@@ -255,8 +262,8 @@ fn changes(mask: &Mask) -> impl Iterator<Item = u64> {
                 (0, _) => bits.word_at(row(height - 1) + x as usize - 1),
                 _ => bits.word_at(row(y - 1) + x as usize),
             };
-            let within = u64::MAX >> (64 - (width - x).min(64));
-            let columns = places((here ^ before) & within).map(|place| u64::from(x) + place as u64);
+            let columns = places((here ^ before) & lowest((width - x) as usize))
+                .map(|place| u64::from(x) + place as u64);
             found.extend(columns.map(|x| x * u64::from(height) + u64::from(y)));
         }
     }
@@ -317,6 +324,15 @@ mod tests {
             error.to_string().contains("a side has 1 to 65535"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn runs_without_length_are_kept_and_change_nothing() {
+        let size = ImageSize::new(3, 2);
+        let rle = Rle::from_counts(size, vec![1, 2, 0, 1, 0, 1, 1, 0]).unwrap();
+        assert_eq!(Mask::from(&rle).rle().counts(), [1, 4, 1]);
+        let read = Rle::from_compressed(size, &rle.to_compressed()).unwrap();
+        assert_eq!(read, rle);
     }
 
     proptest! {
