@@ -232,7 +232,7 @@ impl Mask {
     /// let ring = Mask::from_fn(ImageSize::new(9, 9), |x, y| (x, y) != (4, 2) && x.max(y) < 6)?;
     /// let polygons = ring.polygons(0.0)?;
     /// assert_eq!(polygons[0].outer, [[0.0, 0.0], [6.0, 0.0], [6.0, 6.0], [0.0, 6.0]]);
-    /// assert_eq!(polygons[0].holes, [[[4.0, 2.0], [4.0, 3.0], [5.0, 3.0], [5.0, 2.0]]]);
+    /// assert_eq!(polygons[0].holes, [[[4.0, 3.0], [5.0, 3.0], [5.0, 2.0], [4.0, 2.0]]]);
     /// assert_eq!(polygons.len(), 1);
     /// # Ok::<(), glip::Error>(())
     /// ```

@@ -22,14 +22,14 @@ use crate::{
 /// ```
 /// use glip::{ImageSize, Mask, parts::Rle};
 ///
-/// let mask = Mask::from_fn(ImageSize::new(3, 2), |x, y| x == 1 || y == 1)?;
+/// let mask = Mask::from_fn(ImageSize::new(3, 2), |x, _| x == 1)?;
 /// let rle = mask.rle();
-/// assert_eq!((rle.counts(), rle.to_compressed().as_str()), (&[1, 4, 1][..], "141"));
-/// assert_eq!(rle, Rle::from_compressed(rle.size(), "141")?);
+/// assert_eq!((rle.counts(), rle.to_compressed().as_str()), (&[2, 2, 2][..], "222"));
+/// assert_eq!(rle, Rle::from_compressed(rle.size(), "222")?);
 /// assert_eq!(Mask::from(&rle), mask);
 ///
-/// let crowd: Rle = serde_json::from_str(r#"{"size":[2,3],"counts":[1,4,1]}"#)?;
-/// assert_eq!(serde_json::to_string(&crowd)?, r#"{"size":[2,3],"counts":"141"}"#);
+/// let crowd: Rle = serde_json::from_str(r#"{"size":[2,3],"counts":[2,2,2]}"#)?;
+/// assert_eq!(serde_json::to_string(&crowd)?, r#"{"size":[2,3],"counts":"222"}"#);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

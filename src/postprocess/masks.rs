@@ -155,23 +155,23 @@ impl<'a> Upsampling<'a> {
 
     /// Row `y` of the large map. Down first, as the small map's rows are the shorter ones.
     fn row(&self, y: u32, row: &mut Vec<f32>) {
-        let sum = |taps: &Taps, value: &dyn Fn(usize) -> f32| -> f32 {
-            taps.iter()
-                .map(|&(place, share)| share * value(place))
-                .sum()
-        };
-        let taps = &self.rows[y as usize];
+        let rows = &self.rows[y as usize];
         let columns = 0..self.logits.ncols();
         let short: Vec<f32> = columns
-            .map(|column| sum(taps, &|row| self.logits[[row, column]]))
+            .map(|column| blend(rows, |row| self.logits[[row, column]]))
             .collect();
         row.clear();
         row.extend(
             self.columns
                 .iter()
-                .map(|taps| sum(taps, &|column| short[column])),
+                .map(|taps| blend(taps, |column| short[column])),
         );
     }
+}
+
+fn blend(taps: &Taps, value: impl Fn(usize) -> f32) -> f32 {
+    let [a, b, c, d] = taps.map(|(place, share)| share * value(place));
+    (a + b) + (c + d)
 }
 
 /// For each of `original` pixels the places of a side of `map` logits that it is made of.
