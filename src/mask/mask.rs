@@ -3,11 +3,9 @@
 use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2};
-use serde::{Deserialize, Serialize};
 
-use super::{bits::Bits, polygons::Polygon, rle::Rle};
+use super::bits::Bits;
 use crate::{
-    detection::finite,
     error::{Error, Result},
     geometry::{BBox, ImageSize},
 };
@@ -38,40 +36,11 @@ const LONGEST_SIDE: u32 = u16::MAX as u32;
 /// assert_eq!(serde_json::from_str::<Mask>(&json)?, left);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Scored", into = "Scored")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mask {
     size: ImageSize,
     bits: Bits,
     score: f32,
-}
-
-/// A mask as JSON.
-#[derive(Serialize, Deserialize)]
-struct Scored {
-    #[serde(flatten)]
-    rle: Rle,
-    #[serde(default = "certain", serialize_with = "finite")]
-    score: f32,
-}
-
-fn certain() -> f32 {
-    1.0
-}
-
-impl From<Mask> for Scored {
-    fn from(mask: Mask) -> Self {
-        Self {
-            rle: mask.rle(),
-            score: mask.score,
-        }
-    }
-}
-
-impl From<Scored> for Mask {
-    fn from(scored: Scored) -> Self {
-        Self::from(&scored.rle).with_score(scored.score)
-    }
 }
 
 impl Mask {
@@ -215,34 +184,6 @@ impl Mask {
         })
     }
 
-    /// The mask in COCO's run lengths, to be written to a file.
-    pub fn rle(&self) -> Rle {
-        Rle::of(self)
-    }
-
-    /// The outlines of its pixels, from top to bottom: a polygon for every part whose pixels share sides.
-    ///
-    /// They go along the edges of pixels, so that filled they are the mask again. With a `tolerance`, in pixels, corners
-    /// are left out as long as the outline stays that close to each of them (Douglas-Peucker); 1 takes the steps
-    /// out of slanted edges. No outline is left with fewer than three corners: one that would be keeps all of its own.
-    ///
-    /// ```
-    /// use glip::{ImageSize, Mask};
-    ///
-    /// let ring = Mask::from_fn(ImageSize::new(9, 9), |x, y| (x, y) != (4, 2) && x.max(y) < 6)?;
-    /// let polygons = ring.polygons(0.0)?;
-    /// assert_eq!(polygons[0].outer, [[0.0, 0.0], [6.0, 0.0], [6.0, 6.0], [0.0, 6.0]]);
-    /// assert_eq!(polygons[0].holes, [[[4.0, 3.0], [5.0, 3.0], [5.0, 2.0], [4.0, 2.0]]]);
-    /// assert_eq!(polygons.len(), 1);
-    /// # Ok::<(), glip::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// - [`Error::InvalidOption`]: the tolerance is negative, or no number.
-    pub fn polygons(&self, tolerance: f32) -> Result<Vec<Polygon>> {
-        Polygon::all_of(self, tolerance)
-    }
-
     /// The mask itself, if it is one of an image of this size.
     pub(crate) fn fits(&self, image: ImageSize) -> Result<&Self> {
         if self.size != image {
@@ -327,13 +268,6 @@ pub(super) mod tests {
         }
     }
 
-    #[test]
-    fn a_score_that_is_no_number_is_not_written() {
-        let mask = Mask::from_fn(ImageSize::new(1, 1), |_, _| true).unwrap();
-        let error = serde_json::to_string(&mask.with_score(f32::NAN)).unwrap_err();
-        assert!(error.to_string().contains("score NaN"), "{error}");
-    }
-
     proptest! {
         #[test]
         fn a_mask_is_the_set_of_its_pixels(mask in any_mask()) {
@@ -364,13 +298,6 @@ pub(super) mod tests {
             prop_assert_eq!(union.score(), 1.0);
             let expected = if union.area() == 0 { 0.0 } else { shared as f64 / union.area() as f64 };
             prop_assert_eq!(mask.iou(&other).unwrap(), expected as f32);
-        }
-
-        #[test]
-        fn json_gives_it_back(mask in any_mask(), score in 0.0f32..1.0) {
-            let mask = mask.with_score(score);
-            let json = serde_json::to_string(&mask).unwrap();
-            prop_assert_eq!(serde_json::from_str::<Mask>(&json).unwrap(), mask);
         }
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod bits;
+mod json;
 #[allow(clippy::module_inception, reason = "files are named after their type")]
 mod mask;
 mod polygons;

@@ -19,9 +19,27 @@ pub struct Polygon {
     pub holes: Vec<Vec<[f32; 2]>>,
 }
 
-impl Polygon {
-    /// From top to bottom; what [`Mask::polygons`] says.
-    pub(super) fn all_of(mask: &Mask, tolerance: f32) -> Result<Vec<Self>> {
+impl Mask {
+    /// The outlines of its pixels, from top to bottom: a polygon for every part whose pixels share sides.
+    ///
+    /// They go along the edges of pixels, so that filled they are the mask again. With a `tolerance`, in pixels, corners
+    /// are left out as long as the outline stays that close to each of them (Douglas-Peucker); 1 takes the steps
+    /// out of slanted edges. No outline is left with fewer than three corners: one that would be keeps all of its own.
+    ///
+    /// ```
+    /// use glip::{ImageSize, Mask};
+    ///
+    /// let ring = Mask::from_fn(ImageSize::new(9, 9), |x, y| (x, y) != (4, 2) && x.max(y) < 6)?;
+    /// let polygons = ring.polygons(0.0)?;
+    /// assert_eq!(polygons[0].outer, [[0.0, 0.0], [6.0, 0.0], [6.0, 6.0], [0.0, 6.0]]);
+    /// assert_eq!(polygons[0].holes, [[[4.0, 3.0], [5.0, 3.0], [5.0, 2.0], [4.0, 2.0]]]);
+    /// assert_eq!(polygons.len(), 1);
+    /// # Ok::<(), glip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Error::InvalidOption`]: the tolerance is negative, or no number.
+    pub fn polygons(&self, tolerance: f32) -> Result<Vec<Polygon>> {
         if tolerance.is_nan() || tolerance < 0.0 {
             return Err(Error::InvalidOption {
                 option: "tolerance",
@@ -29,9 +47,9 @@ impl Polygon {
                 expected: "a number of pixels, at least 0",
             });
         }
-        let mut edges = UprightEdges::of(mask);
-        let mut polygons: Vec<Self> = Vec::new();
-        for y in 0..mask.size().height {
+        let mut edges = UprightEdges::of(self);
+        let mut polygons: Vec<Polygon> = Vec::new();
+        for y in 0..self.size().height {
             for index in edges.of_row(y) {
                 if edges.polygon[index].is_some() {
                     continue;
@@ -47,12 +65,12 @@ impl Polygon {
                     Step::up(x, y)
                 };
                 let ring = simplified(
-                    trace(mask, start, |x, y| edges.claim(x, y, polygon)),
+                    trace(self, start, |x, y| edges.claim(x, y, polygon)),
                     tolerance,
                 );
                 match polygons.get_mut(polygon) {
                     Some(part) => part.holes.push(ring),
-                    None => polygons.push(Self {
+                    None => polygons.push(Polygon {
                         outer: ring,
                         holes: Vec::new(),
                     }),

@@ -112,23 +112,6 @@ impl Rle {
         Self::from_counts(size, counts)
     }
 
-    /// The run lengths of a mask. No run but the first has length 0.
-    pub(super) fn of(mask: &Mask) -> Self {
-        let size = mask.size();
-        let ends = changes(mask).chain(iter::once(size.pixels()));
-        let mut start = 0;
-        let counts = ends.map(|end| {
-            let length = end - start;
-            start = end;
-            // A mask has fewer than 2^32 pixels.
-            length as u32
-        });
-        Self {
-            size,
-            counts: counts.collect(),
-        }
-    }
-
     /// The size of the mask.
     pub fn size(&self) -> ImageSize {
         self.size
@@ -184,6 +167,23 @@ impl From<&Rle> for Mask {
         }
         bits.sum_down(width);
         Self::from_bits(rle.size, bits)
+    }
+}
+
+impl Mask {
+    /// The mask in COCO's run lengths, to be written to a file. No run but the first has length 0.
+    pub fn rle(&self) -> Rle {
+        let size = self.size();
+        let ends = changes(self).chain(iter::once(size.pixels()));
+        let mut start = 0;
+        let counts = ends.map(|end| {
+            let length = end - start;
+            start = end;
+            // A mask has fewer than 2^32 pixels.
+            length as u32
+        });
+        let counts = counts.collect();
+        Rle { size, counts }
     }
 }
 
