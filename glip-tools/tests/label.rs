@@ -815,7 +815,7 @@ fn a_data_set_of_yolo_and_its_lists_are_labelled() {
 #[cfg(unix)]
 #[test]
 fn a_run_that_is_stopped_says_how_to_go_on() {
-    let (folder, images) = pictures(60);
+    let (folder, images) = pictures(120);
     let out = folder.path().join("out");
     let label = || {
         let mut command = glip();
@@ -845,7 +845,7 @@ fn a_run_that_is_stopped_says_how_to_go_on() {
     assert!(!out.join("labels.jsonl").exists());
     let output = run(&mut label());
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(lines(&journal).len(), 61);
+    assert_eq!(lines(&journal).len(), 121);
 }
 
 /// As `| head -n 1` does it.
