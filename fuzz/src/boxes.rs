@@ -104,7 +104,8 @@ pub fn tiling(data: &[u8]) {
         let image = size(input, 9000)?;
         let ImageSize { width, height } = image;
         let step = u64::from(tile.saturating_sub(overlap));
-        if step == 0 || (u64::from(width) / step) * (u64::from(height) / step) > 2_000 {
+        let along = |side: u32| u64::from(side) / step.max(1) + 1;
+        if step == 0 || along(width) * along(height) > 2_000 {
             return Ok(());
         }
         for tile in Tiling::new(tile, overlap).tiles(image) {

@@ -14,6 +14,7 @@ mod data;
 mod input;
 mod models;
 mod pixels;
+mod tokens;
 mod words;
 
 /// What a target does with an input. It panics if something is wrong.

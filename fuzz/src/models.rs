@@ -7,18 +7,9 @@ use glip::{
     parts::{PerceptronTagger, PromptRule, Tokenizer},
 };
 
-use crate::{data::folder, words::check_tokens};
+use crate::{data::folder, tokens::check_tokens};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures");
-
-/// The tokenizer of the model in the box.
-pub fn own_tokenizer() -> &'static Tokenizer {
-    static TOKENIZER: OnceLock<Tokenizer> = OnceLock::new();
-    TOKENIZER.get_or_init(|| {
-        let bundle = Bundle::nano().expect("the model in the box is whole");
-        bundle.tokenizer().expect("it has a tokenizer")
-    })
-}
 
 /// Any text as the manifest of a bundle whose other files are in order.
 pub fn manifest(data: &[u8]) {

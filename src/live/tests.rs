@@ -312,16 +312,19 @@ fn warming_up_is_counted_nowhere_and_its_errors_are_told() {
         sender.send(frame.size()).unwrap();
         match frame.size().width {
             0 => Err(Error::EmptyPrompt),
+            1 => panic!("of a narrow picture"),
             _ => Ok(found(prompt)),
         }
     };
     let engine = start(LiveOptions::default(), look);
+    let error = engine.warm_up(vec![ImageSize::new(1, 1)]).unwrap_err();
+    assert!(error.to_string().contains("of a narrow picture"), "{error}");
     let (small, large) = (ImageSize::new(4, 2), ImageSize::new(8, 6));
     assert_eq!(engine.warm_up(vec![small, large]).unwrap().len(), 2);
     let error = engine.warm_up(vec![ImageSize::new(0, 1)]).unwrap_err();
     assert!(matches!(error, Error::EmptyPrompt), "{error}");
     assert_eq!(
-        sizes.iter().take(4).collect::<Vec<_>>(),
+        sizes.iter().skip(1).take(4).collect::<Vec<_>>(),
         [small, small, large, large]
     );
     assert_eq!(engine.stats().pushed, 0);

@@ -3,11 +3,12 @@
 use std::{io::BufReader, path::Path};
 
 use glip::ImageSize;
-use image::{ImageDecoder, ImageReader, metadata::Orientation};
+use image::{ImageDecoder, ImageFormat, ImageReader, metadata::Orientation};
 
+use super::decoder::decoder;
 use crate::{
     error::{Error, Result},
-    files::{open, unreadable},
+    files::{ANY_SIZE, open, read, unreadable},
 };
 
 /// The sizes that a picture has, by the frame in which it is looked at.
@@ -44,7 +45,15 @@ impl PictureFrames {
         };
         let reader = ImageReader::new(BufReader::new(open(path)?));
         let reader = reader.with_guessed_format().map_err(unreadable(path))?;
-        let mut decoder = reader.into_decoder().map_err(unusable)?;
+        let bytes;
+        let mut decoder: Box<dyn ImageDecoder> = match reader.format() {
+            // What kind of TIFF it is tells its directory, which may be anywhere in it.
+            Some(ImageFormat::Tiff) => {
+                bytes = read(path, ANY_SIZE)?;
+                decoder(&bytes, u64::MAX).map_err(unusable)?
+            }
+            _ => Box::new(reader.into_decoder().map_err(unusable)?),
+        };
         let (width, height) = decoder.dimensions();
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         let stored = ImageSize { width, height };
@@ -72,4 +81,22 @@ pub(super) fn turns_sides(orientation: Orientation) -> bool {
             | Orientation::Rotate90FlipH
             | Orientation::Rotate270FlipH
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_picture_that_is_read_has_its_frames() {
+        for file in [
+            "palette.tif",
+            "palette_lzw.tif",
+            "float.tif",
+            "first_frame.gif",
+        ] {
+            let frames = PictureFrames::read(format!("tests/pictures/{file}")).unwrap();
+            assert_eq!(frames.stored, ImageSize::new(56, 40), "{file}");
+        }
+    }
 }

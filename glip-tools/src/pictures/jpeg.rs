@@ -128,8 +128,7 @@ struct File<'a> {
     bytes: &'a [u8],
     at: usize,
     frame: Option<Frame>,
-    /// Huffman tables, four for the first coefficients and four for the others.
-    tables: [[Option<Table>; 4]; 2],
+    tables: Tables,
     has_tables: bool,
     /// By the number of the table of quantization that they follow from.
     limits: [Limits; 4],
@@ -143,7 +142,7 @@ impl<'a> File<'a> {
             bytes,
             at: 2,
             frame: None,
-            tables: Default::default(),
+            tables: Tables::default(),
             has_tables: false,
             limits: [[u32::MAX; COEFFICIENTS]; 4],
             interval: 0,
@@ -197,15 +196,11 @@ impl<'a> File<'a> {
             let (lengths, rest) = rest.split_at_checked(16)?;
             let count = lengths.iter().map(|&n| usize::from(n)).sum();
             let (symbols, rest) = rest.split_at_checked(count)?;
-            let class = self.tables.get_mut(usize::from(id >> 4))?;
+            let class = self.tables.0.get_mut(usize::from(id >> 4))?;
             *class.get_mut(usize::from(id & 15))? = Some(Table::new(lengths, symbols)?);
             segment = rest;
         }
         Some(())
-    }
-
-    fn table(&self, class: usize, part: &Part) -> Option<&Table> {
-        self.tables[class].get(part.tables[class])?.as_ref()
     }
 
     /// Whether a scan is not all of the picture.
@@ -223,30 +218,18 @@ impl<'a> File<'a> {
         let units = scan.units(frame);
         let (mut unit, mut run, mut restarts) = (0, 0, 0);
         frame.begin();
-        let damage = |found: Fault, unit: usize, bits: &Bits<'_>| match found {
-            Fault::Ends if bits.file_ends() => Damage::CutOff,
-            Fault::Ends => Damage::At {
-                what: What::Ends,
-                block: unit,
-                blocks: units,
-            },
-            Fault::NoCode => Damage::At {
-                what: What::NoCode,
-                block: unit,
+        let damage = |what: What, block: usize, bits: &Bits<'_>| match what {
+            What::Ends | What::Restart if bits.file_ends() => Damage::CutOff,
+            _ => Damage::At {
+                what,
+                block,
                 blocks: units,
             },
         };
         while unit < units {
             if self.interval > 0 && unit > 0 && unit % self.interval == 0 {
                 if !bits.restart(restarts) {
-                    return Err(match bits.file_ends() {
-                        true => Damage::CutOff,
-                        false => Damage::At {
-                            what: What::Restart,
-                            block: unit,
-                            blocks: units,
-                        },
-                    });
+                    return Err(damage(What::Restart, unit, &bits));
                 }
                 restarts = (restarts + 1) % 8;
                 run = 0;
@@ -259,15 +242,17 @@ impl<'a> File<'a> {
                 &mut bits,
                 &mut run,
             )
-            .map_err(|found| damage(found, unit, &bits))?;
+            .map_err(|fault| {
+                let what = match fault {
+                    Fault::Ends => What::Ends,
+                    Fault::NoCode => What::NoCode,
+                };
+                damage(what, unit, &bits)
+            })?;
             unit += 1;
         }
         if bits.has_more() {
-            return Err(Damage::At {
-                what: What::LeftOver,
-                block: units,
-                blocks: units,
-            });
+            return Err(damage(What::LeftOver, units, &bits));
         }
         self.at = bits.at;
         frame.passed(scan);
@@ -406,8 +391,8 @@ impl Scan {
         }
         let parts = parts.collect::<Option<Vec<_>>>()?;
         let needed = |part: &Part| {
-            let first_needed = first > 0 || refines || file.table(0, part).is_some();
-            first_needed && (last == 0 || file.table(1, part).is_some())
+            let first_needed = first > 0 || refines || file.tables.of(part, 0).is_some();
+            first_needed && (last == 0 || file.tables.of(part, 1).is_some())
         };
         let valid = first <= last && last < COEFFICIENTS && shift < 14 && !parts.is_empty();
         let alone = parts.len() == 1 || first == 0 && (last == 0 || !frame.is_progressive);
@@ -433,18 +418,17 @@ impl Scan {
         &self,
         unit: usize,
         frame: &mut Frame,
-        (tables, limits): (&[[Option<Table>; 4]; 2], &[Limits; 4]),
+        (tables, limits): (&Tables, &[Limits; 4]),
         bits: &mut Bits<'_>,
         run: &mut u32,
     ) -> Result<(), Fault> {
-        let table = |class: usize, part: &Part| tables[class].get(part.tables[class])?.as_ref();
         let is_alone = self.parts.len() == 1;
         for part in &self.parts {
             let component = &mut frame.components[part.component];
             let coder = Coder {
                 scan: self,
-                first: table(0, part),
-                others: table(1, part),
+                first: tables.of(part, 0),
+                others: tables.of(part, 1),
                 limits: limits.get(component.limits).ok_or(Fault::NoCode)?,
             };
             if !frame.is_progressive {
@@ -621,6 +605,17 @@ impl Coder<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The file's Huffman tables: four for the first coefficients, and four for the others.
+#[derive(Default)]
+struct Tables([[Option<Table>; 4]; 2]);
+
+impl Tables {
+    /// That of a scan's part, for one of the two classes.
+    fn of(&self, part: &Part, class: usize) -> Option<&Table> {
+        self.0[class].get(part.tables[class])?.as_ref()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading pictures, which may be anything: damaged, cut off, or made to fill the memory.
 
+mod decoder;
 mod find;
 mod frames;
 mod jpeg;
@@ -8,18 +9,18 @@ mod memory;
 mod tiff;
 mod write;
 
-use std::{
-    io::{self, Cursor},
-    ops::Deref,
-    path::Path,
-};
+use std::{io, ops::Deref, path::Path};
 
 use glip::{ImageSize, SourceImage, parts::Preprocessor};
 use image::{
-    ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage,
-    metadata::Orientation,
+    ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, RgbImage, metadata::Orientation,
 };
 
+use self::{
+    decoder::decoder,
+    jpeg::{Damage, Structure},
+    memory::Share,
+};
 pub(crate) use self::{
     find::{BEGINNING, begins_picture, is_called_picture},
     memory::{Memory, Place},
@@ -28,10 +29,6 @@ pub use self::{
     find::{FoundPictures, find_pictures, left_out},
     frames::PictureFrames,
     write::{writable_format, write_picture},
-};
-use self::{
-    jpeg::{Damage, Structure},
-    memory::Share,
 };
 use crate::{
     error::{Error, Result},
@@ -170,7 +167,7 @@ impl Picture {
     ) -> Result<Self> {
         let unusable = |source| unusable(path, bytes, source);
         let completed;
-        let mut decoder = decoder(bytes, limits).map_err(unusable)?;
+        let mut decoder = decoder(bytes, limits.max_bytes).map_err(unusable)?;
         check_size(&*decoder, path, limits)?;
         // A picture whose EXIF cannot be read is still a picture.
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
@@ -186,7 +183,7 @@ impl Picture {
         })?;
         if jpeg.lacks_end {
             completed = [bytes, &jpeg::END].concat();
-            decoder = self::decoder(&completed, limits).map_err(unusable)?;
+            decoder = self::decoder(&completed, limits.max_bytes).map_err(unusable)?;
         }
         let pixels = DynamicImage::from_decoder(decoder).map_err(unusable)?;
         Ok(Self {
@@ -228,19 +225,6 @@ impl Picture {
         self.pixels.apply_orientation(self.orientation);
         self.shared_as_stored()
     }
-}
-
-fn decoder(bytes: &[u8], limits: PictureLimits) -> Result<Box<dyn ImageDecoder + '_>, ImageError> {
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    if reader.format() == Some(ImageFormat::Tiff)
-        && let Some(decoder) = tiff::unusual(bytes, limits.max_bytes)?
-    {
-        return Ok(Box::new(decoder));
-    }
-    let mut own = image::Limits::default();
-    own.max_alloc = Some(limits.max_bytes);
-    reader.limits(own);
-    Ok(Box::new(reader.into_decoder()?))
 }
 
 fn check_size(decoder: &dyn ImageDecoder, path: &Path, limits: PictureLimits) -> Result<()> {
@@ -343,7 +327,7 @@ fn unusable(path: &Path, bytes: &[u8], source: ImageError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, io::Cursor};
 
     use image::{ImageBuffer, Luma, Rgb, Rgba};
 

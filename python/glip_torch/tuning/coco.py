@@ -83,11 +83,12 @@ def _image(image: Image, folder: Path, boxes: dict[int, list]) -> CocoImage:
 
 def _boxes_by_image(dataset: Dataset, category_ids: tuple[int, ...]) -> dict[int, list]:
     """Boxes by image id. As in official's training, crowds and boxes without an area are left out."""
+    places = {category: place for place, category in enumerate(category_ids)}
     boxes: dict[int, list] = {}
     for annotation in dataset.annotations:
         _, _, width, height = annotation.bbox
         if not annotation.is_crowd and width > 1 and height > 1:
-            entry = category_ids.index(annotation.category), annotation.bbox
+            entry = places[annotation.category], annotation.bbox
             boxes.setdefault(annotation.image, []).append(entry)
     return boxes
 
