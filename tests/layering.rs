@@ -21,6 +21,7 @@ const ARROWS: &Allowed = &[
     ("head_output", "error geometry"),
     ("detection", "geometry"),
     ("mask", "detection error geometry"),
+    ("tracks", "detection error geometry"),
     ("control", "error"),
     ("files", "error regular_file"),
     ("runtime", "error regular_file"),
@@ -48,7 +49,7 @@ const ARROWS: &Allowed = &[
     ),
     (
         "live",
-        "control detection detector error geometry preprocess",
+        "control detection detector error geometry preprocess tracks",
     ),
 ];
 
