@@ -35,7 +35,7 @@ const ARROWS: &Allowed = &[
     ),
     (
         "graph",
-        "bundle control error geometry head_output preprocess prompt runtime session",
+        "bundle control error files geometry head_output preprocess prompt runtime session",
     ),
     (
         "detector",

@@ -66,10 +66,9 @@ impl CheckedGraph {
         signature: Signature,
         options: &SessionOptions,
     ) -> Result<Self> {
-        let signature = Arc::new(signature);
-        let graph = OnnxGraph::load(runtime, file, Arc::clone(&signature), options)?;
+        let graph = OnnxGraph::load(runtime, file, &signature, options)?;
         Ok(Self {
-            signature,
+            signature: graph.signature(),
             graph: Arc::new(graph),
             control: Control::default(),
         })
@@ -203,8 +202,7 @@ impl CheckedGraph {
                 name_of(tensor.element()),
             ));
         }
-        let is_float = matches!(spec.element, Element::F32 | Element::F16);
-        if tensor.device_memory().is_some() || !is_float {
+        if tensor.device_memory().is_some() || !spec.element.is_float() {
             // Whatever is wrong in a device's memory shows in the head's outputs, which always come to
             // the host.
             return Ok(());

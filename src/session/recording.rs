@@ -136,11 +136,9 @@ impl Recording {
             buffer.fill(input)?;
         }
         let outputs = session.run_binding_with_options(&self.binding, &self.options)?;
-        take(signature, outputs, |spec, value| {
-            match spec.is_feature_map {
-                true => value.to(memory.allocation_device(), memory.device_id()),
-                false => value.to(AllocationDevice::CPU, 0),
-            }
+        take(signature, outputs, |spec, value| match spec.stays {
+            true => value.to(memory.allocation_device(), memory.device_id()),
+            false => value.to(AllocationDevice::CPU, 0),
         })
     }
 }

@@ -19,9 +19,10 @@ pub(crate) struct TensorSpec {
     pub(crate) name: String,
     pub(crate) element: Element,
     pub(crate) rank: usize,
-    /// One of the levels of a pyramid. As an output it stays in the memory of the device, if that has its
-    /// own, for the next graph.
+    /// One of the levels of a pyramid.
     pub(crate) is_feature_map: bool,
+    /// Whether, as an output, it stays in the memory of the device, if that has its own, for the next graph.
+    pub(crate) stays: bool,
 }
 
 impl TensorSpec {
@@ -32,6 +33,15 @@ impl TensorSpec {
             element,
             rank,
             is_feature_map: false,
+            stays: false,
+        }
+    }
+
+    /// The same, whose numbers are for the next graph alone.
+    pub(crate) fn staying(self) -> Self {
+        Self {
+            stays: true,
+            ..self
         }
     }
 
@@ -44,14 +54,21 @@ impl TensorSpec {
     ) -> impl Iterator<Item = Self> {
         (0..levels).map(move |level| Self {
             is_feature_map: true,
-            ..Self::new(&format!("{name}_{level}"), element, 4)
+            ..Self::new(&format!("{name}_{level}"), element, 4).staying()
         })
     }
 
-    fn matches(&self, outlet: &Outlet) -> bool {
-        let element = outlet.dtype().tensor_type().and_then(Element::of);
+    /// The same with the type that the graph has, if it may have that: floats other than feature maps, whose type
+    /// the manifest tells, may be of either precision.
+    fn fitted(&self, outlet: &Outlet) -> Option<Self> {
+        let element = outlet.dtype().tensor_type().and_then(Element::of)?;
         let rank = outlet.dtype().tensor_shape().map(|shape| shape.len());
-        element == Some(self.element) && rank == Some(self.rank)
+        let fits = element == self.element
+            || (!self.is_feature_map && element.is_float() && self.element.is_float());
+        (fits && rank == Some(self.rank)).then(|| Self {
+            element,
+            ..self.clone()
+        })
     }
 
     fn describe(&self) -> String {
@@ -61,31 +78,31 @@ impl TensorSpec {
 }
 
 impl Signature {
-    /// Checks that a session has these inputs and outputs, and no others: an input that nobody fills
-    /// would fail every run, and where there is an output that nobody takes, such as a level more,
-    /// the manifest is not that of the graph.
-    pub(super) fn check(&self, session: &Session) -> Result<()> {
-        self.check_tensors(&self.inputs, session.inputs())?;
-        self.check_tensors(&self.outputs, session.outputs())
+    /// The same with the types that a session has. It must have these inputs and outputs, and no others: an
+    /// input that nobody fills would fail every run, and where there is an output that nobody takes, such as a
+    /// level more, the manifest is not that of the graph.
+    pub(super) fn fitted(&self, session: &Session) -> Result<Self> {
+        Ok(Self {
+            graph: self.graph,
+            inputs: self.fitted_tensors(&self.inputs, session.inputs())?,
+            outputs: self.fitted_tensors(&self.outputs, session.outputs())?,
+        })
     }
 
-    fn check_tensors(&self, specs: &[TensorSpec], outlets: &[Outlet]) -> Result<()> {
-        for spec in specs {
-            match outlets.iter().find(|outlet| outlet.name() == spec.name) {
-                Some(outlet) if spec.matches(outlet) => {}
-                Some(outlet) => {
-                    return Err(self.mismatch(&spec.name, spec.describe(), outlet.dtype()));
-                }
-                None => {
-                    let names: Vec<_> = outlets.iter().map(Outlet::name).collect();
-                    let found = format!("only {}", names.join(", "));
-                    return Err(self.mismatch(&spec.name, spec.describe(), found));
-                }
-            }
-        }
+    fn fitted_tensors(&self, specs: &[TensorSpec], outlets: &[Outlet]) -> Result<Vec<TensorSpec>> {
+        let fitted = |spec: &TensorSpec| {
+            let Some(outlet) = outlets.iter().find(|outlet| outlet.name() == spec.name) else {
+                let names: Vec<_> = outlets.iter().map(Outlet::name).collect();
+                let found = format!("only {}", names.join(", "));
+                return Err(self.mismatch(&spec.name, spec.describe(), found));
+            };
+            let mismatch = || self.mismatch(&spec.name, spec.describe(), outlet.dtype());
+            spec.fitted(outlet).ok_or_else(mismatch)
+        };
+        let fitted = specs.iter().map(fitted).collect::<Result<Vec<_>>>()?;
         let known = |outlet: &Outlet| specs.iter().any(|spec| spec.name == outlet.name());
         match outlets.iter().find(|outlet| !known(outlet)) {
-            None => Ok(()),
+            None => Ok(fitted),
             Some(outlet) => Err(self.mismatch(outlet.name(), "absent".into(), outlet.dtype())),
         }
     }

@@ -29,6 +29,7 @@ fn signatures(levels: usize, features: Element) -> Signatures {
     let maps = |name| TensorSpec::feature_maps(name, features, levels);
     let tensor = TensorSpec::new;
     Signatures {
+        grid: None,
         image_encoder: Signature {
             graph: "image_encoder",
             inputs: vec![
