@@ -19,7 +19,7 @@ from torch import nn
 
 from ..checkpoint import fingerprint
 from ..config import UNKNOWN, Recommended
-from .graphs import Export
+from .graphs import FEATURES, Export
 from .precision import number_type
 from .writer import element_name, name_of
 
@@ -64,14 +64,16 @@ def recommended_of(model: nn.Module) -> Recommended:
     return getattr(model, "recommended", UNKNOWN)
 
 
-def manifest(
-    model: nn.Module, export: Export, options: BundleOptions, graphs: dict[str, dict], folder: Path
-) -> dict:
+def manifest(model: nn.Module, export: Export, options: BundleOptions, graphs: dict[str, dict], folder: Path) -> dict:
     """The manifest of the files in `folder`, `graphs` being the entries of the graphs; the options are completed."""
     recommended = options.recommended
     postprocess = replace(export.postprocess, candidate_threshold=options.candidate_threshold)
     image = dict(export.image)
-    features = export.entries["features"] | {"type": name_of(number_type(options.precision))}
+    type = name_of(number_type(options.precision))
+    family = {
+        name: {key: type if value == FEATURES else value for key, value in entry.items()}
+        for name, entry in export.entries.items()
+    }
     return {
         "format_version": FORMAT_VERSION,
         "family": export.family,
@@ -92,9 +94,10 @@ def manifest(
             "max_tokens": options.max_tokens,
             "hidden_size": export.hidden_size,
         },
-        **export.entries | {"features": features},
+        **family,
         "postprocess": asdict(postprocess) | {"score_threshold": recommended.score_threshold},
-        "graphs": {name: graphs.get(name) for name in STAGES} | {name: graphs[name] for name in ("grid",) if name in graphs},
+        "graphs": {name: graphs.get(name) for name in STAGES}
+        | {name: graphs[name] for name in ("grid",) if name in graphs},
         "files": {path.name: _file_entry(path) for path in sorted(folder.iterdir())},
         "source": {"weights": options.weights, "licence": options.licence, "fingerprint": fingerprint(model)},
     }

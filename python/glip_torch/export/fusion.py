@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..fusion import SCORE_LIMIT, BiAttention, Tower
 from .decoupled import write_decoupled_output
 from .modules import write_module
-from .text_encoder import write_bert_layer, write_padding_mask
+from .text_encoder import write_bert_layer, write_mask_of_layers, write_padding_mask
 from .writer import GraphWriter
 
 
@@ -18,6 +18,9 @@ def write_tower(
 ) -> tuple[list[str], str | None]:
     """`levels`, each `[batch, channels, h, w]`, and `hidden [batch, tokens, width]`, both fused."""
     mask = write_padding_mask(w, attention_mask) if attention_mask is not None else None
+    mask_of_layers = None
+    if any(layer.text_layer is not None for layer in tower.layers):
+        mask_of_layers = write_mask_of_layers(w, mask)
     for index, layer in enumerate(tower.layers):
         with w.scope(f"layer_{index + 1}"):
             if layer.fusion is not None:
@@ -27,7 +30,7 @@ def write_tower(
                     levels = w.levels(image, sizes, levels)
             if layer.text_layer is not None:
                 with w.scope("text_layer"):
-                    hidden = write_bert_layer(w, layer.text_layer.bert_layer, hidden, mask)
+                    hidden = write_bert_layer(w, layer.text_layer.bert_layer, hidden, mask_of_layers)
             with w.scope("decoupled" if layer.dyconv is None else "dyconv"):
                 levels = write_module(w, layer.convolution, levels)
     if tower.output is not None:

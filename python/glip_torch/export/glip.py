@@ -24,7 +24,7 @@ def export_glip(model: GLIP) -> Export:
     entries = {
         # The crate's rule has more of them, for other families: src/prompt/rule.rs.
         "prompt": {"separator": SEPARATOR},
-        "features": {"levels": len(config.strides)},
+        "features": {"levels": len(config.strides), "type": FEATURES},
         "head": {
             "kind": "anchors",
             "strides": config.strides,

@@ -17,7 +17,6 @@ from ..config import Recommended
 from ..postprocess import PostprocessOptions
 from .writer import GraphWriter, name_of
 
-
 #: The type of pixels and feature maps: the one that the graph computes in, which spares copies.
 FEATURES = "features"
 

@@ -7,6 +7,7 @@ from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer, Be
 
 from ..text_encoder import TextEncoder
 from .attention import write_attention
+from .gpu.bert import write_bert_layer as write_bert_layer_for_gpu
 from .writer import GraphWriter
 
 
@@ -17,7 +18,7 @@ def write_text_encoder(w: GraphWriter, module: TextEncoder, input_ids: str, atte
         with w.scope("phrases"):
             mask, positions = _phrase_blocks(w, module.boundaries, input_ids)
     else:
-        mask = write_padding_mask(w, attention_mask)
+        mask = write_mask_of_layers(w, write_padding_mask(w, attention_mask))
     hidden = write_bert(w, module.bert, input_ids, mask, positions)
     return hidden, write_masked_padding(w, hidden, attention_mask)
 
@@ -43,6 +44,13 @@ def write_padding_mask(w: GraphWriter, attention_mask: str) -> str:
     """What to add to attention scores, `[batch, 1, 1, tokens]`."""
     padding = w.op("Sub", w.scalar(1.0), w.cast(attention_mask, w.dtype))
     return w.op("Unsqueeze", w.op("Mul", padding, w.scalar(w.lowest)), w.ints(1, 2))
+
+
+def write_mask_of_layers(w: GraphWriter, padding_mask: str) -> str:
+    """The padding mask as `write_bert_layer` takes it: on a GPU for every pair of tokens, `[batch, 1, tokens, tokens]`."""
+    if w.in_pieces:
+        return padding_mask
+    return w.op("Expand", padding_mask, w.shape(1, 1, w.size(padding_mask, 3), 1))
 
 
 def write_masked_padding(w: GraphWriter, states: str, attention_mask: str) -> str:
@@ -80,7 +88,12 @@ def _embed(w: GraphWriter, module: BertEmbeddings, input_ids: str, positions: st
 
 
 def write_bert_layer(w: GraphWriter, module: BertLayer, hidden: str, mask: str) -> str:
-    """One layer over `hidden [batch, tokens, width]`; `mask [batch, 1, 1 or tokens, tokens]` is added to scores."""
+    """One layer over `hidden [batch, tokens, width]`; `mask [batch, 1, 1 or tokens, tokens]` is added to scores.
+
+    On a GPU the mask has a row for every token.
+    """
+    if not w.in_pieces:
+        return write_bert_layer_for_gpu(w, module, hidden, mask)
     attention, output = module.attention, module.output
     with w.scope("attention"):
         attended = write_attention(w, attention.self, hidden, hidden, hidden, mask)

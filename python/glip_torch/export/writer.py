@@ -357,14 +357,14 @@ class GraphWriter:
         """The same, and the sum itself."""
         return self._skip_layer_norm(value, skip, module, bias, "sum")
 
-    def _skip_layer_norm(self, value: str, skip: str, module: torch.nn.LayerNorm, bias: torch.Tensor, sum: str) -> tuple:
+    def _skip_layer_norm(
+        self, value: str, skip: str, module: torch.nn.LayerNorm, bias: torch.Tensor, sum: str
+    ) -> tuple:
         name = self._unique("SkipLayerNormalization")
         sums = ["", "", f"{name}.{sum}"] if sum else []
         norm = self._parameters_of(module)
         inputs = [value, skip, *norm, *[""] * (2 - len(norm)), self.weight("bias", bias)]
-        self._add(
-            "SkipLayerNormalization", inputs, [name, *sums], name=name, domain=MICROSOFT, epsilon=module.eps
-        )
+        self._add("SkipLayerNormalization", inputs, [name, *sums], name=name, domain=MICROSOFT, epsilon=module.eps)
         return name, *sums[2:]
 
     def group_norm(self, value: str, module: torch.nn.GroupNorm) -> str:

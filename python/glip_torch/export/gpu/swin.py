@@ -166,7 +166,9 @@ class StageGrid:
 
     def _sides(self) -> tuple[str, str]:
         """y and x of the windows' rows and columns, those beyond the map too."""
-        y, x = (self._g.range(self._g.op("Mul", count, self._g.ints(self._window))) for count in (self._rows, self._columns))
+        y, x = (
+            self._g.range(self._g.op("Mul", count, self._g.ints(self._window))) for count in (self._rows, self._columns)
+        )
         return y, x
 
     def _inside(self, along: str, length: str) -> str:
@@ -197,7 +199,9 @@ class StageGrid:
     def _crossed_pairs(self, operator: str, of_rows: str, of_columns: str) -> str:
         """The same of pairs, `[1, rows, columns, window, window, 2, 2]`."""
         g, size = self._g, self._window
-        return g.op(operator, g.reshape(of_rows, 1, -1, 1, size, 1, 1, 2), g.reshape(of_columns, 1, 1, -1, 1, size, 2, 1))
+        return g.op(
+            operator, g.reshape(of_rows, 1, -1, 1, size, 1, 1, 2), g.reshape(of_columns, 1, 1, -1, 1, size, 2, 1)
+        )
 
     def _in_windows(self, values: str) -> str:
         return self._g.reshape(values, -1, self._window**2)

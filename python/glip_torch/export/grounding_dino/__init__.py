@@ -52,7 +52,7 @@ def export_grounding_dino(model: GroundingDino) -> Export:
         },
         entries={
             "prompt": {"separator": SEPARATOR, "closing": ".", "lower_case": True, "block_ends": list(BLOCK_ENDS)},
-            "features": {"levels": config.num_feature_levels},
+            "features": {"levels": config.num_feature_levels, "type": FEATURES},
             "head": {"kind": "queries"},
         },
         recommended=Recommended(800, 1333, SCORE_THRESHOLDS[config.model_type]),
