@@ -8,6 +8,7 @@ from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer, Be
 from ..text_encoder import TextEncoder
 from .attention import write_attention
 from .gpu.bert import write_bert_layer as write_bert_layer_for_gpu
+from .gpu.bert import write_square_mask
 from .writer import GraphWriter
 
 
@@ -18,7 +19,8 @@ def write_text_encoder(w: GraphWriter, module: TextEncoder, input_ids: str, atte
         with w.scope("phrases"):
             mask, positions = _phrase_blocks(w, module.boundaries, input_ids)
     else:
-        mask = write_mask_of_layers(w, write_padding_mask(w, attention_mask))
+        mask = write_padding_mask(w, attention_mask)
+        mask = mask if w.in_pieces else write_square_mask(w, mask)
     hidden = write_bert(w, module.bert, input_ids, mask, positions)
     return hidden, write_masked_padding(w, hidden, attention_mask)
 
@@ -44,13 +46,6 @@ def write_padding_mask(w: GraphWriter, attention_mask: str) -> str:
     """What to add to attention scores, `[batch, 1, 1, tokens]`."""
     padding = w.op("Sub", w.scalar(1.0), w.cast(attention_mask, w.dtype))
     return w.op("Unsqueeze", w.op("Mul", padding, w.scalar(w.lowest)), w.ints(1, 2))
-
-
-def write_mask_of_layers(w: GraphWriter, padding_mask: str) -> str:
-    """The padding mask as `write_bert_layer` takes it: on a GPU for every pair of tokens, `[batch, 1, tokens, tokens]`."""
-    if w.in_pieces:
-        return padding_mask
-    return w.op("Expand", padding_mask, w.shape(1, 1, w.size(padding_mask, 3), 1))
 
 
 def write_masked_padding(w: GraphWriter, states: str, attention_mask: str) -> str:

@@ -301,10 +301,13 @@ class GraphWriter:
 
     def linear_to_channels(self, value: str, module: torch.nn.Linear) -> str:
         """`[batch, n, in]` to `[batch, out, n]`: as convolutions and samplers read it, without a transpose."""
+        return self.to_channels(value, module.weight, module.bias)
+
+    def to_channels(self, value: str, weight: torch.Tensor, bias: torch.Tensor) -> str:
         if self.int8:
-            return self.transpose(self.linear(value, module.weight, module.bias), 0, 2, 1)
-        product = self.op("FusedMatMul", self.weight("weight", module.weight), value, domain=MICROSOFT, transB=1)
-        return self.op("Add", product, self.weight("bias", module.bias[:, None]))
+            return self.transpose(self.linear(value, weight, bias), 0, 2, 1)
+        product = self.op("FusedMatMul", self.weight("weight", weight), value, domain=MICROSOFT, transB=1)
+        return self.op("Add", product, self.weight("bias", bias[:, None]))
 
     def dot(self, left: str, right: str, scale: float = 1.0) -> str:
         """`[batch, n, width]` and `[batch, m, width]` to the product of each with each, `[batch, n, m]`."""

@@ -8,6 +8,11 @@ from transformers.models.bert.modeling_bert import BertLayer
 from ..writer import GraphWriter
 
 
+def write_square_mask(w: GraphWriter, padding_mask: str) -> str:
+    """The mask `[batch, 1, 1, tokens]` for every token, `[batch, 1, tokens, tokens]`."""
+    return w.op("Expand", padding_mask, w.shape(1, 1, w.size(padding_mask, 3), 1))
+
+
 def write_bert_layer(w: GraphWriter, module: BertLayer, hidden: str, mask: str) -> str:
     """One layer over `hidden [batch, tokens, width]`; `mask [batch, 1, tokens, tokens]` is added to scores."""
     attention, output, heads = module.attention, module.output, module.attention.self.num_attention_heads
