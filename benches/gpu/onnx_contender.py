@@ -1,4 +1,5 @@
-"""The bundle's graphs in ONNX Runtime, driven from Python: features stay on the device by IO binding."""
+"""The bundle's graphs in ONNX Runtime, driven from Python: features stay on the device by IO binding, and so does what
+depends on the size of the pixels alone, which is computed once."""
 
 from __future__ import annotations
 
@@ -11,19 +12,28 @@ from .contender import Task, main
 
 
 def prepare(task: Task):
-    graphs = json.loads((task.bundle / "glip.json").read_text())["graphs"]
-    sessions = {name: _open(task, graph["file"]) for name, graph in graphs.items()}
-    pixels, ids = task.pixels(), task.input_ids()
-    return lambda: _ground(task, sessions, pixels, ids)
+    manifest = json.loads((task.bundle / "glip.json").read_text())
+    features = np.dtype(manifest["features"]["type"])
+    files = {name: graph["file"] for name, graph in manifest["graphs"].items() if graph is not None}
+    sessions = {name: _open(task, file, features == np.float16) for name, file in files.items()}
+    pixels, ids = task.pixels().astype(features), task.input_ids()
+    grid = {}
+    if "grid" in sessions:
+        size = np.array([task.batch, task.height, task.width], np.int64)
+        grid = _run(task, sessions["grid"], {"size": size}, kept=True)
+    return lambda: _ground(task, sessions, {"pixels": pixels, **grid}, ids)
 
 
-def _open(task: Task, file: str) -> onnxruntime.InferenceSession:
+def _open(task: Task, file: str, half: bool) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     provider = "CPUExecutionProvider"
     if task.device != "cpu":
-        # As the crate has it: heuristics, since pictures have many sizes, and float32 that is float32.
-        settings = {"device_id": task.device_index, "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
-        provider = ("CUDAExecutionProvider", settings)
+        # As the crate has it: heuristics, since pictures have many sizes, and float32 that is float32. In halves, without
+        # TF32 there would be no tensor cores.
+        settings = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": str(int(half))}
+        # The sums of a half-precision residual and its norms are then taken in float32.
+        settings |= {"enable_skip_layer_norm_strict_mode": "1"}
+        provider = ("CUDAExecutionProvider", {"device_id": task.device_index, **settings})
     session = onnxruntime.InferenceSession(str(task.bundle / file), options, providers=[provider])
     expected = provider if isinstance(provider, str) else provider[0]
     if expected not in session.get_providers():
@@ -31,9 +41,9 @@ def _open(task: Task, file: str) -> onnxruntime.InferenceSession:
     return session
 
 
-def _ground(task: Task, sessions: dict, pixels: np.ndarray, ids: np.ndarray) -> None:
+def _ground(task: Task, sessions: dict, image: dict, ids: np.ndarray) -> None:
     mask = np.ones_like(ids)
-    pyramid = _run(task, sessions["image_encoder"], {"pixels": pixels}, kept=True)
+    pyramid = _run(task, sessions["image_encoder"], image, kept=True)
     # The crate encodes one prompt for all images of a batch.
     text = _run(task, sessions["text_encoder"], {"input_ids": ids[:1], "attention_mask": mask[:1]}, kept=False)
     hidden = np.repeat(text["hidden"].numpy(), task.batch, axis=0)

@@ -11,7 +11,6 @@ use std::{
 use super::{
     detector::{Detector, Parts},
     options::GroundOptions,
-    stage::Spare,
 };
 use crate::{
     bundle::Bundle,
@@ -21,6 +20,7 @@ use crate::{
     postprocess::Postprocessor,
     preprocess::{Preprocessor, ResizeRule},
     runtime::{CpuOptions, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions},
+    spare::Spare,
 };
 
 impl Detector {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, mem, sync::Arc};
 use super::{
     inputs::{EncodedImage, EncodedPrompt, EncodedText, Image, ImageInput, PromptInput},
     options::GroundOptions,
-    stage::{Kept, Run, Spare, Stage},
+    stage::{Kept, Run, Stage},
 };
 use crate::{
     bundle::Manifest,
@@ -19,6 +19,7 @@ use crate::{
     preprocess::{Preprocessor, SourceImage},
     prompt::{TokenizedPhrase, Tokenizer},
     runtime::Device,
+    spare::Spare,
 };
 
 /// Finds in an image what a prompt names.

@@ -1,7 +1,5 @@
 //! The stages of a call, who is told of them, and the memory that goes from one call to the next.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use crate::{error::Result, head_output::HeadMemory, preprocess::KeptInput};
 
 /// A stage of a call: a box of the picture.
@@ -38,25 +36,4 @@ impl Run<'_> {
 pub(crate) struct Kept {
     pub(super) input: KeptInput,
     pub(super) head: HeadMemory,
-}
-
-/// The memory of calls that are over, for those to come: as many as there were at the same time. A system hands
-/// out fresh memory page by page, which for a network's input takes as long as resizing an image.
-#[derive(Default)]
-pub(super) struct Spare<T>(Mutex<Vec<T>>);
-
-impl<T: Default> Spare<T> {
-    /// What a call left, or nothing yet.
-    pub(super) fn take(&self) -> T {
-        self.lock().pop().unwrap_or_default()
-    }
-
-    pub(super) fn put(&self, kept: T) {
-        self.lock().push(kept);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<T>> {
-        // Whoever panicked left a whole list.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

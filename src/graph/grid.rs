@@ -23,13 +23,14 @@ const KEPT: usize = 4;
 pub(super) struct Grid {
     graph: CheckedGraph,
     /// Last used, last.
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<VecDeque<Entry>>>,
 }
-
-type Kept = VecDeque<(Size, Arc<Outputs>)>;
 
 /// Number of images, height and width.
 type Size = [usize; 3];
+
+/// A size and its tensors.
+type Entry = (Size, Arc<Outputs>);
 
 impl Grid {
     pub(super) fn new(graph: CheckedGraph) -> Self {

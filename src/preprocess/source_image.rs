@@ -321,8 +321,9 @@ fn from_16_bits(level: u16) -> u8 {
 fn from_float(level: f32) -> u8 {
     /// From here on, floats are whole numbers, and their last bits are those of the number.
     const WHOLE: f32 = (1 << 23) as f32;
-    #[allow(clippy::manual_clamp, reason = "in this order, NaN becomes 1")]
-    let scaled = 255.0 * level.min(1.0).max(0.0);
+    #[expect(clippy::manual_clamp, reason = "NaN becomes 1")]
+    let level = level.min(1.0).max(0.0);
+    let scaled = 255.0 * level;
     let shifted = scaled + WHOLE;
     // That sum was rounded half to even.
     let rounded_down = u32::from(scaled - (shifted - WHOLE) >= 0.5);

@@ -13,7 +13,6 @@ use super::{
     detector::{Detector, Parts},
     inputs::{EncodedImage, EncodedPrompt, ImageInput},
     options::GroundOptions,
-    stage::Spare,
 };
 use crate::{
     bundle::{Bundle, Manifest, Precision},
@@ -29,6 +28,7 @@ use crate::{
     prompt::Tokenizer,
     prompt::{Category, LearnedPrompt, Prompt, Vocabulary},
     session::Element,
+    spare::Spare,
 };
 
 /// One channel: the first of the network input (red), at the first pixel of each cell.

@@ -10,12 +10,12 @@ use super::{
     *,
 };
 use crate::{
-    detector::stage::Spare,
     family::{Family, Signatures},
     geometry::ImageSize,
     preprocess::Padding,
     prompt::PromptRule,
     session::{HostTensor, Signature, TensorSpec},
+    spare::Spare,
 };
 
 const LEVELS: usize = 2;
