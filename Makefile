@@ -70,6 +70,7 @@ lint: style
 		cargo clippy --features $$feature -- -D warnings || exit 1; \
 	done
 	cargo clippy -p glip-tools --no-default-features -- -D warnings
+	cargo clippy -p glip-capi --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace --features $(FEATURES)
 
 # The oldest compiler that Cargo.toml promises.

@@ -20,21 +20,32 @@
 #![allow(non_camel_case_types, reason = "types have their names in C")]
 
 mod arguments;
-mod detections;
-mod detector;
 mod extensible;
-mod fault;
-mod ground;
-mod image;
-mod live;
 mod live_stats;
-mod logging;
-mod prompt;
 mod remedies;
 mod status;
 #[cfg(test)]
 mod tests;
+
+// One by one, in the order in which their functions are to stand in the header.
+
 mod version;
+
+mod fault;
+
+mod logging;
+
+mod detector;
+
+mod prompt;
+
+mod image;
+
+mod ground;
+
+mod detections;
+
+mod live;
 
 pub use crate::{
     detections::{

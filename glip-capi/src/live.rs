@@ -329,8 +329,8 @@ pub unsafe extern "C" fn glip_live_stats_get(
     })
 }
 
-/// Ends when the frame that waits, if one does, has been looked at, and gives the handle back. `stats`, which may be NULL, is filled in
-/// as by `glip_live_stats_get`.
+/// Ends when the frame that waits, if one does, has been looked at, and gives the handle back, whatever it returns. `stats`, which may be
+/// NULL, is filled in as by `glip_live_stats_get`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn glip_live_finish(
     live: *mut glip_live,

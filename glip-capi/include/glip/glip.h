@@ -59,18 +59,6 @@ typedef enum glip_status {
   GLIP_STATUS_INTERNAL = 12,
 } glip_status;
 
-// What became of a frame.
-typedef enum glip_outcome {
-  // It was looked at.
-  GLIP_OUTCOME_FOUND = 0,
-  // It was not begun, since its result would have come after the deadline, by what frames took lately.
-  GLIP_OUTCOME_NOT_STARTED = 1,
-  // It was begun, and given up when the deadline had passed.
-  GLIP_OUTCOME_OVERDUE = 2,
-  // It could not be looked at.
-  GLIP_OUTCOME_FAILED = 3,
-} glip_outcome;
-
 // How grave a message is.
 typedef enum glip_log_level {
   // Nothing.
@@ -86,6 +74,18 @@ typedef enum glip_log_level {
   // All details.
   GLIP_LOG_LEVEL_TRACE = 5,
 } glip_log_level;
+
+// What became of a frame.
+typedef enum glip_outcome {
+  // It was looked at.
+  GLIP_OUTCOME_FOUND = 0,
+  // It was not begun, since its result would have come after the deadline, by what frames took lately.
+  GLIP_OUTCOME_NOT_STARTED = 1,
+  // It was begun, and given up when the deadline had passed.
+  GLIP_OUTCOME_OVERDUE = 2,
+  // It could not be looked at.
+  GLIP_OUTCOME_FAILED = 3,
+} glip_outcome;
 
 // What becomes of the memory that a run on the processor took.
 typedef enum glip_arena {
@@ -159,33 +159,9 @@ typedef struct glip_live glip_live;
 // It never changes, so any number of threads may use it at the same time, and it may be freed before what was begun with it.
 typedef struct glip_prompt glip_prompt;
 
-// A phrase that was found in an image.
-typedef struct glip_detection {
-  // The left edge of the box, in pixels of the image. Edges are continuous: a box over the first ten columns has
-  // `x1` 0 and `x2` 10.
-  float x1;
-  // The top edge.
-  float y1;
-  // The right edge.
-  float x2;
-  // The bottom edge.
-  float y2;
-  // How sure the model is, from 0 to 1.
-  float score;
-  // How well the phrase fits, whatever the box, from 0 to 1.
-  float phrase_score;
-  // The place of the phrase among those that were asked for, from 0.
-  size_t phrase_index;
-  // The phrase, as it was given. It lives as long as the detections.
-  const char *phrase;
-  // From frame to frame the same for the same thing, from 1; 0 without tracks (`glip_live_options`), and for what may not
-  // begin one.
-  uint64_t track_id;
-  // How its centre moves to the right, in pixels a second; 0 without a track.
-  float velocity_x;
-  // How its centre moves down.
-  float velocity_y;
-} glip_detection;
+// Takes a message, on whatever thread it arises, perhaps on several at a time. The message lives until it returns.
+// It may not call this library.
+typedef void (*glip_log_callback)(enum glip_log_level level, const char *message, void *user_data);
 
 // Options of a detector. Zero is the default of each.
 typedef struct glip_detector_options {
@@ -273,6 +249,34 @@ typedef struct glip_ground_options {
   // 1: of boxes that overlap, one is kept, whatever their phrases. 0: as the detector's model recommends.
   uint32_t nms_across_phrases;
 } glip_ground_options;
+
+// A phrase that was found in an image.
+typedef struct glip_detection {
+  // The left edge of the box, in pixels of the image. Edges are continuous: a box over the first ten columns has
+  // `x1` 0 and `x2` 10.
+  float x1;
+  // The top edge.
+  float y1;
+  // The right edge.
+  float x2;
+  // The bottom edge.
+  float y2;
+  // How sure the model is, from 0 to 1.
+  float score;
+  // How well the phrase fits, whatever the box, from 0 to 1.
+  float phrase_score;
+  // The place of the phrase among those that were asked for, from 0.
+  size_t phrase_index;
+  // The phrase, as it was given. It lives as long as the detections.
+  const char *phrase;
+  // From frame to frame the same for the same thing, from 1; 0 without tracks (`glip_live_options`), and for what may not
+  // begin one.
+  uint64_t track_id;
+  // How its centre moves to the right, in pixels a second; 0 without a track.
+  float velocity_x;
+  // How its centre moves down.
+  float velocity_y;
+} glip_detection;
 
 // What became of a frame that was not dropped for a newer one.
 typedef struct glip_frame_result {
@@ -365,13 +369,59 @@ typedef struct glip_live_stats {
   struct glip_latency total;
 } glip_live_stats;
 
-// Takes a message, on whatever thread it arises, perhaps on several at a time. The message lives until it returns.
-// It may not call this library.
-typedef void (*glip_log_callback)(enum glip_log_level level, const char *message, void *user_data);
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+// The `GLIP_ABI_VERSION` of the library that is loaded: another than the header's if that is of another version.
+uint32_t glip_abi_version(void);
+
+// The version of the library, such as "0.1.0".
+const char *glip_version(void);
+
+// The message of the last call that failed on this thread: what is wrong, and what to do about it. Empty if none did.
+// It is there until the next call fails on this thread. Calls that go well leave it as it is.
+const char *glip_last_error(void);
+
+// Has messages up to `max_level`, a `glip_log_level`, given to a callback, with `user_data`; GLIP_LOG_LEVEL_WARN is a good
+// choice. NULL, or GLIP_LOG_LEVEL_OFF, ends that, and is how it is at first. Once this has returned, the callback of before is not called
+// any more. It may not be called from a log callback.
+enum glip_status glip_set_log_callback(glip_log_callback callback,
+                                       void *user_data,
+                                       uint32_t max_level);
+
+// Loads a model. `options` may be NULL, which is all defaults.
+enum glip_status glip_detector_new(const struct glip_detector_options *options, struct glip_detector **detector);
+
+// Gives a detector back.
+void glip_detector_free(struct glip_detector *detector);
+
+// Makes a prompt of phrases between dots, such as "red cup . person": `phrase_index` of a detection is the place among
+// them, from 0.
+enum glip_status glip_prompt_new(const struct glip_detector *detector,
+                                 const char *phrases,
+                                 struct glip_prompt **prompt);
+
+// Makes a prompt of a list of names, as data sets spell them ("traffic_light"). There may be any number: those that do
+// not fit into one text of the model's are asked for in several, of the same encoded image.
+enum glip_status glip_prompt_from_names(const struct glip_detector *detector,
+                                        const char *const *names,
+                                        size_t count,
+                                        struct glip_prompt **prompt);
+
+// Gives a prompt back.
+void glip_prompt_free(struct glip_prompt *prompt);
+
+// The format of a name, as ROS has it in an image's `encoding` ("bgr8", "yuv422_yuy2", "bayer_rggb8"), or as in this
+// header in small letters ("nv12").
+enum glip_status glip_pixel_format_parse(const char *name, uint32_t *format);
+
+// Finds the prompt's phrases in the image. `options` may be NULL, which is all defaults.
+enum glip_status glip_ground(const struct glip_detector *detector,
+                             const struct glip_image *image,
+                             const struct glip_prompt *prompt,
+                             const struct glip_ground_options *options,
+                             struct glip_detections **detections);
 
 // How many detections there are; 0 for NULL.
 size_t glip_detections_count(const struct glip_detections *detections);
@@ -381,27 +431,6 @@ const struct glip_detection *glip_detections_get(const struct glip_detections *d
 
 // Gives detections back.
 void glip_detections_free(struct glip_detections *detections);
-
-// Loads a model. `options` may be NULL, which is all defaults.
-enum glip_status glip_detector_new(const struct glip_detector_options *options, struct glip_detector **detector);
-
-// Gives a detector back.
-void glip_detector_free(struct glip_detector *detector);
-
-// The message of the last call that failed on this thread: what is wrong, and what to do about it. Empty if none did.
-// It is there until the next call fails on this thread. Calls that go well leave it as it is.
-const char *glip_last_error(void);
-
-// Finds the prompt's phrases in the image. `options` may be NULL, which is all defaults.
-enum glip_status glip_ground(const struct glip_detector *detector,
-                             const struct glip_image *image,
-                             const struct glip_prompt *prompt,
-                             const struct glip_ground_options *options,
-                             struct glip_detections **detections);
-
-// The format of a name, as ROS has it in an image's `encoding` ("bgr8", "yuv422_yuy2", "bayer_rggb8"), or as in this
-// header in small letters ("nv12").
-enum glip_status glip_pixel_format_parse(const char *name, uint32_t *format);
 
 // Begins to wait for frames, to look for the prompt in them. `options` may be NULL, which is all defaults.
 enum glip_status glip_live_new(const struct glip_detector *detector,
@@ -437,42 +466,13 @@ enum glip_status glip_live_warm_up(const struct glip_live *live,
 // `stats`, and the rest is filled in.
 enum glip_status glip_live_stats_get(const struct glip_live *live, struct glip_live_stats *stats);
 
-// Ends when the frame that waits, if one does, has been looked at, and gives the handle back. `stats`, which may be NULL, is filled in
-// as by `glip_live_stats_get`.
+// Ends when the frame that waits, if one does, has been looked at, and gives the handle back, whatever it returns. `stats`, which may be
+// NULL, is filled in as by `glip_live_stats_get`.
 enum glip_status glip_live_finish(struct glip_live *live,
                                   struct glip_live_stats *stats);
 
 // Ends at once, what runs included, and gives the handle back.
 void glip_live_free(struct glip_live *live);
-
-// Has messages up to `max_level`, a `glip_log_level`, given to a callback, with `user_data`; GLIP_LOG_LEVEL_WARN is a good
-// choice. NULL, or GLIP_LOG_LEVEL_OFF, ends that, and is how it is at first. Once this has returned, the callback of before is not called
-// any more. It may not be called from a log callback.
-enum glip_status glip_set_log_callback(glip_log_callback callback,
-                                       void *user_data,
-                                       uint32_t max_level);
-
-// Makes a prompt of phrases between dots, such as "red cup . person": `phrase_index` of a detection is the place among
-// them, from 0.
-enum glip_status glip_prompt_new(const struct glip_detector *detector,
-                                 const char *phrases,
-                                 struct glip_prompt **prompt);
-
-// Makes a prompt of a list of names, as data sets spell them ("traffic_light"). There may be any number: those that do
-// not fit into one text of the model's are asked for in several, of the same encoded image.
-enum glip_status glip_prompt_from_names(const struct glip_detector *detector,
-                                        const char *const *names,
-                                        size_t count,
-                                        struct glip_prompt **prompt);
-
-// Gives a prompt back.
-void glip_prompt_free(struct glip_prompt *prompt);
-
-// The `GLIP_ABI_VERSION` of the library that is loaded: another than the header's if that is of another version.
-uint32_t glip_abi_version(void);
-
-// The version of the library, such as "0.1.0".
-const char *glip_version(void);
 
 #ifdef __cplusplus
 }  // extern "C"
