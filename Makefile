@@ -14,7 +14,7 @@ DEMO_PICTURES = astronaut cat coffee
 DEMO_PROMPT = "woman . cat . coffee cup . table . bicycle . piano"
 
 # The library's features that change what it does; glip-tools has them all.
-FEATURES = glip-rs/draw,glip-rs/yaml,glip-rs/captions,glip-rs/share-ort
+FEATURES = glip-rs/draw,glip-rs/yaml,glip-rs/captions,glip-rs/tracks,glip-rs/share-ort
 # With `cuda`, as on a machine that has none: what is asked for and missing must be an error or logged.
 TEST = cargo test --workspace --features $(FEATURES),glip-rs/cuda
 
@@ -66,7 +66,7 @@ check: lint msrv python-test golden
 # Not --all-features: `download-binaries` fetches another ONNX Runtime while building.
 lint: style
 	cargo clippy --no-default-features -- -D warnings
-	for feature in nano draw yaml captions cuda tensorrt coreml directml openvino; do \
+	for feature in nano draw yaml captions tracks cuda tensorrt coreml directml openvino; do \
 		cargo clippy --features $$feature -- -D warnings || exit 1; \
 	done
 	cargo clippy -p glip-tools --no-default-features -- -D warnings
@@ -113,6 +113,7 @@ smoke: runtime $(VENV)
 	cargo run --release --example custom_postprocess -- examples/images/coffee.jpg cup $(SMOKE)/map.png
 	cargo run --release --example video_frames -- examples/images $(DEMO_PROMPT)
 	cargo run --release --example live -- examples/images $(DEMO_PROMPT) --frames 6 --then "dog . cup" --deadline 60000
+	cargo run --release --example tracks -- examples/images $(DEMO_PROMPT) $(SMOKE)/tracks
 	cargo run --release --example server -- --smoke
 	cargo bench --bench pipeline --bench host -- --test
 	cargo bench --bench robot -- soak --seconds 2

@@ -36,7 +36,7 @@ pub struct Detection {
 }
 
 /// JSON has no NaN, and serde_json would write a null, which nobody reads back.
-fn finite<S: Serializer>(score: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn finite<S: Serializer>(score: &f32, serializer: S) -> Result<S::Ok, S::Error> {
     if !score.is_finite() {
         let reason = format!("score {score}: scores lie in 0 to 1");
         return Err(S::Error::custom(reason));

@@ -626,6 +626,40 @@ pub enum Error {
         phrases: usize,
     },
 
+    // ---- Masks ----
+    /// There is no mask of this size.
+    #[error("a mask of {width} x {height} pixels is not possible: a side has 1 to {limit}")]
+    MaskSize {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The longest side there may be.
+        limit: u32,
+    },
+    /// A mask is not of the size of what it meets.
+    #[error(
+        "the mask is {found} pixels, {expected} are needed: \
+         masks of one image are as large as it is, and so are all that meet"
+    )]
+    MaskMismatch {
+        /// The size of the image or of the other mask, for example `640 x 480`.
+        expected: String,
+        /// The size of the mask.
+        found: String,
+    },
+    /// Run lengths are not those of a mask.
+    #[error(
+        "the run lengths of a mask of {size} pixels are not usable: {reason}; \
+         take size (height first) and counts of one annotation, as pycocotools writes them"
+    )]
+    RunLengths {
+        /// The size of the mask, for example `640 x 480`.
+        size: String,
+        /// What is wrong with them.
+        reason: String,
+    },
+
     // ---- Calls ----
     /// A call was told to stop, with [`Control::stop`](crate::Control::stop).
     #[error("the call was stopped, as its Control asked")]
@@ -649,6 +683,17 @@ pub enum Error {
     Panicked {
         /// What the panic said.
         message: String,
+    },
+
+    /// Two frames of a sequence that were taken at one time.
+    #[cfg(feature = "tracks")]
+    #[error(
+        "the frame is of {stamp:?}, as the one before: tell each frame's time (Frame::with_stamp), which says how \
+         far things may have moved"
+    )]
+    SameStamp {
+        /// When both were taken, by their stamps.
+        stamp: std::time::Duration,
     },
 
     /// Something that another model encoded.
@@ -794,7 +839,12 @@ impl Error {
             | Self::InvalidBox { .. }
             | Self::TokenRange { .. }
             | Self::PhraseIndex { .. }
+            | Self::MaskSize { .. }
+            | Self::MaskMismatch { .. }
+            | Self::RunLengths { .. }
             | Self::OtherModel { .. } => ErrorKind::Value,
+            #[cfg(feature = "tracks")]
+            Self::SameStamp { .. } => ErrorKind::Value,
             Self::InvalidOption { .. } => ErrorKind::Option,
             Self::Stopped => ErrorKind::Stopped,
             Self::DeadlinePassed => ErrorKind::Deadline,

@@ -94,10 +94,11 @@
 //!
 //! - `load-dynamic` (default): loads ONNX Runtime when the program runs.
 //! - `nano` (default): embeds the small model, the crate `glip-nano`.
-//! - `draw`: `draw_detections`, labelled boxes on an image.
+//! - `draw`: `draw_detections`, labelled boxes on an image, and `draw_masks`.
 //! - `captions`: `Prompt::extract`, the noun phrases of a caption found by `NounPhrases`, by NLTK's
 //!   `parts::PerceptronTagger`, or by a `parts::PhraseExtractor` of your own.
 //! - `yaml`: categories from YAML files.
+//! - `tracks`: the module of that name, ids that what is found keeps from frame to frame, also in [`live`].
 //! - `download-binaries`: links a prebuilt ONNX Runtime that is fetched while building; turn
 //!   `load-dynamic` off with it.
 //! - `cuda`, `tensorrt`, `coreml`, `directml`, `openvino`: devices.
@@ -131,6 +132,7 @@ mod geometry;
 mod graph;
 mod head_output;
 pub mod live;
+mod mask;
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/models.md")]
 pub mod models {}
@@ -146,9 +148,12 @@ mod regular_file;
 pub mod robots {}
 mod runtime;
 mod session;
+mod spare;
+#[cfg(feature = "tracks")]
+pub mod tracks;
 
 #[cfg(feature = "draw")]
-pub use draw::draw_detections;
+pub use draw::{draw_detections, draw_masks};
 #[cfg(feature = "captions")]
 pub use prompt::NounPhrases;
 pub use {
@@ -161,6 +166,7 @@ pub use {
     },
     error::{Error, ErrorKind, Result},
     geometry::{BBox, ImageSize},
+    mask::Mask,
     preprocess::{PixelFormat, ResizeRule, SourceImage},
     prompt::{Category, LearnedPrompt, Prompt, Vocabulary, Wording},
     runtime::{CudaOptions, Device, Runtime, TensorRtOptions},
@@ -185,6 +191,7 @@ pub mod parts {
             TextFeatures,
         },
         head_output::{HeadBoxes, HeadOutput},
+        mask::{Polygon, Rle},
         postprocess::Postprocessor,
         preprocess::{
             ChannelOrder, Padding, PixelBatch, Plane, PreprocessOptions, Preprocessor, Rounding,

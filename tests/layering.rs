@@ -20,14 +20,20 @@ const ARROWS: &Allowed = &[
     ("geometry", "error"),
     ("head_output", "error geometry"),
     ("detection", "geometry"),
+    ("mask", "detection error geometry"),
+    ("tracks", "detection error geometry"),
     ("control", "error"),
     ("files", "error regular_file"),
     ("runtime", "error regular_file"),
     ("prompt", "error regular_file"),
     ("preprocess", "error geometry"),
-    ("postprocess", "detection error geometry head_output prompt"),
-    ("draw", "detection geometry"),
-    ("session", "control error files runtime"),
+    (
+        "postprocess",
+        "detection error geometry head_output mask prompt",
+    ),
+    ("draw", "detection error geometry mask"),
+    ("spare", ""),
+    ("session", "control error files runtime spare"),
     ("family", "session"),
     (
         "bundle",
@@ -39,11 +45,11 @@ const ARROWS: &Allowed = &[
     ),
     (
         "detector",
-        "bundle control detection error geometry graph head_output postprocess preprocess prompt runtime",
+        "bundle control detection error geometry graph head_output postprocess preprocess prompt runtime spare",
     ),
     (
         "live",
-        "control detection detector error geometry preprocess",
+        "control detection detector error geometry preprocess tracks",
     ),
 ];
 

@@ -12,6 +12,7 @@ use std::{
 mod boxes;
 mod data;
 mod input;
+mod masks;
 mod models;
 mod pixels;
 mod tokens;
@@ -21,7 +22,7 @@ mod words;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its folder of seeds.
-pub const TARGETS: [(&str, Target); 25] = [
+pub const TARGETS: [(&str, Target); 28] = [
     ("camera", pixels::camera),
     ("categories_json", words::categories_json),
     ("categories_yaml", words::categories_yaml),
@@ -38,15 +39,18 @@ pub const TARGETS: [(&str, Target); 25] = [
     ("noun_phrases", words::noun_phrases),
     ("perceptron", models::perceptron),
     ("picture", pixels::picture),
+    ("polygons", masks::polygons),
     ("postprocess", boxes::postprocess),
     ("predictions", data::predictions),
     ("preprocess", pixels::preprocess),
     ("prompt", words::prompt),
     ("request_lines", data::request_lines),
     ("results", data::results),
+    ("run_lengths", masks::run_lengths),
     ("shard", data::shard),
     ("tiling", boxes::tiling),
     ("tokenizer", models::tokenizer),
+    ("upsampling", masks::upsampling),
 ];
 
 /// The target of a name.

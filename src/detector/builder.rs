@@ -20,6 +20,7 @@ use crate::{
     postprocess::Postprocessor,
     preprocess::{Preprocessor, ResizeRule},
     runtime::{CpuOptions, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions},
+    spare::Spare,
 };
 
 impl Detector {
@@ -246,8 +247,13 @@ impl DetectorBuilder {
             true => Graphs::load_or_fall_back(&runtime, &bundle, &self.sessions),
             false => Graphs::load(&runtime, &bundle, &self.sessions),
         }?;
+        let threads = match self.sessions.thread_count() {
+            0 => thread::available_parallelism().map_or(1, NonZero::get),
+            threads => threads,
+        };
+        let threads = threads.min(Preprocessor::MOST_THREADS);
         let parts = Parts {
-            preprocessor: Preprocessor::new(image)?,
+            preprocessor: Preprocessor::new(image)?.with_threads(threads),
             tokenizer: bundle.tokenizer()?,
             image_encoder: graphs.image_encoder,
             text_encoder: graphs.text_encoder,
@@ -255,6 +261,7 @@ impl DetectorBuilder {
             head: graphs.head,
             postprocessor: Postprocessor::new(options, manifest.head.clone())?,
             max_batch: self.max_batch,
+            spare: Spare::default(),
             manifest: Arc::new(manifest),
         };
         Ok(Detector {

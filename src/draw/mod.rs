@@ -1,4 +1,4 @@
-//! Drawing detections onto the image they were found in.
+//! Drawing detections and their masks onto the image they were found in.
 
 mod label;
 
@@ -6,7 +6,12 @@ use image::{Rgb, RgbImage};
 use imageproc::{drawing::draw_hollow_rect_mut, rect::Rect};
 
 use self::label::Labels;
-use crate::{detection::Detections, geometry::BBox};
+use crate::{
+    detection::Detections,
+    error::{Error, Result},
+    geometry::{BBox, ImageSize},
+    mask::Mask,
+};
 
 /// Colours that differ well from one another and from most photographs, for eight phrases in turn.
 const PALETTE: [Rgb<u8>; 8] = [
@@ -53,6 +58,59 @@ pub fn draw_detections(image: &mut RgbImage, detections: &Detections) {
     for detection in detections {
         let outline = pixels_of(detection.bbox, image);
         labels.draw(image, detection, outline, color_of(detection.phrase_index));
+    }
+}
+
+/// Tints the pixels of every detection's mask, half and half, in the colour that
+/// [`draw_detections`] gives its phrase; boxes and labels come on top if they are drawn afterwards.
+///
+/// The image is the one the masks are of, at its original size; there is a mask for each detection, in their order.
+///
+/// ```
+/// use glip::{BBox, Detection, Detections, Mask, draw_detections, draw_masks};
+/// use image::RgbImage;
+///
+/// let mut image = RgbImage::new(320, 240);
+/// let bbox = BBox::new(100.0, 80.0, 200.0, 180.0)?;
+/// let found = Detections::from_iter([Detection::new("a ball", 0, 0.87, bbox)]);
+/// let ball = Mask::from_fn(image.dimensions().into(), |x, y| x.abs_diff(150).pow(2) + y.abs_diff(130).pow(2) < 2500)?;
+/// draw_masks(&mut image, &found, &[ball])?;
+/// draw_detections(&mut image, &found);
+/// assert_ne!(image.get_pixel(150, 100), image.get_pixel(195, 175));
+/// # Ok::<(), glip::Error>(())
+/// ```
+///
+/// # Errors
+/// - [`Error::Shape`]: there are not as many masks as detections.
+/// - [`Error::MaskMismatch`]: a mask is not of the image's size. Nothing is drawn then.
+pub fn draw_masks(image: &mut RgbImage, detections: &Detections, masks: &[Mask]) -> Result<()> {
+    if masks.len() != detections.len() {
+        return Err(Error::Shape {
+            tensor: "masks".to_owned(),
+            expected: format!("[{}], one for each detection", detections.len()),
+            found: vec![masks.len()],
+        });
+    }
+    let size = ImageSize::from(image.dimensions());
+    masks
+        .iter()
+        .try_for_each(|mask| mask.fits(size).map(drop))?;
+    // The best last, so that it is on top.
+    for (detection, mask) in detections.iter().zip(masks).rev() {
+        tint(image, mask, color_of(detection.phrase_index));
+    }
+    Ok(())
+}
+
+/// Mixes a colour with the pixels of a mask of the image's size.
+fn tint(image: &mut RgbImage, mask: &Mask, Rgb(color): Rgb<u8>) {
+    for y in 0..image.height() {
+        for x in mask.runs(y).flatten() {
+            let Rgb(pixel) = image.get_pixel_mut(x, y);
+            for (level, color) in pixel.iter_mut().zip(color) {
+                *level = level.midpoint(color);
+            }
+        }
     }
 }
 
@@ -136,6 +194,46 @@ mod tests {
             &Detections::from_iter([detection(0, corners), best]),
         );
         assert_eq!(*image.get_pixel(10, 80), PALETTE[1]);
+    }
+
+    #[test]
+    fn masks_are_tinted_in_their_phrases_color() {
+        let corners = [0.0, 0.0, 4.0, 2.0];
+        let found = Detections::from_iter([detection(0, corners), detection(1, corners)]);
+        let mask = |left| {
+            Mask::from_fn(ImageSize::new(4, 1), |x, _| (left..left + 2).contains(&x)).unwrap()
+        };
+        let mut image = RgbImage::from_pixel(4, 1, Rgb([100; 3]));
+        draw_masks(&mut image, &found, &[mask(0), mask(1)]).unwrap();
+        let mix = |below: Rgb<u8>, color: Rgb<u8>| {
+            Rgb([0, 1, 2].map(|channel| below[channel].midpoint(color[channel])))
+        };
+        let (before, second) = (Rgb([100; 3]), mix(Rgb([100; 3]), PALETTE[1]));
+        let expected = [
+            mix(before, PALETTE[0]),
+            mix(second, PALETTE[0]),
+            second,
+            before,
+        ];
+        assert_eq!(image.pixels().copied().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn masks_that_do_not_fit_are_refused() {
+        let found = Detections::from_iter([detection(0, [0.0, 0.0, 1.0, 1.0])]);
+        let mut image = RgbImage::new(4, 1);
+        let other = Mask::from_fn(ImageSize::new(1, 4), |_, _| true).unwrap();
+        for (masks, expected) in [
+            (
+                &[][..],
+                "masks should have shape [1], one for each detection, found [0]",
+            ),
+            (&[other], "the mask is 1 x 4 pixels, 4 x 1 are needed"),
+        ] {
+            let error = draw_masks(&mut image, &found, masks).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        assert!(image.pixels().all(|&pixel| pixel == Rgb([0; 3])));
     }
 
     proptest! {

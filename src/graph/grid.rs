@@ -23,11 +23,14 @@ const KEPT: usize = 4;
 pub(super) struct Grid {
     graph: CheckedGraph,
     /// Last used, last.
-    kept: Arc<Mutex<VecDeque<(Size, Arc<Outputs>)>>>,
+    kept: Arc<Mutex<VecDeque<Entry>>>,
 }
 
 /// Number of images, height and width.
 type Size = [usize; 3];
+
+/// A size and its tensors.
+type Entry = (Size, Arc<Outputs>);
 
 impl Grid {
     pub(super) fn new(graph: CheckedGraph) -> Self {

@@ -8,7 +8,7 @@
 //! steps ([`candidates`](Postprocessor::candidates), [`suppress`](Postprocessor::suppress),
 //! [`detections`](Postprocessor::detections)) or the parts below them: [`Anchors`], [`BoxCoder`],
 //! [`phrase_scores`] and [`nms`]. They are plain arithmetic on `ndarray`s and know nothing of graphs or
-//! sessions.
+//! sessions. [`upsample_mask`] and [`stability_score`] are the end of segmentation models such as SAM.
 //!
 //! A head looks at *rows*: anchors, or queries ([`HeadOutput`](crate::parts::HeadOutput)). Boxes are
 //! [`Corners`] here, in pixels of the resized image that the network saw; only
@@ -19,6 +19,7 @@ mod box_coder;
 mod candidates;
 mod head_spec;
 mod head_view;
+mod masks;
 mod nms;
 mod options;
 mod phrase_scores;
@@ -30,6 +31,7 @@ pub use self::{
     candidates::Candidate,
     head_spec::HeadSpec,
     head_view::{BoxesView, HeadView},
+    masks::{stability_score, upsample_logits, upsample_mask},
     nms::{inclusive_iou, nms},
     options::PostprocessOptions,
     phrase_scores::{Aggregation, phrase_scores, sigmoid},

@@ -71,6 +71,11 @@ impl TensorSpec {
         })
     }
 
+    /// Whether, as an input, it follows from the sizes of the others: what stays on the device and is no feature map.
+    pub(super) fn follows_from_sizes(&self) -> bool {
+        self.stays && !self.is_feature_map
+    }
+
     fn describe(&self) -> String {
         let element = self.element.name();
         format!("a {element} tensor of rank {}", self.rank)

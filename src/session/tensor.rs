@@ -135,13 +135,18 @@ fn to_floats(halves: ArrayViewD<'_, f16>) -> ArrayD<f32> {
 }
 
 /// The way back; numbers beyond what a half holds become infinite.
-fn to_halves(floats: ArrayViewD<'_, f32>) -> ArrayD<f16> {
-    let mut halves = ArrayD::from_elem(floats.raw_dim(), f16::ZERO);
-    match (floats.as_slice(), halves.as_slice_mut()) {
-        (Some(floats), Some(halves)) => halves.convert_from_f32_slice(floats),
-        _ => halves.zip_mut_with(&floats, |half, float| *half = f16::from_f32(*float)),
+fn to_halves(floats: ArrayViewD<'_, f32>, mut memory: Vec<f16>) -> ArrayD<f16> {
+    memory.resize(floats.len(), f16::ZERO);
+    match floats.as_slice() {
+        Some(floats) => memory.convert_from_f32_slice(floats),
+        None => {
+            let pairs = memory.iter_mut().zip(&floats);
+            pairs.for_each(|(half, float)| *half = f16::from_f32(*float));
+        }
     }
-    halves
+    let shaped = ArrayD::from_shape_vec(floats.raw_dim(), memory);
+    // There are as many as the shape says.
+    shaped.unwrap_or_else(|_| floats.mapv(f16::from_f32))
 }
 
 impl Tensor {
@@ -274,10 +279,11 @@ impl Input<'_> {
         }
     }
 
-    /// Host numbers as float16, where a graph takes those and float32 is at hand.
-    pub(super) fn to_halves(&self) -> Option<ArrayD<f16>> {
+    /// Host numbers as float16, where a graph takes those and float32 is at hand; in memory that is there, if it
+    /// is enough.
+    pub(super) fn to_halves(&self, memory: Vec<f16>) -> Option<ArrayD<f16>> {
         match self {
-            Self::F32(array) => Some(to_halves(array.view())),
+            Self::F32(array) => Some(to_halves(array.view(), memory)),
             _ => None,
         }
     }

@@ -1,0 +1,278 @@
+//! From the small maps of logits that a segmentation graph gives to masks.
+
+use ndarray::{Array2, ArrayView2};
+
+use crate::{
+    error::{Error, Result},
+    geometry::{ImageGeometry, ImageSize},
+    mask::{Mask, checked_size},
+};
+
+/// The pixels of the original image whose logits, [upsampled](upsample_logits), are above 0; with a score of 1.
+///
+/// It holds one row of the large map at a time.
+///
+/// ```
+/// use glip::{ImageSize, parts::ImageGeometry, postprocess::upsample_mask};
+/// use ndarray::array;
+///
+/// // What SAM makes of a 12 x 6 image, if its input were 8 x 8 and its masks 4 x 4.
+/// let geometry = ImageGeometry {
+///     original: ImageSize::new(12, 6),
+///     resized: ImageSize::new(8, 4),
+///     padded: ImageSize::new(8, 8),
+/// };
+/// let logits = array![
+///     [-5.0, 5.0, 5.0, -5.0],
+///     [-5.0, 5.0, 5.0, -5.0],
+///     [-9.0, -9.0, -9.0, -9.0],
+///     [-9.0, -9.0, -9.0, -9.0],
+/// ];
+/// let mask = upsample_mask(logits.view(), &geometry)?.with_score(0.9);
+/// assert_eq!(mask.runs(0).collect::<Vec<_>>(), [3..9]);
+/// # Ok::<(), glip::Error>(())
+/// ```
+///
+/// # Errors
+/// - As those of [`upsample_logits`].
+pub fn upsample_mask(logits: ArrayView2<'_, f32>, geometry: &ImageGeometry) -> Result<Mask> {
+    let upsampling = Upsampling::new(logits, geometry)?;
+    let mut row = Vec::new();
+    Mask::from_fn(geometry.original, |x, y| {
+        if x == 0 {
+            upsampling.row(y, &mut row);
+        }
+        row.get(x as usize).is_some_and(|&logit| logit > 0.0)
+    })
+}
+
+/// Logits [rows, columns] of a small map, in the size of the original image [height, width].
+///
+/// The map lies over the network's input. As SAM does it, it is resized to `padded`, cut to `resized`, and
+/// that is resized to `original`, each time as PyTorch's `interpolate(mode="bilinear", align_corners=False)`. A model
+/// that resizes its maps at once, as SAM 2, has `padded` and `resized` of the map's own size.
+///
+/// # Errors
+/// - [`Error::MaskSize`]: a side of the original image has no pixel, or more than 65,535.
+/// - [`Error::Shape`]: there are no logits, or the resized image does not lie within the padded one.
+pub fn upsample_logits(
+    logits: ArrayView2<'_, f32>,
+    geometry: &ImageGeometry,
+) -> Result<Array2<f32>> {
+    let upsampling = Upsampling::new(logits, geometry)?;
+    let ImageSize { width, height } = geometry.original;
+    let mut large = Array2::zeros((height as usize, width as usize));
+    let mut row = Vec::new();
+    for (y, mut place) in (0..height).zip(large.rows_mut()) {
+        upsampling.row(y, &mut row);
+        place
+            .iter_mut()
+            .zip(&row)
+            .for_each(|(to, &logit)| *to = logit);
+    }
+    Ok(large)
+}
+
+/// How far a mask depends on where its logits are cut: the pixels above `offset` as a share of those above `-offset`,
+/// from 0 to 1. SAM keeps masks from 0.95 on, at an offset of 1; SAM 2 looks at an offset of 0.05.
+///
+/// Logits may be of the small map or of the large one. If none is above `-offset`, the mask is empty either way
+/// and the score 1, as in SAM 2.
+///
+/// ```
+/// use glip::postprocess::stability_score;
+/// use ndarray::array;
+///
+/// let logits = array![[8.0, 0.5, -8.0], [8.0, -0.5, -8.0]];
+/// assert_eq!(stability_score(logits.view(), 1.0)?, 0.5);
+/// # Ok::<(), glip::Error>(())
+/// ```
+///
+/// # Errors
+/// - [`Error::InvalidOption`]: the offset is negative, or no number.
+pub fn stability_score(logits: ArrayView2<'_, f32>, offset: f32) -> Result<f32> {
+    if offset.is_nan() || offset < 0.0 {
+        return Err(Error::InvalidOption {
+            option: "offset",
+            found: offset.to_string(),
+            expected: "at least 0",
+        });
+    }
+    let above = |threshold: f32| logits.iter().filter(|&&logit| logit > threshold).count();
+    let (small, large) = (above(offset), above(-offset));
+    Ok(if large == 0 {
+        1.0
+    } else {
+        (small as f64 / large as f64) as f32
+    })
+}
+
+/// What a value is made of: places, and how much each counts. Two resizes on end, each between two neighbours.
+type Taps = [(usize, f32); 4];
+
+/// A map on its way to the size of the original image.
+struct Upsampling<'a> {
+    logits: ArrayView2<'a, f32>,
+    /// For each row of the original image, rows of the map.
+    rows: Vec<Taps>,
+    /// For each column of the original image, columns of the map.
+    columns: Vec<Taps>,
+}
+
+impl<'a> Upsampling<'a> {
+    fn new(logits: ArrayView2<'a, f32>, geometry: &ImageGeometry) -> Result<Self> {
+        let &ImageGeometry {
+            original,
+            resized,
+            padded,
+        } = geometry;
+        checked_size(original)?;
+        let (rows, columns) = logits.dim();
+        if rows == 0 || columns == 0 {
+            return Err(Error::Shape {
+                tensor: "logits".to_owned(),
+                expected: "[rows, columns], at least one of each".to_owned(),
+                found: vec![rows, columns],
+            });
+        }
+        let fits = |side: u32, padded: u32| (1..=padded).contains(&side);
+        if !fits(resized.width, padded.width) || !fits(resized.height, padded.height) {
+            return Err(Error::Shape {
+                tensor: "the resized image".to_owned(),
+                expected: format!(
+                    "[1 to {}, 1 to {}], as padded is",
+                    padded.height, padded.width
+                ),
+                found: vec![resized.height as usize, resized.width as usize],
+            });
+        }
+        Ok(Self {
+            logits,
+            rows: taps(rows, padded.height, resized.height, original.height),
+            columns: taps(columns, padded.width, resized.width, original.width),
+        })
+    }
+
+    /// Row `y` of the large map. Down first, as the small map's rows are the shorter ones.
+    fn row(&self, y: u32, row: &mut Vec<f32>) {
+        let rows = &self.rows[y as usize];
+        let columns = 0..self.logits.ncols();
+        let short: Vec<f32> = columns
+            .map(|column| blend(rows, |row| self.logits[[row, column]]))
+            .collect();
+        row.clear();
+        row.extend(
+            self.columns
+                .iter()
+                .map(|taps| blend(taps, |column| short[column])),
+        );
+    }
+}
+
+fn blend(taps: &Taps, value: impl Fn(usize) -> f32) -> f32 {
+    let [a, b, c, d] = taps.map(|(place, share)| share * value(place));
+    (a + b) + (c + d)
+}
+
+/// For each of `original` pixels the places of a side of `map` logits that it is made of.
+fn taps(map: usize, padded: u32, resized: u32, original: u32) -> Vec<Taps> {
+    let places = 0..original as usize;
+    let of_place = |place| {
+        let [near, far] = neighbours(place, resized as usize, original as usize);
+        let through = |(place, share): (usize, f32)| {
+            neighbours(place, map, padded as usize).map(|(place, of_it)| (place, share * of_it))
+        };
+        let ([a, b], [c, d]) = (through(near), through(far));
+        [a, b, c, d]
+    };
+    places.map(of_place).collect()
+}
+
+/// The two of `from` places between which place `index` of `to` lies, and how much each counts. In PyTorch's float32, as
+/// another rounding moves the shares by as much as 1e-4.
+fn neighbours(index: usize, from: usize, to: usize) -> [(usize, f32); 2] {
+    let scale = from as f32 / to as f32;
+    let place = (scale * (index as f32 + 0.5) - 0.5).max(0.0);
+    let near = (place as usize).min(from - 1);
+    let far = (near + 1).min(from - 1);
+    let share = (place - near as f32).clamp(0.0, 1.0);
+    [(near, 1.0 - share), (far, share)]
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn geometry([original, resized, padded]: [(u32, u32); 3]) -> ImageGeometry {
+        ImageGeometry {
+            original: original.into(),
+            resized: resized.into(),
+            padded: padded.into(),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_upsampled_is_refused_by_name() {
+        let logits = array![[1.0, -1.0]];
+        for (sizes, expected) in [
+            ([(0, 4), (1, 1), (1, 1)], "a mask of 0 x 4 pixels"),
+            (
+                [(4, 4), (3, 1), (2, 2)],
+                "the resized image should have shape [1 to 2, 1 to 2]",
+            ),
+            ([(4, 4), (1, 0), (2, 2)], "found [0, 1]"),
+        ] {
+            let error = upsample_mask(logits.view(), &geometry(sizes)).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        let none = Array2::zeros((0, 3));
+        let error = upsample_logits(none.view(), &geometry([(4, 4); 3])).unwrap_err();
+        assert!(
+            error.to_string().contains("logits should have shape"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn stability_is_1_for_steep_logits_and_0_for_flat_ones() {
+        for (logits, expected) in [
+            (array![[9.0, -9.0]], 1.0),
+            (array![[0.5, -9.0]], 0.0),
+            (array![[-9.0, -9.0]], 1.0),
+            // On the threshold is not above it.
+            (array![[1.0, 2.0, -1.0]], 0.5),
+        ] {
+            assert_eq!(
+                stability_score(logits.view(), 1.0).unwrap(),
+                expected,
+                "{logits}"
+            );
+        }
+        for offset in [-1.0, f32::NAN] {
+            let error = stability_score(array![[1.0]].view(), offset).unwrap_err();
+            assert!(error.to_string().contains("option offset is"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_mask_is_where_logits_are_above_0(
+            logits in prop::array::uniform12(-9.0f32..9.0),
+            original in (1u32..40, 1u32..40),
+            padded in (1u32..40, 1u32..40), cut in (0.0f32..1.0, 0.0f32..1.0),
+        ) {
+            let map = ArrayView2::from_shape((3, 4), &logits).unwrap();
+            let kept = |side: u32, cut: f32| ((side as f32 * cut) as u32).max(1);
+            let resized = (kept(padded.0, cut.0), kept(padded.1, cut.1));
+            let geometry = geometry([original, resized, padded]);
+            let large = upsample_logits(map, &geometry).unwrap();
+            let mask = upsample_mask(map, &geometry).unwrap();
+            prop_assert_eq!(mask.to_bitmap(), large.mapv(|logit| logit > 0.0));
+            let (low, high) = map.iter().fold((9.0f32, -9.0f32), |(low, high), &v| (low.min(v), high.max(v)));
+            prop_assert!(large.iter().all(|logit| (low - 1e-4..=high + 1e-4).contains(logit)));
+        }
+    }
+}
