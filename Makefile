@@ -124,7 +124,8 @@ smoke: runtime $(VENV)
 	$(VENV)/bin/python python/tools/evaluation_speed.py --images 20 --rounds 1
 	$(MAKE) bench-glip-t ARGS="--model glip-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
 	$(MAKE) bench-gdino ARGS="--model gdino-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
-	PYTHON=$(VENV)/bin/python benches/gpu.sh --device cpu --small --runs 1 --warm-up 0 --batches 1 2
+	PYTHON=$(VENV)/bin/python benches/gpu.sh --device cpu --small --runs 1 --warm-up 0 --batches 1 2 \
+		--precisions fp16 --stages correctness speed profile gdino
 
 # The library for C and C++, with its headers, for CMake and pkg-config: make install-capi PREFIX=/usr/local, with
 # CAPI_OPTIONS="--features cuda" for a GPU.

@@ -8,9 +8,14 @@ from transformers.models.bert.modeling_bert import BertLayer
 from ..writer import GraphWriter
 
 
+def write_mask_rows(w: GraphWriter, padding_mask: str, rows: str) -> str:
+    """The mask `[batch, 1, 1, tokens]` for each of so many that ask, `[batch, 1, rows, tokens]`."""
+    return w.op("Expand", padding_mask, w.shape(1, 1, rows, 1))
+
+
 def write_square_mask(w: GraphWriter, padding_mask: str) -> str:
-    """The mask `[batch, 1, 1, tokens]` for every token, `[batch, 1, tokens, tokens]`."""
-    return w.op("Expand", padding_mask, w.shape(1, 1, w.size(padding_mask, 3), 1))
+    """The mask for every token."""
+    return write_mask_rows(w, padding_mask, w.size(padding_mask, 3))
 
 
 def write_bert_layer(w: GraphWriter, module: BertLayer, hidden: str, mask: str) -> str:
