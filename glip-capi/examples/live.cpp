@@ -7,6 +7,7 @@
 #include <fstream>
 #include <glip/glip.hpp>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -29,10 +30,11 @@ void print(const glip::FrameResultView &result) {
 
 void run(char **argv) {
   std::ifstream file(argv[1], std::ios::binary);
-  const std::vector<char> bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  const auto bytes = std::make_shared<const std::vector<char>>(std::istreambuf_iterator<char>(file),
+                                                               std::istreambuf_iterator<char>());
   const auto width = static_cast<std::uint32_t>(std::stoul(argv[2]));
   const auto height = static_cast<std::uint32_t>(std::stoul(argv[3]));
-  const glip::Image image(width, height, glip::pixel_format(argv[4]), bytes.data(), bytes.size());
+  const glip::Image image(width, height, glip::pixel_format(argv[4]), bytes->data(), bytes->size());
 
   // Two threads at most that sleep while they wait: the rest of the robot needs the processor, too.
   glip::DetectorOptions model;
@@ -48,7 +50,7 @@ void run(char **argv) {
   for (std::uint64_t id = 0; id < 10; id++) {
     const auto due = std::chrono::milliseconds(100 * id);
     std::this_thread::sleep_until(begin + due);
-    live.push(image, id, due);
+    live.push(image, id, due, bytes);  // which lives until the frame is done; without it, the frame is copied
   }
   const glip_live_stats stats = live.finish();
   std::printf("%llu frames, %llu looked at, %llu dropped\n", static_cast<unsigned long long>(stats.pushed),

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use glip::{
     ImageSize, PixelFormat, SourceImage,
-    live::Frame,
+    live::{Frame, FrameBytes},
     parts::{Plane, YuvEncoding},
 };
 
@@ -183,21 +183,29 @@ impl<'a> View<'a> {
         Ok(source.with_yuv_encoding(self.encoding))
     }
 
-    /// A copy of the image in this buffer, as a camera's frame.
-    pub(crate) fn frame(&self, mut buffer: Vec<u8>) -> Result<Frame> {
-        let [all] = &self.planes[..] else {
-            return Err(Fault {
+    /// These bytes, which are those of the image, as a camera's frame.
+    pub(crate) fn frame(&self, bytes: impl Into<FrameBytes>) -> Result<Frame> {
+        let frame = Frame::new(self.size, self.one_piece()?.stride, self.format, bytes)?;
+        Ok(frame.with_yuv_encoding(self.encoding))
+    }
+
+    /// The bytes of an image of one piece, which a frame must be.
+    pub(crate) fn bytes(&self) -> Result<&'a [u8]> {
+        Ok(self.one_piece()?.bytes)
+    }
+
+    fn one_piece(&self) -> Result<&Plane<'a>> {
+        match &self.planes[..] {
+            [all] => Ok(all),
+            planes => Err(Fault {
                 status: glip_status::Image,
                 message: format!(
                     "a frame of {} planes was pushed: give it in one piece, each plane after the one before it, \
                      with plane_count 1",
-                    self.planes.len()
+                    planes.len()
                 ),
-            });
-        };
-        buffer.extend_from_slice(all.bytes);
-        let frame = Frame::new(self.size, all.stride, self.format, buffer)?;
-        Ok(frame.with_yuv_encoding(self.encoding))
+            }),
+        }
     }
 }
 

@@ -21,6 +21,7 @@
 
 mod arguments;
 mod extensible;
+mod lent;
 mod live_stats;
 mod remedies;
 mod status;
@@ -60,10 +61,12 @@ pub use crate::{
     image::{
         glip_image, glip_pixel_format, glip_pixel_format_parse, glip_plane, glip_yuv_encoding,
     },
+    lent::glip_release_callback,
     live::{
         glip_frame_result, glip_frame_result_free, glip_live, glip_live_finish, glip_live_free,
-        glip_live_latest, glip_live_new, glip_live_options, glip_live_push, glip_live_set_prompt,
-        glip_live_stats_get, glip_live_warm_up, glip_outcome, glip_result_callback,
+        glip_live_latest, glip_live_new, glip_live_options, glip_live_push, glip_live_push_lent,
+        glip_live_set_prompt, glip_live_stats_get, glip_live_warm_up, glip_outcome,
+        glip_result_callback,
     },
     live_stats::{glip_latency, glip_live_stats},
     logging::{glip_log_callback, glip_log_level, glip_set_log_callback},

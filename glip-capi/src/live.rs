@@ -3,6 +3,7 @@
 use std::{
     ffi::{CString, c_char, c_void},
     ptr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,6 +20,7 @@ use crate::{
     extensible::{self, Extensible},
     fault::{Fault, c_string, guard},
     image::{View, glip_image},
+    lent::{Lent, glip_release_callback},
     live_stats::{glip_live_stats, nanoseconds},
     prompt::glip_prompt,
     status::glip_status,
@@ -237,8 +239,38 @@ pub unsafe extern "C" fn glip_live_push(
     guard(|| {
         // SAFETY: each is NULL, or what the header says that it points to.
         let (live, image) = unsafe { (&borrow(live, "live")?.0, View::read(image)?) };
-        let frame = image.frame(live.spare_buffer())?;
-        live.push(frame.with_id(id).with_stamp(Duration::from_nanos(stamp_ns)));
+        let bytes = image.bytes()?;
+        let mut buffer = live.spare_buffer();
+        buffer.extend_from_slice(bytes);
+        let frame = image.frame(buffer)?.with_id(id);
+        live.push(frame.with_stamp(Duration::from_nanos(stamp_ns)));
+        Ok(())
+    })
+}
+
+/// As `glip_live_push`, without a copy: the image's memory is lent, and must not be written to until `release` is called with `user_data`.
+/// That is when the frame has been looked at or dropped, and also where this call fails.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn glip_live_push_lent(
+    live: *const glip_live,
+    image: *const glip_image,
+    id: u64,
+    stamp_ns: u64,
+    release: glip_release_callback,
+    user_data: *mut c_void,
+) -> glip_status {
+    let mut lent = Lent {
+        bytes: &[],
+        release,
+        user_data,
+    };
+    guard(move || {
+        // SAFETY: each is NULL, or what the header says that it points to; the image's memory is there until it is given
+        // back.
+        let (live, image) = unsafe { (&borrow(live, "live")?.0, View::read(image)?) };
+        lent.bytes = image.bytes()?;
+        let frame = image.frame(Arc::new(lent))?.with_id(id);
+        live.push(frame.with_stamp(Duration::from_nanos(stamp_ns)));
         Ok(())
     })
 }

@@ -16,8 +16,26 @@ pub(crate) fn in_c(error: &Error) -> String {
     message
 }
 
+const RUNTIME: &str = "install ONNX Runtime 1.25 or later with `pip install onnxruntime`, or download a release of it, and \
+    name its library file in the environment variable ORT_DYLIB_PATH or as onnxruntime of glip_detector_options";
+
 fn own_words(error: &Error) -> Option<String> {
     Some(match error {
+        Error::RuntimeNotFound { searched } => format!(
+            "ONNX Runtime was not found: {RUNTIME}; looked at\n- {}",
+            searched.join("\n- ")
+        ),
+        Error::RuntimeUnusable { path, .. } => {
+            format!("cannot load {} as ONNX Runtime: {RUNTIME}", path.display())
+        }
+        Error::RuntimeTooOld {
+            path,
+            found,
+            needed,
+        } => format!(
+            "ONNX Runtime {found} at {} is too old, {needed} or later is needed: {RUNTIME}",
+            path.display()
+        ),
         Error::RuntimeStart { .. } => "cannot start ONNX Runtime".to_owned(),
         Error::RuntimeAlreadyLoaded { loaded, requested } => format!(
             "ONNX Runtime is already loaded from {}, and a process can hold only one: \
@@ -66,6 +84,18 @@ mod tests {
     #[test]
     fn no_remedy_is_in_rust() {
         let errors = [
+            Error::RuntimeNotFound {
+                searched: vec!["here".to_owned()],
+            },
+            Error::RuntimeUnusable {
+                path: "a.so".into(),
+                source: "no memory".into(),
+            },
+            Error::RuntimeTooOld {
+                path: "a.so".into(),
+                found: "1.20".to_owned(),
+                needed: "1.25".to_owned(),
+            },
             Error::RuntimeStart {
                 source: "no memory".into(),
             },
@@ -101,7 +131,8 @@ mod tests {
         ];
         for error in errors {
             let message = in_c(&error);
-            assert!(!message.contains("::"), "{message}");
+            let is_of_rust = message.contains("::") || message.contains("feature");
+            assert!(!is_of_rust, "{message}");
         }
     }
 }

@@ -8,7 +8,10 @@
 use std::{
     ffi::{CStr, CString, c_char, c_void},
     ptr,
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     thread,
     time::Instant,
 };
@@ -618,6 +621,52 @@ fn frames_and_live_options_that_cannot_be_are_errors() {
     let status = unsafe { glip_live_stats_get(live, &mut stats) };
     assert_fault(status, glip_status::Argument, &["glip_live_stats"]);
     unsafe { glip_live_free(live) };
+}
+
+unsafe extern "C" fn release(user_data: *mut c_void) {
+    unsafe { &*user_data.cast::<AtomicU32>() }.fetch_add(1, Ordering::SeqCst);
+}
+
+#[test]
+fn memory_that_was_lent_is_given_back_whatever_becomes_of_the_frame() {
+    let (model, picture) = (Model::nano(), Picture::coffee());
+    let prompt = model.prompt(c"cup");
+    let mut live = ptr::null_mut();
+    assert_ok(unsafe { glip_live_new(model.0, prompt.0, ptr::null(), &mut live) });
+    let released = AtomicU32::new(0);
+    let data = (&raw const released).cast_mut().cast::<c_void>();
+    let count = || released.load(Ordering::SeqCst);
+    let push = |live, image: *const glip_image| unsafe {
+        glip_live_push_lent(live, image, 1, 0, Some(release), data)
+    };
+    assert_fault(
+        push(ptr::null(), &picture.view()),
+        glip_status::Argument,
+        &["live"],
+    );
+    assert_fault(
+        push(live, ptr::null()),
+        glip_status::Argument,
+        &["glip_image"],
+    );
+    let mut image = picture.view();
+    image.planes[0].size = 10;
+    assert_fault(push(live, &image), glip_status::Image, &["bgr8"]);
+    assert_eq!(count(), 3, "refused");
+    for _ in 0..3 {
+        assert_ok(push(live, &picture.view()));
+    }
+    let mut stats = zeroed!(glip_live_stats);
+    let mut latest = ptr::null_mut();
+    while unsafe { glip_live_stats_get(live, &mut stats) } == glip_status::Ok && stats.done == 0 {
+        thread::yield_now();
+    }
+    assert_ok(unsafe { glip_live_latest(live, &mut latest) });
+    let found = read(unsafe { (*latest).found });
+    assert_eq!(found, expected(&picture, "cup"));
+    unsafe { glip_frame_result_free(latest) };
+    assert_ok(unsafe { glip_live_finish(live, &mut stats) });
+    assert_eq!(count(), 6, "{stats:?}");
 }
 
 unsafe extern "C" fn count(level: glip_log_level, message: *const c_char, user_data: *mut c_void) {

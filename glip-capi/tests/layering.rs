@@ -14,6 +14,7 @@ use layers::{Allowed, assert_layers, assert_no_circle};
 
 /// From what everyone may use to what uses everything.
 const ARROWS: &Allowed = &[
+    ("lent", ""),
     ("remedies", ""),
     ("status", ""),
     ("version", ""),
@@ -32,7 +33,7 @@ const ARROWS: &Allowed = &[
     ),
     (
         "live",
-        "arguments detections detector extensible fault image live_stats prompt status",
+        "arguments detections detector extensible fault image lent live_stats prompt status",
     ),
 ];
 

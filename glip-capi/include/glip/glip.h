@@ -325,6 +325,9 @@ typedef struct glip_live_options {
   uint64_t track_max_unseen_ns;
 } glip_live_options;
 
+// Takes back memory that was lent. It is called once, on any thread, and may not call this library.
+typedef void (*glip_release_callback)(void *user_data);
+
 // How long something took, in the last 512 frames that were looked at.
 typedef struct glip_latency {
   // Half of the frames took at most so long.
@@ -445,6 +448,15 @@ enum glip_status glip_live_push(const struct glip_live *live,
                                 const struct glip_image *image,
                                 uint64_t id,
                                 uint64_t stamp_ns);
+
+// As `glip_live_push`, without a copy: the image's memory is lent, and must not be written to until `release` is called with `user_data`.
+// That is when the frame has been looked at or dropped, and also where this call fails.
+enum glip_status glip_live_push_lent(const struct glip_live *live,
+                                     const struct glip_image *image,
+                                     uint64_t id,
+                                     uint64_t stamp_ns,
+                                     glip_release_callback release,
+                                     void *user_data);
 
 // Looks for another prompt from the next frame on. Results of it have `number`, which may be NULL.
 enum glip_status glip_live_set_prompt(const struct glip_live *live, const struct glip_prompt *prompt, uint64_t *number);

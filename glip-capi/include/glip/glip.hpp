@@ -258,6 +258,16 @@ class Live {
     check(glip_live_push(handle_.get(), &image, id, static_cast<std::uint64_t>(stamp.count())));
   }
 
+  /* The same without a copy: the owner of the image's memory, such as a message of ROS, is held until the frame is done. */
+  void push(const glip_image &image, std::uint64_t id, std::chrono::nanoseconds stamp,
+            std::shared_ptr<const void> owner) {
+    using Owner = std::shared_ptr<const void>;
+    auto held = std::make_unique<Owner>(std::move(owner));
+    const auto release = [](void *user_data) { delete static_cast<Owner *>(user_data); };
+    check(glip_live_push_lent(handle_.get(), &image, id, static_cast<std::uint64_t>(stamp.count()), release,
+                              held.release()));
+  }
+
   /* Looks for another prompt from the next frame on, whose results have the number that is returned. */
   std::uint64_t set_prompt(const Prompt &prompt) {
     std::uint64_t number = 0;
