@@ -123,7 +123,8 @@ smoke: runtime $(VENV)
 	$(VENV)/bin/python python/tools/evaluation_speed.py --images 20 --rounds 1
 	$(MAKE) bench-glip-t ARGS="--model glip-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
 	$(MAKE) bench-gdino ARGS="--model gdino-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
-	PYTHON=$(VENV)/bin/python benches/gpu.sh --device cpu --small --runs 1 --warm-up 0 --batches 1 2
+	PYTHON=$(VENV)/bin/python benches/gpu.sh --device cpu --small --runs 1 --warm-up 0 --batches 1 2 \
+		--precisions fp16 --stages correctness speed profile gdino
 
 # Hostile bytes for everything that reads what strangers send (fuzz/README.md), this many seconds in all.
 FUZZ_SECONDS ?= 60
