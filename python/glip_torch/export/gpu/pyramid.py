@@ -5,6 +5,7 @@ Everything about sizes is taken once a graph. It is computed on the host, where 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..writer import GraphWriter
@@ -32,11 +33,11 @@ class LevelSizes:
 
     def shape(self, level: int, channels: int) -> str:
         """Of a map with so many channels, `[4]`."""
-        return self._once("shape", level, channels, lambda: self.w.shape(self.batch, channels, self.sides[level]))
+        return self._once(("shape", level, channels), lambda: self.w.shape(self.batch, channels, self.sides[level]))
 
     def ones(self, level: int) -> str:
         """`[height, width]`."""
-        return self._once("ones", level, 0, lambda: self.w.op("Expand", self.w.scalar(1.0), self.sides[level]))
+        return self._once(("ones", level), lambda: self.w.op("Expand", self.w.scalar(1.0), self.sides[level]))
 
     def numbers(self, step: int, first: int) -> str:
         """For each position `step` times the number of its level, and `first`: `[positions]`."""
@@ -49,12 +50,12 @@ class LevelSizes:
                 return self.w.op("Add", self.numbers(step, 0), self.w.ints(first))
             return self.w.op("Concat", *(expanded(level) for level in range(len(self.sides))), axis=0)
 
-        return self._once("numbers", step, first, make)
+        return self._once(("numbers", step, first), make)
 
     def counts_of(self, begin: int, end: int) -> str:
         """Positions of the levels from `begin` to before `end`."""
         w = self.w
-        return self._once("counts", begin, end, lambda: w.op("Slice", self.counts, w.ints(begin), w.ints(end)))
+        return self._once(("counts", begin, end), lambda: w.op("Slice", self.counts, w.ints(begin), w.ints(end)))
 
     def fields(self, *channels: int) -> str:
         """Sizes of fields of so many channels, which lie one behind the other for each level."""
@@ -63,7 +64,7 @@ class LevelSizes:
         def make() -> str:
             return w.reshape(w.op("Mul", w.op("Unsqueeze", self.counts, w.ints(1)), w.ints(*channels)), -1)
 
-        return self._once("fields", *channels, make)
+        return self._once(("fields", *channels), make)
 
     def fields_reread(self, *channels: int) -> str:
         """The same fields in the shape of the next coarser level: for each, the size of what is read and of what is left.
@@ -81,14 +82,13 @@ class LevelSizes:
             rest = w.op("Mul", self.counts_of(last, last + 1), w.ints(sum(channels)))
             return w.op("Concat", w.reshape(pairs, -1), rest, axis=0)
 
-        return self._once("fields_reread", *channels, make)
+        return self._once(("fields_reread", *channels), make)
 
-    def _once(self, kind: str, *key_and_make) -> str:
-        *key, make = key_and_make
-        if (kind, *key) not in self._made:
+    def _once(self, key: tuple, make: Callable[[], str]) -> str:
+        if key not in self._made:
             with self.w.scope("sizes"):
-                self._made[(kind, *key)] = make()
-        return self._made[(kind, *key)]
+                self._made[key] = make()
+        return self._made[key]
 
 
 class Pyramid:

@@ -92,7 +92,8 @@ class StageGrid:
         y, x = self._inside(y, self._height), self._inside(x, self._width)
         first = g.op("Mul", g.range(self._of_size.batch), g.product(self._height, self._width))
         numbers = self._crossed("Add", g.op("Mul", y, self._width), x)
-        return self._give("tokens", self._in_windows(g.op("Add", numbers, self._of_batch(first))))
+        places = self._in_windows(g.op("Add", numbers, self._of_batch(first)))
+        return self._give("tokens", places, self._window**2)
 
     @cached_property
     def is_cell(self) -> str:
@@ -100,7 +101,8 @@ class StageGrid:
         g, (y, x) = self._g, self._sides()
         inside = self._crossed("And", g.op("Less", y, self._height), g.op("Less", x, self._width))
         inside = g.op("Expand", g.cast(inside, g.dtype), g.shape(self._of_size.batch, 1, 1, 1, 1))
-        return self._give("is_cell", g.op("Unsqueeze", self._in_windows(inside), g.ints(2)))
+        inside = g.op("Unsqueeze", self._in_windows(inside), g.ints(2))
+        return self._give("is_cell", inside, self._window**2, 1, type=g.dtype)
 
     @cached_property
     def cells(self) -> str:
@@ -109,7 +111,8 @@ class StageGrid:
         y, x = self._places(g.range(self._height), g.range(self._width))
         first = g.reshape(self._first_places(), -1, 1, 1)
         places = g.op("Add", g.op("Add", g.reshape(y, 1, -1, 1), g.reshape(x, 1, 1, -1)), first)
-        return self._give("cells", places, (f"batch_{self._stage}", f"height_{self._stage}", f"width_{self._stage}"))
+        shape = (f"batch_{self._stage}", f"height_{self._stage}", f"width_{self._stage}")
+        return self._of_size.give(f"stage_{self._stage}_cells", places, torch.int64, shape)
 
     def shifted(self, shift: int) -> str:
         """The plain place of each place that the cyclic shift moves towards the top left by so much, `[windows, area]`.
@@ -123,7 +126,7 @@ class StageGrid:
             sides.append(g.op("Mod", g.op("Add", g.op("Add", side, g.ints(shift)), padded), padded))
         y, x = self._places(*sides)
         places = g.op("Add", self._crossed("Add", y, x), self._of_batch(self._first_places()))
-        return self._give("shifted" if shift > 0 else "back", self._in_windows(places))
+        return self._give("shifted" if shift > 0 else "back", self._in_windows(places), self._window**2)
 
     def shift_mask(self, shift: int) -> str:
         """Keeps apart cells from opposite ends of the image that the shift made neighbours, `[windows, 1, area, area]`."""
@@ -136,7 +139,7 @@ class StageGrid:
         region = self._in_windows(g.op("Expand", region, g.shape(self._of_size.batch, 1, 1, 1, 1)))
         same = g.op("Equal", g.op("Unsqueeze", region, g.ints(1, 3)), g.op("Unsqueeze", region, g.ints(1, 2)))
         mask = g.op("Where", same, g.scalar(0.0), g.scalar(SHIFT_MASK_VALUE))
-        return self._give("shift_mask", mask, (f"windows_{self._stage}", 1, area, area), g.dtype)
+        return self._give("shift_mask", mask, 1, area, area, type=g.dtype)
 
     def fours_of(self, merged: StageGrid, even: bool) -> tuple[str, str | None]:
         """For each place of the map that is half as large, the places here of the 2 x 2 cells that it is made of.
@@ -154,13 +157,14 @@ class StageGrid:
         y, x = self._places(*pairs)
         first = g.op("Unsqueeze", self._of_batch(self._first_places()), g.ints(5, 6))
         places = g.op("Add", merged._crossed_pairs("Add", y, x), first)
-        places = merged._give("merged", g.reshape(places, -1, self._window**2, 4), (None, self._window**2, 4))
+        area = self._window**2
+        places = merged._give("merged", g.reshape(places, -1, area, 4), area, 4)
         if even:
             return places, None
         inside = g.cast(merged._crossed_pairs("And", *insides), g.dtype)
         inside = g.op("Expand", inside, g.shape(self._of_size.batch, 1, 1, 1, 1, 1, 1))
-        inside = g.reshape(inside, -1, self._window**2, 4, 1)
-        return places, merged._give("merged_is_cell", inside, (None, self._window**2, 4, 1), g.dtype)
+        inside = g.reshape(inside, -1, area, 4, 1)
+        return places, merged._give("merged_is_cell", inside, area, 4, 1, type=g.dtype)
 
     # How they are made
 
@@ -206,13 +210,10 @@ class StageGrid:
     def _in_windows(self, values: str) -> str:
         return self._g.reshape(values, -1, self._window**2)
 
-    def _give(self, name: str, value: str, shape: tuple | None = None, type: torch.dtype | None = None) -> str:
-        windows, area = f"windows_{self._stage}", self._window**2
-        if shape is None:
-            shape = (windows, area, 1) if name == "is_cell" else (windows, area)
-            type = self._g.dtype if name == "is_cell" else torch.int64
-        shape = tuple(windows if size is None else size for size in shape)
-        return self._of_size.give(f"stage_{self._stage}_{name}", value, type or torch.int64, shape)
+    def _give(self, name: str, value: str, *shape: int, type: torch.dtype = torch.int64) -> str:
+        """A value `[windows, ...]` as an input of the graph."""
+        windows = f"windows_{self._stage}"
+        return self._of_size.give(f"stage_{self._stage}_{name}", value, type, (windows, *shape))
 
 
 def _blocks(
