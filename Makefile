@@ -139,7 +139,7 @@ capi-header:
 # The library for C and C++ as others have it, in projects elsewhere. CMake comes from Python's registry where there is none.
 CMAKE := $(or $(shell command -v cmake),target/tools/cmake/bin/cmake)
 capi-test: runtime $(CMAKE)
-	CMAKE=$(abspath $(CMAKE)) ORT_DYLIB_PATH=$(abspath $(RUNTIME)) glip-capi/test
+	CMAKE=$(abspath $(CMAKE)) ORT_DYLIB_PATH=$(abspath $(RUNTIME)) glip-capi/test-installed
 
 target/tools/cmake/bin/cmake:
 	rm -rf target/tools/cmake
