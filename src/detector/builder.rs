@@ -252,8 +252,12 @@ impl DetectorBuilder {
             threads => threads,
         };
         let threads = threads.min(Preprocessor::MOST_THREADS);
+        let preprocessor = Preprocessor::new(image)?.with_threads(threads);
         let parts = Parts {
-            preprocessor: Preprocessor::new(image)?.with_threads(threads),
+            preprocessor: match graphs.image_encoder.takes_halves() {
+                true => preprocessor.with_halves(),
+                false => preprocessor,
+            },
             tokenizer: bundle.tokenizer()?,
             image_encoder: graphs.image_encoder,
             text_encoder: graphs.text_encoder,

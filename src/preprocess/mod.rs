@@ -8,7 +8,6 @@ mod resize;
 mod resize_rule;
 mod source_image;
 
-pub(crate) use self::preprocessor::KeptInput;
 pub use self::{
     camera::{PixelFormat, Plane, YuvEncoding},
     options::{ChannelOrder, Padding, PreprocessOptions},
@@ -17,3 +16,4 @@ pub use self::{
     resize_rule::{ResizeRule, Rounding},
     source_image::SourceImage,
 };
+pub(crate) use self::{pixel_batch::PixelView, preprocessor::KeptInput};
