@@ -11,6 +11,8 @@ pub(crate) struct Signature {
     pub(crate) graph: &'static str,
     pub(crate) inputs: Vec<TensorSpec>,
     pub(crate) outputs: Vec<TensorSpec>,
+    /// Outputs that there may be too, and that nobody reads.
+    unused: Vec<String>,
 }
 
 /// One input or output.
@@ -19,7 +21,7 @@ pub(crate) struct TensorSpec {
     pub(crate) name: String,
     pub(crate) element: Element,
     pub(crate) rank: usize,
-    /// One of the levels of a pyramid. As an output it stays in the memory of the device, if that has its
+    /// One of the levels of a pyramid, or of what else an image becomes. As an output it stays in the memory of the device, if that has its
     /// own, for the next graph.
     pub(crate) is_feature_map: bool,
 }
@@ -35,6 +37,14 @@ impl TensorSpec {
         }
     }
 
+    /// What an image becomes, by a name of its own.
+    pub(crate) fn feature_map(name: &str, element: Element, rank: usize) -> Self {
+        Self {
+            is_feature_map: true,
+            ..Self::new(name, element, rank)
+        }
+    }
+
     /// The levels of a pyramid, finest first: `name_0`, `name_1` and so on, each
     /// `[batch, channels, height, width]`.
     pub(crate) fn feature_maps(
@@ -42,10 +52,7 @@ impl TensorSpec {
         element: Element,
         levels: usize,
     ) -> impl Iterator<Item = Self> {
-        (0..levels).map(move |level| Self {
-            is_feature_map: true,
-            ..Self::new(&format!("{name}_{level}"), element, 4)
-        })
+        (0..levels).map(move |level| Self::feature_map(&format!("{name}_{level}"), element, 4))
     }
 
     fn matches(&self, outlet: &Outlet) -> bool {
@@ -61,15 +68,39 @@ impl TensorSpec {
 }
 
 impl Signature {
+    pub(crate) fn new(
+        graph: &'static str,
+        inputs: Vec<TensorSpec>,
+        outputs: Vec<TensorSpec>,
+    ) -> Self {
+        Self {
+            graph,
+            inputs,
+            outputs,
+            unused: Vec::new(),
+        }
+    }
+
+    /// The same of a graph that may have these outputs too, which are not asked for.
+    pub(crate) fn with_unused(self, outputs: Vec<String>) -> Self {
+        let unused = outputs;
+        Self { unused, ..self }
+    }
+
     /// Checks that a session has these inputs and outputs, and no others: an input that nobody fills
     /// would fail every run, and where there is an output that nobody takes, such as a level more,
     /// the manifest is not that of the graph.
     pub(super) fn check(&self, session: &Session) -> Result<()> {
-        self.check_tensors(&self.inputs, session.inputs())?;
-        self.check_tensors(&self.outputs, session.outputs())
+        self.check_tensors(&self.inputs, session.inputs(), &[])?;
+        self.check_tensors(&self.outputs, session.outputs(), &self.unused)
     }
 
-    fn check_tensors(&self, specs: &[TensorSpec], outlets: &[Outlet]) -> Result<()> {
+    fn check_tensors(
+        &self,
+        specs: &[TensorSpec],
+        outlets: &[Outlet],
+        unused: &[String],
+    ) -> Result<()> {
         for spec in specs {
             match outlets.iter().find(|outlet| outlet.name() == spec.name) {
                 Some(outlet) if spec.matches(outlet) => {}
@@ -83,7 +114,10 @@ impl Signature {
                 }
             }
         }
-        let known = |outlet: &Outlet| specs.iter().any(|spec| spec.name == outlet.name());
+        let known = |outlet: &Outlet| {
+            let name = outlet.name();
+            specs.iter().any(|spec| spec.name == name) || unused.iter().any(|unused| unused == name)
+        };
         match outlets.iter().find(|outlet| !known(outlet)) {
             None => Ok(()),
             Some(outlet) => Err(self.mismatch(outlet.name(), "absent".into(), outlet.dtype())),
