@@ -14,7 +14,7 @@ DEMO_PICTURES = astronaut cat coffee
 DEMO_PROMPT = "woman . cat . coffee cup . table . bicycle . piano"
 
 # The library's features that change what it does; glip-tools has them all.
-FEATURES = glip-rs/draw,glip-rs/yaml,glip-rs/captions,glip-rs/share-ort
+FEATURES = glip-rs/draw,glip-rs/yaml,glip-rs/captions,glip-rs/tracks,glip-rs/share-ort
 # With `cuda`, as on a machine that has none: what is asked for and missing must be an error or logged.
 TEST = cargo test --workspace --features $(FEATURES),glip-rs/cuda
 
@@ -66,7 +66,7 @@ check: lint msrv python-test golden
 # Not --all-features: `download-binaries` fetches another ONNX Runtime while building.
 lint: style
 	cargo clippy --no-default-features -- -D warnings
-	for feature in nano draw yaml captions cuda tensorrt coreml directml openvino; do \
+	for feature in nano draw yaml captions tracks cuda tensorrt coreml directml openvino; do \
 		cargo clippy --features $$feature -- -D warnings || exit 1; \
 	done
 	cargo clippy -p glip-tools --no-default-features -- -D warnings
@@ -114,6 +114,7 @@ smoke: runtime $(VENV)
 	cargo run --release --example segment -- examples/images/coffee.jpg $(DEMO_PROMPT) tests/fixtures/golden/segmenter/sam $(SMOKE)/masks.png
 	cargo run --release --example video_frames -- examples/images $(DEMO_PROMPT)
 	cargo run --release --example live -- examples/images $(DEMO_PROMPT) --frames 6 --then "dog . cup" --deadline 60000
+	cargo run --release --example tracks -- examples/images $(DEMO_PROMPT) $(SMOKE)/tracks
 	cargo run --release --example server -- --smoke
 	cargo bench --bench pipeline --bench host -- --test
 	cargo bench --bench robot -- soak --seconds 2
@@ -123,7 +124,8 @@ smoke: runtime $(VENV)
 	$(VENV)/bin/python python/tools/evaluation_speed.py --images 20 --rounds 1
 	$(MAKE) bench-glip-t ARGS="--model glip-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
 	$(MAKE) bench-gdino ARGS="--model gdino-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
-	PYTHON=$(VENV)/bin/python benches/gpu.sh --device cpu --small --runs 1 --warm-up 0 --batches 1 2
+	PYTHON=$(VENV)/bin/python benches/gpu.sh --device cpu --small --runs 1 --warm-up 0 --batches 1 2 \
+		--precisions fp16 --stages correctness speed profile gdino
 
 # Hostile bytes for everything that reads what strangers send (fuzz/README.md), this many seconds in all.
 FUZZ_SECONDS ?= 60

@@ -1,18 +1,23 @@
 #!/usr/bin/env bash
-# Measures GLIP-T on a GPU in one command: PyTorch eager, ONNX Runtime from Python and this crate, at
-# fp32 and fp16, batch 1 and 8; prints a table and writes it to target/gpu/RESULTS.md. Before that, it
-# runs the crate's tests that need a GPU (tests/gpu.rs).
+# Measures GLIP-T and Grounding DINO tiny on a GPU in one command: PyTorch, ONNX Runtime from Python and this
+# crate, in stages of a few minutes that say what they find as they go; the tables go to target/gpu/RESULTS.md.
 #
-#     benches/gpu.sh --venv .venv-gpu      makes a Python environment, then measures
-#     PYTHON=python3 benches/gpu.sh        measures with an environment that is there
+#     benches/gpu.sh --venv .venv-gpu          makes a Python environment, then measures
+#     PYTHON=python3 benches/gpu.sh            measures with an environment that is there
+#     benches/gpu.sh --stages speed profile    two stages alone; --help names all
 #
 # It needs Linux, an NVIDIA driver (nvidia-smi), a Rust toolchain, and python3 with PyTorch for CUDA and
 # the packages onnxruntime-gpu (1.25 or later, not beside onnxruntime, which takes its place), onnx and
 # python/ of this repository. `--venv` installs all of the Python side, a large download.
 #
-# With `--tensorrt` it also needs the Python package tensorrt, of the version that ONNX Runtime was built
-# for. All other options go to `python -m benches.gpu`, which --help describes. To try every step on a
-# machine without a GPU, with a tiny model and few runs:
+# For a GPU that is there for minutes, or on a machine without Rust, build the programs before, elsewhere
+# (which needs no GPU), and take them along with the repository:
+#
+#     benches/gpu.sh --device cpu --build prebuilt
+#     benches/gpu.sh --prebuilt prebuilt
+#
+# The stage `tensorrt` also needs the Python package tensorrt, of the version that ONNX Runtime was built
+# for. To try every step on a machine without a GPU, with tiny models and few runs:
 #
 #     PYTHON=python3 benches/gpu.sh --device cpu --small --runs 2 --warm-up 1 --batches 1 2
 set -euo pipefail
@@ -34,7 +39,10 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-command -v cargo >/dev/null || fail "cargo is not found: install Rust from https://rustup.rs"
+case " ${options[*]-} " in
+    *" --prebuilt "*) ;;
+    *) command -v cargo >/dev/null || fail "cargo is not found: install Rust from https://rustup.rs, or give --prebuilt" ;;
+esac
 if [ "$device" != cpu ]; then
     command -v nvidia-smi >/dev/null || fail "nvidia-smi is not found: install NVIDIA's driver, or try the steps with --device cpu --small"
     nvidia-smi --list-gpus | grep -q . || fail "nvidia-smi lists no GPU"

@@ -47,6 +47,10 @@ fn preprocess(criterion: &mut Criterion) -> Result<()> {
         ("12 MP, luma8", photo.to_luma8().into()),
         ("12 MP, rgb16", photo.to_rgb16().into()),
         ("12 MP, rgb32f", photo.to_rgb32f().into()),
+        (
+            "1 MP, rgb8, of the input's size",
+            picture(1248, 800, 0).into(),
+        ),
         ("0.3 MP, rgb8", picture(640, 480, 0).into()),
     ];
     for (name, image) in &images {

@@ -695,6 +695,17 @@ pub enum Error {
         message: String,
     },
 
+    /// Two frames of a sequence that were taken at one time.
+    #[cfg(feature = "tracks")]
+    #[error(
+        "the frame is of {stamp:?}, as the one before: tell each frame's time (Frame::with_stamp), which says how \
+         far things may have moved"
+    )]
+    SameStamp {
+        /// When both were taken, by their stamps.
+        stamp: std::time::Duration,
+    },
+
     /// Something that another model encoded.
     #[error(
         "the {what} was encoded by another model ({found}), and this is {model}: \
@@ -843,6 +854,8 @@ impl Error {
             | Self::PromptOutside { .. }
             | Self::RunLengths { .. }
             | Self::OtherModel { .. } => ErrorKind::Value,
+            #[cfg(feature = "tracks")]
+            Self::SameStamp { .. } => ErrorKind::Value,
             Self::InvalidOption { .. } => ErrorKind::Option,
             Self::Stopped => ErrorKind::Stopped,
             Self::DeadlinePassed => ErrorKind::Deadline,

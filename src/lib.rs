@@ -98,6 +98,7 @@
 //! - `captions`: `Prompt::extract`, the noun phrases of a caption found by `NounPhrases`, by NLTK's
 //!   `parts::PerceptronTagger`, or by a `parts::PhraseExtractor` of your own.
 //! - `yaml`: categories from YAML files.
+//! - `tracks`: the module of that name, ids that what is found keeps from frame to frame, also in [`live`].
 //! - `download-binaries`: links a prebuilt ONNX Runtime that is fetched while building; turn
 //!   `load-dynamic` off with it.
 //! - `cuda`, `tensorrt`, `coreml`, `directml`, `openvino`: devices.
@@ -151,6 +152,9 @@ mod segmenter;
 #[doc = include_str!("../docs/segmenters.md")]
 pub mod segmenters {}
 mod session;
+mod spare;
+#[cfg(feature = "tracks")]
+pub mod tracks;
 
 #[cfg(feature = "draw")]
 pub use draw::{draw_detections, draw_masks};

@@ -228,7 +228,7 @@ fn values_that_make_no_sense_are_named() {
         (
             "/files",
             json!({"../x": {"bytes": 1, "sha256": hash}}),
-            "graphs.fusion.file",
+            "files",
         ),
     ] {
         check_is_named(&copy_of("colour"), pointer, &value, field);
@@ -306,6 +306,25 @@ fn values_that_make_no_sense_are_named_in_the_newest_format() {
         ("/graphs/head", json!(null), "graphs.head"),
     ] {
         check_is_named(&copy_in_format_2("colour"), pointer, &value, field);
+    }
+}
+
+/// The graph of what depends on the size of images alone gives what the image encoder then reads.
+#[test]
+fn outputs_of_a_grid_that_nobody_could_read_are_named() {
+    let port = |name: &str, element: &str| json!({"name": name, "shape": ["windows", 49], "type": element});
+    for outputs in [
+        json!([]),
+        json!([port("grid_mask", "bfloat16")]),
+        json!([port("pixels", "float32")]),
+        json!([port("grid_into", "int64"), port("grid_into", "int64")]),
+    ] {
+        let grid = json!({"file": "head.onnx", "outputs": outputs});
+        let folder = copy_in_format_2("colour");
+        edit_manifest(folder.path(), |manifest| {
+            manifest["graphs"]["grid"] = json!(null)
+        });
+        check_is_named(&folder, "/graphs/grid", &grid, "graphs.grid.outputs");
     }
 }
 

@@ -21,6 +21,7 @@ const ARROWS: &Allowed = &[
     ("head_output", "error geometry"),
     ("detection", "geometry"),
     ("mask", "detection error geometry"),
+    ("tracks", "detection error geometry"),
     ("control", "error"),
     ("files", "error regular_file"),
     ("runtime", "error regular_file"),
@@ -31,7 +32,8 @@ const ARROWS: &Allowed = &[
         "detection error geometry head_output mask prompt",
     ),
     ("draw", "detection error geometry mask"),
-    ("session", "control error files runtime"),
+    ("spare", ""),
+    ("session", "control error files runtime spare"),
     ("family", "session"),
     (
         "bundle",
@@ -39,11 +41,11 @@ const ARROWS: &Allowed = &[
     ),
     (
         "graph",
-        "bundle control error geometry head_output preprocess prompt runtime session",
+        "bundle control error files geometry head_output preprocess prompt runtime session",
     ),
     (
         "detector",
-        "bundle control detection error geometry graph head_output postprocess preprocess prompt runtime",
+        "bundle control detection error geometry graph head_output postprocess preprocess prompt runtime spare",
     ),
     (
         "segmenter",
@@ -51,7 +53,7 @@ const ARROWS: &Allowed = &[
     ),
     (
         "live",
-        "control detection detector error geometry preprocess",
+        "control detection detector error geometry preprocess tracks",
     ),
 ];
 

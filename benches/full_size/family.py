@@ -56,6 +56,10 @@ class TorchContender(ABC):
         self.pixels = pixels
         self.outputs: dict[str, Tensor] = {}
 
+    def called(self) -> list[nn.Module]:
+        """The modules that it calls, for who wants them compiled."""
+        return [self.model]
+
     @abstractmethod
     def ground(self, prompt: dict[str, Tensor], clock: Stopwatch) -> None:
         """The `whole`: one image and one prompt, from start to end."""

@@ -14,6 +14,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from glip_torch.onnx_graph import run_grid
+
 from .stopwatch import PEAK_SIZE, Stopwatch, matrix_product_peak
 from .worker import peak_memory, serve
 
@@ -28,10 +30,14 @@ class Contender:
 
     def __init__(self, bundle: Path, pixels: np.ndarray, threads: int):
         self.threads = threads
-        graphs = json.loads((bundle / "glip.json").read_text())["graphs"]
-        self.files = {name: bundle / graph["file"] for name, graph in graphs.items()}
+        manifest = json.loads((bundle / "glip.json").read_text())
+        files = {name: bundle / graph["file"] for name, graph in manifest["graphs"].items() if graph is not None}
+        grid = files.pop("grid", None)
+        self.files = files
         self.sessions = {name: self.open(file) for name, file in self.files.items()}
-        self.pixels = {"pixels": pixels}
+        self.pixels = {"pixels": pixels.astype(manifest["features"]["type"])}
+        if grid is not None:
+            self.pixels |= run_grid(self.open(grid), pixels.shape)
         self.pyramid: dict[str, np.ndarray] = {}
         self.outputs: dict[str, np.ndarray] = {}
         #: What each graph was last run with.

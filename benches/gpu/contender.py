@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..full_size.family import Prompt
+from ..full_size.models import MODELS, Model
 from ..full_size.worker import take_stdout
-
-#: Token ids of a prompt; which ones they are does not change the time.
-FIRST_ID = 5
 
 
 @dataclass(frozen=True)
@@ -23,16 +22,20 @@ class Task:
 
     device: str
     precision: str
-    official: bool
+    #: Of `MODELS`.
+    model: str
+    #: Which of the family's contenders in PyTorch.
+    kind: str
+    compiled: bool
     checkpoint: Path
-    text_heads: int
-    bundle: Path
+    #: Of those that run one.
+    bundle: Path | None
     batch: int
-    height: int
-    width: int
     tokens: int
     runs: int
     warm_up: int
+    #: Whether to tell what the device did, in place of times.
+    profiled: bool = False
 
     def options(self) -> list[str]:
         return [json.dumps(asdict(self), default=str)]
@@ -40,18 +43,27 @@ class Task:
     @classmethod
     def parse(cls, text: str) -> Task:
         values = json.loads(text)
-        return cls(**values | {name: Path(values[name]) for name in ("checkpoint", "bundle")})
+        return cls(**values | {name: values[name] and Path(values[name]) for name in ("checkpoint", "bundle")})
 
     @property
     def device_index(self) -> int:
         return int(self.device.partition(":")[2] or 0)
 
+    @property
+    def subject(self) -> Model:
+        return MODELS[self.model]
+
     def pixels(self) -> np.ndarray:
-        shape = (self.batch, 3, self.height, self.width)
+        shape = (self.batch, 3, self.subject.height, self.subject.width)
         return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
 
-    def input_ids(self) -> np.ndarray:
-        return np.tile(np.arange(FIRST_ID, FIRST_ID + self.tokens, dtype=np.int64), (self.batch, 1))
+    def prompt(self) -> Prompt:
+        """Of batch 1; which words they are does not change the time."""
+        return self.subject.family.prompt(self.tokens)
+
+    def prompts(self) -> Prompt:
+        """The same for every image."""
+        return {name: np.repeat(values, self.batch, axis=0) for name, values in self.prompt().items()}
 
 
 def main(prepare: Callable[[Task], Callable[[], None]]) -> None:
@@ -63,9 +75,16 @@ def main(prepare: Callable[[Task], Callable[[], None]]) -> None:
     run = prepare(task)
     for _ in range(task.warm_up):
         run()
-    ms = []
-    for _ in range(task.runs):
-        start = time.perf_counter()
-        run()
-        ms.append(1e3 * (time.perf_counter() - start))
-    print(json.dumps({"ms": ms}), file=answers, flush=True)
+    if task.profiled:
+        from .profile import kernels
+
+        answer = {"kernels": kernels(run, task.runs)}
+    else:
+        answer = {"ms": [timed(run) for _ in range(task.runs)]}
+    print(json.dumps(answer), file=answers, flush=True)
+
+
+def timed(run: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    run()
+    return 1e3 * (time.perf_counter() - start)

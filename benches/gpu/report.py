@@ -13,8 +13,6 @@ class Row:
     precision: str
     #: Median milliseconds of a batch, by its size.
     ms: dict[int, float] = field(default_factory=dict)
-    #: The same for a batch's images one by one on two threads that share a detector.
-    pipelined: dict[int, float] = field(default_factory=dict)
     failed: bool = False
 
 
@@ -23,8 +21,6 @@ def markdown(rows: list[Row], batches: list[int], facts: list[str]) -> str:
     columns = ["contender", "precision"]
     for batch in batches:
         columns += [f"ms, batch {batch}", "images/s", "speed"]
-        if any(batch in row.pipelined for row in rows):
-            columns.append("one by one on two threads, images/s")
     lines = [_line(columns), _line(["---"] * len(columns))]
     lines += [_line(_cells(row, rows, batches)) for row in rows]
     return "\n".join([*(f"- {fact}" for fact in facts), "", *lines, ""])
@@ -36,9 +32,6 @@ def _cells(row: Row, rows: list[Row], batches: list[int]) -> list[str]:
         ms, first = row.ms.get(batch), rows[0].ms.get(batch)
         cells += [f"{ms:.1f}", f"{1e3 * batch / ms:.1f}"] if ms else ["failed", ""]
         cells.append(f"{first / ms:.2f}" if first and ms else "")
-        if any(batch in other.pipelined for other in rows):
-            pipelined = row.pipelined.get(batch)
-            cells.append(f"{1e3 * batch / pipelined:.1f}" if pipelined else "")
     return cells
 
 

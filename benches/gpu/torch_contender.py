@@ -1,13 +1,12 @@
-"""GLIP in PyTorch, eager: from pixels in host memory to the head's outputs there."""
+"""The model in PyTorch, eager or compiled: from pixels in host memory to the head's outputs there."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from glip_torch.checkpoint import load_checkpoint
-
-from ..full_size.glip.official import make_official, pad_text
+from ..full_size.family import TorchContender
+from ..full_size.stopwatch import Stopwatch
 from .contender import Task, main
 
 
@@ -16,24 +15,26 @@ def prepare(task: Task):
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     element = {"fp32": torch.float32, "fp16": torch.float16}[task.precision]
-    model = load_checkpoint(task.checkpoint, task.text_heads)
-    if task.official:
-        make_official(model)
-    model = model.to(task.device, element).eval()
+    family = task.subject.family
     pixels = torch.from_numpy(task.pixels())
-    ids = torch.from_numpy(task.input_ids())
-
-    return lambda: _ground(model, pixels, ids, task, element)
+    contender = family.contender(task.kind, family.load(task.checkpoint), pixels)
+    contender.model.to(task.device, element).eval()
+    if task.compiled:
+        for module in contender.called():
+            module.compile()
+    prompts = {name: torch.from_numpy(values) for name, values in task.prompts().items()}
+    return lambda: _ground(contender, pixels, prompts, task, element)
 
 
 @torch.inference_mode()
-def _ground(model, pixels: Tensor, ids: Tensor, task: Task, element: torch.dtype) -> None:
-    mask = torch.ones_like(ids)
-    if task.official:
-        ids, mask = pad_text(ids, mask)
-    output = model(pixels.to(task.device, element), ids.to(task.device), mask.to(task.device))
-    for tensor in (output.logits, output.deltas, output.centerness):
-        tensor.float().cpu()  # a copy to the host waits for the GPU
+def _ground(
+    contender: TorchContender, pixels: Tensor, prompts: dict[str, Tensor], task: Task, element: torch.dtype
+) -> None:
+    contender.pixels = pixels.to(task.device, element)
+    contender.ground({name: values.to(task.device) for name, values in prompts.items()}, Stopwatch())
+    for name in ("logits", "deltas", "centerness", "boxes"):
+        if name in contender.outputs:
+            contender.outputs[name].float().cpu()  # a copy to the host waits for the GPU
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .config import Recommended
 from .head import HeadOutput
+from .onnx_graph import OnnxGraph
 from .postprocess import PostprocessOptions
 
 
@@ -39,10 +40,10 @@ class OnnxGLIP:
         self.recommended = Recommended(resize["short_side"], resize["long_side"], threshold)
         self.postprocess = PostprocessOptions(**postprocess)
         self.tokenizer = Tokenizer.from_file(str(folder / manifest["text"]["tokenizer"]))
-        self._sessions = {
-            name: onnxruntime.InferenceSession(folder / graph["file"], options, providers=["CPUExecutionProvider"])
-            for name, graph in manifest["graphs"].items()
-            if graph is not None
+        files = {name: folder / graph["file"] for name, graph in manifest["graphs"].items() if graph is not None}
+        grid = files.pop("grid", None)
+        self._graphs = {
+            name: OnnxGraph(file, grid if name == "image_encoder" else None, options) for name, file in files.items()
         }
 
     def eval(self) -> OnnxGLIP:
@@ -52,13 +53,13 @@ class OnnxGLIP:
         return self._run("image_encoder", pixels)
 
     def text_encoder(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        if "text_encoder" not in self._sessions:
+        if "text_encoder" not in self._graphs:
             raise ValueError("the bundle has no text encoder: export it without --without-text-encoder to ask it words")
         hidden, embedded = self._run("text_encoder", input_ids, attention_mask)
         return hidden, embedded
 
     def fuse(self, pyramid: list[Tensor], hidden: Tensor, attention_mask: Tensor) -> tuple[list[Tensor], Tensor]:
-        if "fusion" not in self._sessions:
+        if "fusion" not in self._graphs:
             return pyramid, hidden * attention_mask[..., None]
         *levels, text = self._run("fusion", *pyramid, hidden, attention_mask)
         return levels, text
@@ -67,7 +68,6 @@ class OnnxGLIP:
         return HeadOutput(*self._run("head", *levels, text))
 
     def _run(self, name: str, *values: Tensor) -> list[Tensor]:
-        session = self._sessions[name]
-        inputs = [entry.name for entry in session.get_inputs()]
-        feeds = {name: value.contiguous().numpy() for name, value in zip(inputs, values, strict=True)}
-        return [torch.from_numpy(output) for output in session.run(None, feeds)]
+        graph = self._graphs[name]
+        outputs = graph.run({name: value.numpy() for name, value in zip(graph.inputs, values, strict=True)})
+        return [torch.from_numpy(output).float() for output in outputs.values()]

@@ -20,7 +20,7 @@ from glip_torch.export import __main__ as command
 from glip_torch.export import check, exporters, image_encoder, modules
 from glip_torch.export.bundle import BundleOptions
 from glip_torch.export.glip import build_graphs, export_glip
-from glip_torch.export.writer import GraphWriter
+from glip_torch.export.writer import GraphWriter, element_name
 from glip_torch.model import GLIP
 from glip_torch.onnx_model import OnnxGLIP
 from glip_torch.postprocess import PostprocessOptions
@@ -147,12 +147,19 @@ def test_the_candidate_threshold_is_the_manifests(files):
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp16-weights"])
-def test_half_precisions_store_halves_and_keep_float32_edges(files, precision):
+def test_half_precisions_store_halves(files, precision):
     assert run(files, "--precision", precision) == 0
+    manifest = json.loads((files / "bundle" / "glip.json").read_text())
+    # Pixels and maps, which are large, go from graph to graph as they are computed.
+    features = "float16" if precision == "fp16" else "float32"
+    assert manifest["features"]["type"] == features
     for name in ("image_encoder", "text_encoder", "fusion", "head"):
         graph = onnx.load(files / "bundle" / f"{name}.onnx").graph
-        floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
-        assert {value.type.tensor_type.elem_type for value in [*graph.input, *graph.output]} <= floats
+        for edge in [*graph.input, *graph.output]:
+            expected = features if len(edge.type.tensor_type.shape.dim) == 4 else "float32"
+            if edge.name.startswith("grid_"):
+                expected = features
+            assert element_name(edge.type.tensor_type.elem_type) in (expected, "int64"), edge.name
         weights = [tensor for tensor in graph.initializer if len(tensor.dims) >= 2 and prod(tensor.dims) >= 256]
         # DyConv's coefficients are worked out in float32 always.
         singles = [tensor.name for tensor in weights if tensor.data_type == onnx.TensorProto.FLOAT]
@@ -182,6 +189,17 @@ HOST_INPUTS = {
 }
 
 
+def test_what_depends_on_the_size_alone_is_a_graph_of_its_own(files):
+    assert run(files) == 0
+    assert "grid" not in json.loads((files / "bundle" / "glip.json").read_text())["graphs"]
+    assert run(files, "--precision", "fp16", "--overwrite") == 0
+    graphs = json.loads((files / "bundle" / "glip.json").read_text())["graphs"]
+    assert graphs["grid"]["inputs"] == [{"name": "size", "shape": [3], "type": "int64"}]
+    assert all(port["name"].startswith("grid_") for port in graphs["grid"]["outputs"])
+    pixels, *inputs = graphs["image_encoder"]["inputs"]
+    assert pixels["name"] == "pixels" and inputs == graphs["grid"]["outputs"]
+
+
 def test_no_size_is_copied_to_a_gpu(files):
     """ONNX Runtime works out sizes on the host. Where one met a tensor, it would copy it, and refuse CUDA graphs."""
     assert run(files, "--precision", "fp16") == 0
@@ -199,16 +217,16 @@ def test_no_size_is_copied_to_a_gpu(files):
                 sizes.update(node.output)
             else:
                 assert not sizes.intersection(inputs), f"{name}: {node.name} takes a size"
-        assert sizes or name == "text_encoder"
+        assert sizes or name == "image_encoder"
 
 
 @pytest.mark.parametrize("piece", [1, 5000])
 def test_many_small_pieces_give_the_same(monkeypatch, piece):
     graph = next(graph for graph in build_graphs(GLIP(TINY).eval()) if graph.name == "image_encoder")
-    whole = graph.to_onnx().SerializeToString()
+    whole = graph.to_onnx().model.SerializeToString()
     monkeypatch.setattr(image_encoder, "PIECE", piece)
     exported = graph.to_onnx()
-    assert exported.SerializeToString() != whole
+    assert exported.model.SerializeToString() != whole
     assert check.worst_error(exported, graph) < check.TOLERANCE["fp32"]
 
 

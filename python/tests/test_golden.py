@@ -7,14 +7,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from PIL import Image
 
 from glip_torch.checkpoint import load_checkpoint
 from glip_torch.config import level_sizes
-from glip_torch.export.check import relative_error
+from glip_torch.export.check import opened, relative_error
 from glip_torch.export.glip import build_graphs
 from glip_torch.head import HeadOutput
 from glip_torch.postprocess import PostprocessOptions, detect
@@ -48,18 +47,21 @@ class TorchStages:
 class OnnxStages(TorchStages):
     """The same graphs, exported and run by ONNX Runtime."""
 
+    in_pieces = True
+
     def __init__(self, graphs):
         super().__init__(graphs)
-        self.sessions = {
-            graph.name: onnxruntime.InferenceSession(
-                graph.to_onnx().SerializeToString(), providers=["CPUExecutionProvider"]
-            )
-            for graph in graphs
-        }
+        self.opened = {graph.name: opened(graph.to_onnx(in_pieces=self.in_pieces)) for graph in graphs}
 
     def run(self, name, *values):
         names = [port.name for port in self.graphs[name].inputs]
-        return self.sessions[name].run(None, dict(zip(names, values, strict=True)))
+        return list(self.opened[name].run(dict(zip(names, values, strict=True))).values())
+
+
+class OnnxStagesForGpu(OnnxStages):
+    """In the layout for a GPU, which a CPU runs too."""
+
+    in_pieces = False
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def models():
     return {name: load_checkpoint(GOLDEN / name / "model.pth", text_heads=4) for name, _ in CASES}
 
 
-@pytest.fixture(scope="module", params=[TorchStages, OnnxStages], ids=["torch", "onnx"])
+@pytest.fixture(scope="module", params=[TorchStages, OnnxStages, OnnxStagesForGpu], ids=["torch", "onnx", "gpu"])
 def stages(request, models):
     return {name: request.param(build_graphs(model)) for name, model in models.items()}
 

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from grounding_dino_cases import (
@@ -24,7 +23,7 @@ from grounding_dino_cases import (
 from glip_torch.config import UNKNOWN, Recommended
 from glip_torch.export import __main__ as command
 from glip_torch.export.bundle import BundleOptions
-from glip_torch.export.check import TOLERANCE, relative_error, worst_error
+from glip_torch.export.check import TOLERANCE, opened, relative_error, worst_error
 from glip_torch.export.grounding_dino import build_graphs, enhancer, export_grounding_dino, strides
 from glip_torch.export.precision import write_graph
 from glip_torch.grounding_dino import UnsupportedError, bi_attention_of, swin_of
@@ -43,19 +42,13 @@ def tokenizer(tmp_path_factory):
 class Graphs:
     """A model's graphs in ONNX Runtime, run one after the other."""
 
-    def __init__(self, model, precision="fp32"):
-        self.sessions = {
-            graph.name: onnxruntime.InferenceSession(
-                write_graph(graph, precision).SerializeToString(), providers=["CPUExecutionProvider"]
-            )
-            for graph in build_graphs(model)
-        }
+    def __init__(self, model, precision="fp32", device=None):
+        self.graphs = [opened(write_graph(graph, precision, device)) for graph in build_graphs(model)]
 
     def run(self, **tensors):
         """Everything that any graph gives; what fusion makes of a tensor takes its place."""
-        for session in self.sessions.values():
-            inputs = {entry.name: np.asarray(tensors[entry.name]) for entry in session.get_inputs()}
-            outputs = {entry.name: value for entry, value in zip(session.get_outputs(), session.run(None, inputs))}
+        for graph in self.graphs:
+            outputs = graph.run({name: np.asarray(tensors[name]) for name in graph.inputs})
             tensors |= outputs
             if "fused_hidden" in outputs:
                 tensors |= {"hidden": outputs["fused_hidden"], "text_hidden": tensors["hidden"]}
@@ -116,9 +109,12 @@ def test_every_stage_is_that_of_transformers(tokenizer, kind, size):
     ],
     ids=str,
 )
-def test_all_kinds_of_the_family(tokenizer, kind):
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_all_kinds_of_the_family(tokenizer, kind, device):
     model, (expected,) = well_told_apart(kind, tokenizer, [ONE_PHRASE])
-    found = Graphs(model).run(pixels=expected.arrays["pixels"], **text_inputs(tokenizer, [ONE_PHRASE.text]))
+    found = Graphs(model, device=device).run(
+        pixels=expected.arrays["pixels"], **text_inputs(tokenizer, [ONE_PHRASE.text])
+    )
     assert_stages(found, expected.arrays, kind.levels)
 
 
@@ -139,7 +135,7 @@ def test_cells_are_worked_on_in_pieces(monkeypatch, piece):
     monkeypatch.setattr(enhancer, "PIECE", piece)
     fusion = build_graphs(random_model(KINDS["four_levels"]))[2]
     written = write_graph(fusion, "fp32")
-    assert any(node.op_type == "Scan" for node in written.graph.node)
+    assert any(node.op_type == "Scan" for node in written.model.graph.node)
     assert worst_error(written, fusion) < EXACT
 
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::Deserialize;
 
 use super::{
-    manifest::{Manifest, SourceSpec},
+    manifest::{GRID, Manifest, SourceSpec},
     manifest_file::{FileEntry, ManifestFile, identity},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     postprocess::{AnchorOptions, BoxCoder, HeadSpec, PostprocessOptions},
     preprocess::{ChannelOrder, Padding, PreprocessOptions, ResizeRule},
     prompt::PromptRule,
-    session::Element,
+    session::{Element, TensorSpec},
 };
 
 /// The newest format; all before it can be read too.
@@ -96,11 +96,23 @@ enum Head {
     Queries,
 }
 
-/// A graph. Its inputs and outputs stand there too, for people to read; what a graph really has is checked
-/// when it is loaded.
+/// A graph. Its inputs and outputs stand there too: of the grid they are read, those of the others are for people.
+/// What a graph really has is checked when it is loaded.
 #[derive(Deserialize)]
 struct Graph {
     file: String,
+    #[serde(default)]
+    outputs: Vec<Port>,
+}
+
+/// An output of a graph.
+#[derive(Deserialize)]
+struct Port {
+    name: String,
+    /// Numbers, and names of what is free.
+    shape: Vec<serde_json::Value>,
+    #[serde(rename = "type")]
+    element: String,
 }
 
 /// Reads and checks a manifest; `path` is for errors.
@@ -197,6 +209,8 @@ impl Check<'_> {
         let precision = precision.map_err(|error| self.file.named("precision", error))?;
         let features = self.features(&form.features)?;
         let head = self.head(form.head, form.features.levels)?;
+        let grid = form.graphs.get(GRID).and_then(Option::as_ref);
+        let grid = grid.map_or(Ok(Vec::new()), |graph| self.grid(&graph.outputs))?;
         let graphs = form.graphs.into_iter();
         let graphs = graphs.filter_map(|(graph, spec)| Some((graph, spec?.file)));
         let files = self.file.files(form.files)?;
@@ -213,6 +227,7 @@ impl Check<'_> {
             hidden_size: form.text.hidden_size,
             levels: form.features.levels,
             features,
+            grid,
             head,
             postprocess: form.postprocess,
             graphs: graphs.collect(),
@@ -233,13 +248,35 @@ impl Check<'_> {
         let levels = features.levels;
         self.file
             .require(levels > 0, self.fields.levels, levels, "at least one")?;
-        let floats = [Element::F32, Element::F16].into_iter();
-        let mut found = floats.filter(|element| element.name() == features.element);
-        found.next().ok_or_else(|| {
+        let found = Element::named(&features.element).filter(|element| element.is_float());
+        found.ok_or_else(|| {
             let found = format!("{:?}", features.element);
             self.file
                 .error("features.type", found, "float32 or float16")
         })
+    }
+
+    /// What the grid gives stays on the device, for the image encoder, whose inputs are called the same.
+    fn grid(&self, outputs: &[Port]) -> Result<Vec<TensorSpec>> {
+        let field = "graphs.grid.outputs";
+        self.file
+            .require(!outputs.is_empty(), field, "none", "at least one")?;
+        let specs = outputs.iter().enumerate().map(|(index, port)| {
+            let is_known = outputs
+                .iter()
+                .take(index)
+                .any(|other| other.name == port.name);
+            let valid = port.name.starts_with("grid_") && !is_known;
+            let expected = "names that begin with grid_, each once";
+            self.file.require(valid, field, &port.name, expected)?;
+            let element = Element::named(&port.element).ok_or_else(|| {
+                let found = format!("{} of type {:?}", port.name, port.element);
+                self.file
+                    .error(field, found, "of types float32, float16, int64 or bool")
+            })?;
+            Ok(TensorSpec::new(&port.name, element, port.shape.len()).staying())
+        });
+        specs.collect()
     }
 
     /// Anchors finest first, and what the postprocessor refuses.

@@ -9,8 +9,11 @@ use crate::{
     postprocess::{HeadSpec, PostprocessOptions, Postprocessor},
     preprocess::{PreprocessOptions, Preprocessor},
     prompt::PromptRule,
-    session::Element,
+    session::{Element, Signature, TensorSpec},
 };
+
+/// The graph of what depends on the images' size alone.
+pub(super) const GRID: &str = "grid";
 
 /// The manifest of a bundle: what the model is and what it needs.
 ///
@@ -37,6 +40,8 @@ pub struct Manifest {
     pub(crate) hidden_size: usize,
     pub(crate) levels: usize,
     pub(crate) features: Element,
+    /// What the graph `grid` gives to the image encoder, if there is one.
+    pub(crate) grid: Vec<TensorSpec>,
     pub(crate) head: HeadSpec,
     pub(crate) postprocess: PostprocessOptions,
     /// File names by graph.
@@ -196,7 +201,16 @@ impl Manifest {
 
     /// What the graphs take and give.
     pub(crate) fn signatures(&self) -> Signatures {
-        (self.family.signatures)(self.levels, self.features)
+        let mut signatures = (self.family.signatures)(self.levels, self.features);
+        if !self.grid.is_empty() {
+            signatures.image_encoder.inputs.extend(self.grid.clone());
+            signatures.grid = Some(Signature::new(
+                GRID,
+                vec![TensorSpec::new("size", Element::I64, 1)],
+                self.grid.clone(),
+            ));
+        }
+        signatures
     }
 
     /// How many images may run together of the `asked` ones, so that no image's result depends on

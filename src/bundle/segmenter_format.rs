@@ -115,8 +115,7 @@ impl Check<'_> {
     }
 
     fn feature(&self, feature: Feature) -> Result<FeatureSpec> {
-        let mut floats = [Element::F32, Element::F16].into_iter();
-        let element = floats.find(|element| element.name() == feature.element);
+        let element = Element::named(&feature.element).filter(|element| element.is_float());
         let element = element.ok_or_else(|| {
             let found = format!("{:?}", feature.element);
             self.file

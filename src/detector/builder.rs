@@ -20,6 +20,7 @@ use crate::{
         CpuOptions, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions,
         load_or_fall_back, runtime_methods,
     },
+    spare::Spare,
 };
 
 impl Detector {
@@ -191,8 +192,9 @@ impl DetectorBuilder {
         let graphs = load_or_fall_back(&self.sessions, self.cpu_fallback, |options| {
             Graphs::load(&runtime, &bundle, options)
         })?;
+        let threads = self.sessions.host_threads().min(Preprocessor::MOST_THREADS);
         let parts = Parts {
-            preprocessor: Preprocessor::new(image)?,
+            preprocessor: Preprocessor::new(image)?.with_threads(threads),
             tokenizer: bundle.tokenizer()?,
             image_encoder: graphs.image_encoder,
             text_encoder: graphs.text_encoder,
@@ -200,6 +202,7 @@ impl DetectorBuilder {
             head: graphs.head,
             postprocessor: Postprocessor::new(options, manifest.head.clone())?,
             max_batch: self.max_batch,
+            spare: Spare::default(),
             manifest: Arc::new(manifest),
         };
         Ok(Detector {

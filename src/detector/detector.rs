@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, mem, sync::Arc};
 use super::{
     inputs::{EncodedImage, EncodedPrompt, EncodedText, Image, ImageInput, PromptInput},
     options::GroundOptions,
-    stage::{Run, Stage},
+    stage::{Kept, Run, Stage},
 };
 use crate::{
     bundle::Manifest,
@@ -19,6 +19,7 @@ use crate::{
     preprocess::{Preprocessor, SourceImage},
     prompt::{TokenizedPhrase, Tokenizer},
     runtime::Device,
+    spare::Spare,
 };
 
 /// Finds in an image what a prompt names.
@@ -68,6 +69,7 @@ pub(super) struct Parts {
     pub(super) head: GroundingHead,
     pub(super) postprocessor: Postprocessor,
     pub(super) max_batch: usize,
+    pub(super) spare: Spare<Kept>,
 }
 
 impl Detector {
@@ -128,14 +130,15 @@ impl Detector {
             self.control.step(done, total)?;
             self.encoded(text)
         });
+        let mut kept = self.parts.spare.take();
+        let mut run = Run {
+            watch: None,
+            memory: mem::take(&mut kept.head),
+        };
         let geometries = [image.geometry];
-        let found = self.find(
-            &image.pyramid,
-            &geometries,
-            texts,
-            &postprocessor,
-            &mut Run::default(),
-        )?;
+        let found = self.find(&image.pyramid, &geometries, texts, &postprocessor, &mut run)?;
+        kept.head = run.memory;
+        self.parts.spare.put(kept);
         self.finished(total);
         Ok(found.into_iter().next().unwrap_or_default())
     }
@@ -226,12 +229,8 @@ impl Detector {
         }
         for batch in batches {
             let (indices, pictures): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            let pixels = self.preprocessor().run_batch(&pictures)?;
-            let pyramid = self
-                .image_encoder()
-                .controlled(&self.control)
-                .run(&pixels)?;
-            let found = find(&pyramid, pixels.geometries())?;
+            let (pyramid, geometries) = self.encode_batch(&pictures)?;
+            let found = find(&pyramid, &geometries)?;
             for (index, detections) in indices.into_iter().zip(found) {
                 results[index] = detections;
             }
@@ -285,16 +284,25 @@ impl Detector {
     /// - [`Error::EmptyImage`]: it has no pixels.
     /// - As [`ImageEncoder::run`].
     pub fn encode_image<'a>(&self, image: impl Into<SourceImage<'a>>) -> Result<EncodedImage> {
-        let pixels = self.preprocessor().run(image)?;
-        let pyramid = self
-            .image_encoder()
-            .controlled(&self.control)
-            .run(&pixels)?;
+        let (pyramid, geometries) = self.encode_batch(&[image.into()])?;
         Ok(EncodedImage {
             pyramid,
-            geometry: pixels.geometries()[0],
+            geometry: geometries[0],
             model: Arc::clone(&self.parts.manifest),
         })
+    }
+
+    /// Preprocessing and image encoder, in memory of earlier calls.
+    fn encode_batch(
+        &self,
+        images: &[SourceImage<'_>],
+    ) -> Result<(FeaturePyramid, Vec<ImageGeometry>)> {
+        let mut kept = self.parts.spare.take();
+        let pixels = self.preprocessor().run_in(images, &mut kept.input)?;
+        let image_encoder = self.image_encoder().controlled(&self.control);
+        let encoded = (image_encoder.run(pixels)?, pixels.geometries().to_vec());
+        self.parts.spare.put(kept);
+        Ok(encoded)
     }
 
     /// Encodes a prompt, for any number of images.

@@ -23,7 +23,9 @@ impl Detector {
             watch: Some(watch),
             memory: mem::take(&mut kept.head),
         };
-        let pixels = self.preprocessor().run_in(image, &mut kept.input)?;
+        let pixels = self
+            .preprocessor()
+            .run_in(std::slice::from_ref(image), &mut kept.input)?;
         run.over(Stage::Preprocess)?;
         let image_encoder = self.image_encoder().controlled(&self.control);
         let pyramid = image_encoder.run(pixels)?;

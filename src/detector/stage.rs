@@ -1,4 +1,4 @@
-//! The stages of a call, and who is told of them.
+//! The stages of a call, who is told of them, and the memory that goes from one call to the next.
 
 use crate::{error::Result, head_output::HeadMemory, preprocess::KeptInput};
 

@@ -7,6 +7,7 @@ use ndarray::{ArrayView3, CowArray, Ix4};
 use super::{
     feature_maps::FeatureMaps,
     image_encoder::FeaturePyramid,
+    load::load_optional,
     text_encoder::{TextFeatures, text_states},
 };
 use crate::{
@@ -41,11 +42,7 @@ impl Fusion {
     /// - [`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable): the device cannot be used.
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
         let signature = bundle.manifest().signatures().fusion;
-        let Some(file) = bundle.optional_graph(signature.graph)? else {
-            return Ok(Self(None));
-        };
-        let graph = CheckedGraph::load(runtime, &file, signature, options)?;
-        Ok(Self(Some(graph)))
+        load_optional(runtime, bundle, signature, options).map(Self)
     }
 
     #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From fused features to what the model says about every place it looks at.
 
-use super::fusion::FusedFeatures;
+use super::{fusion::FusedFeatures, load::load};
 use crate::{
     bundle::Bundle,
     control::Control,
@@ -28,7 +28,7 @@ impl GroundingHead {
     /// - [`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable): the device cannot be used.
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
         let signature = bundle.manifest().signatures().head;
-        CheckedGraph::load(runtime, &bundle.graph(signature.graph)?, signature, options).map(Self)
+        load(runtime, bundle, signature, options).map(Self)
     }
 
     #[cfg(test)]

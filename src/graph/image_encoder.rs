@@ -4,7 +4,7 @@ use std::{cell::OnceCell, sync::Arc};
 
 use ndarray::{CowArray, Ix4};
 
-use super::feature_maps::FeatureMaps;
+use super::{feature_maps::FeatureMaps, grid::Grid, load::load};
 use crate::{
     bundle::Bundle,
     control::Control,
@@ -22,34 +22,49 @@ use crate::{
 ///
 /// Calls queue, unless [`SessionOptions::sessions`] is more than 1. Clones share the sessions.
 #[derive(Clone)]
-pub struct ImageEncoder(CheckedGraph);
+pub struct ImageEncoder {
+    graph: CheckedGraph,
+    /// In bundles for GPUs.
+    grid: Option<Grid>,
+}
 
 impl ImageEncoder {
-    /// Loads the graph `image_encoder` of a bundle.
+    /// Loads the graph `image_encoder` of a bundle, and `grid` if it has that.
     ///
     /// # Errors
     /// - [`Error::GraphLoad`](crate::Error::GraphLoad): ONNX Runtime cannot load the file.
     /// - [`Error::GraphSignature`](crate::Error::GraphSignature): it is another graph.
     /// - [`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable): the device cannot be used.
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
-        let signature = bundle.manifest().signatures().image_encoder;
-        CheckedGraph::load(runtime, &bundle.graph(signature.graph)?, signature, options).map(Self)
+        let signatures = bundle.manifest().signatures();
+        // Run once a size, it is not worth recording.
+        let unrecorded = &options.unrecorded();
+        let grid = signatures
+            .grid
+            .map(|grid| load(runtime, bundle, grid, unrecorded));
+        Ok(Self {
+            graph: load(runtime, bundle, signatures.image_encoder, options)?,
+            grid: grid.transpose()?.map(Grid::new),
+        })
     }
 
     #[cfg(test)]
     pub(crate) fn from_graph(graph: CheckedGraph) -> Self {
-        Self(graph)
+        Self { graph, grid: None }
     }
 
     /// The same, whose runs end when the control says so.
     #[must_use]
     pub fn controlled(&self, control: &Control) -> Self {
-        Self(self.0.controlled(control))
+        Self {
+            graph: self.graph.controlled(control),
+            grid: self.grid.as_ref().map(|grid| grid.controlled(control)),
+        }
     }
 
     /// The device the graph runs on.
     pub fn device(&self) -> Device {
-        self.0.device()
+        self.graph.device()
     }
 
     /// Encodes a batch of images, which all have the same size after padding.
@@ -62,15 +77,21 @@ impl ImageEncoder {
     pub fn run(&self, images: &PixelBatch) -> Result<FeaturePyramid> {
         // As large as a channel of the input, and few models take it.
         let mask = OnceCell::new();
-        let outputs = self.0.run([], |input| match input {
+        let (batch, _, height, width) = images.pixels().dim();
+        let grid = self
+            .grid
+            .as_ref()
+            .map(|grid| grid.of([batch, height, width]));
+        let grid = grid.transpose()?;
+        let outputs = self.graph.run([], |input| match input {
             "pixels" => Some(Input::F32(images.pixels().into_dyn())),
             "pixel_mask" => {
                 let mask: &HostTensor = mask.get_or_init(|| images.pixel_mask().into());
                 Some(mask.as_input())
             }
-            _ => None,
+            other => Some(Input::Made(grid.as_ref()?.get(other).ok()?)),
         })?;
-        let maps = FeatureMaps::new(self.0.name(), outputs.maps)?;
+        let maps = FeatureMaps::new(self.graph.name(), outputs.maps)?;
         Ok(FeaturePyramid(Arc::new(maps)))
     }
 }

@@ -3,8 +3,10 @@
 
 mod feature_maps;
 mod fusion;
+mod grid;
 mod grounding_head;
 mod image_encoder;
+mod load;
 mod text_encoder;
 
 pub use self::{

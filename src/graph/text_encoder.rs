@@ -2,6 +2,7 @@
 
 use ndarray::{Array1, Array2, Array3, ArrayView2, ArrayView3, Axis};
 
+use super::load::load_optional;
 use crate::{
     bundle::Bundle,
     control::Control,
@@ -32,11 +33,7 @@ impl TextEncoder {
     /// - [`Error::DeviceUnavailable`]: the device cannot be used.
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
         let signature = bundle.manifest().signatures().text_encoder;
-        let Some(file) = bundle.optional_graph(signature.graph)? else {
-            return Ok(Self(None));
-        };
-        let graph = CheckedGraph::load(runtime, &file, signature, options)?;
-        Ok(Self(Some(graph)))
+        load_optional(runtime, bundle, signature, options).map(Self)
     }
 
     #[cfg(test)]

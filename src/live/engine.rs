@@ -15,6 +15,8 @@ use super::{
     result::{FrameResult, Outcome},
     stats::{LiveStats, Recent, Record, Times},
 };
+#[cfg(feature = "tracks")]
+use crate::tracks::{Track, Tracker};
 use crate::{
     detection::Detections,
     detector::{Stage, Watch},
@@ -88,6 +90,8 @@ impl<P: Send + Sync + 'static> Engine<P> {
     where
         L: FnMut(&Frame, &P, Watch<'_>) -> Result<Detections> + Send + 'static,
     {
+        #[cfg(feature = "tracks")]
+        let tracker = options.tracks.clone().map(Tracker::new).transpose()?;
         let state = State {
             waiting: None,
             warm_ups: VecDeque::new(),
@@ -106,6 +110,8 @@ impl<P: Send + Sync + 'static> Engine<P> {
         let worker = Worker {
             shared: Arc::clone(&shared),
             look,
+            #[cfg(feature = "tracks")]
+            tracker,
             lately: Recent::default(),
             prompt: 0,
             refused: 0,
@@ -263,6 +269,8 @@ const PATIENCE: u32 = 9;
 struct Worker<P, L> {
     shared: Arc<Shared<P>>,
     look: L,
+    #[cfg(feature = "tracks")]
+    tracker: Option<Tracker>,
     /// How long frames took, from their turn to their result.
     lately: Recent,
     /// The number of the prompt that this is of.
@@ -297,11 +305,15 @@ where
         if self.prompt != prompt.number {
             self.prompt = prompt.number;
             self.lately.clear();
+            #[cfg(feature = "tracks")]
+            self.tracker.iter_mut().for_each(Tracker::reset);
         }
         let outcome = match self.too_late(times.waiting) {
             Some(expected) => Outcome::NotStarted { expected },
             None => self.look_at(&frame, pushed, prompt, &mut times),
         };
+        #[cfg(feature = "tracks")]
+        let (outcome, tracks) = self.track(outcome, frame.stamp());
         times.total = self.now().saturating_duration_since(pushed);
         let result = Arc::new(FrameResult {
             id: frame.id(),
@@ -309,6 +321,8 @@ where
             prompt: prompt.number,
             latency: times.total,
             outcome,
+            #[cfg(feature = "tracks")]
+            tracks,
         });
         self.shared.keep(frame, &result, &times);
         self.tell(result);
@@ -372,6 +386,18 @@ where
                 Outcome::Overdue
             }
             Err(error) => Outcome::Failed(error),
+        }
+    }
+
+    /// Gives what was found its ids, if it is to have some.
+    #[cfg(feature = "tracks")]
+    fn track(&mut self, outcome: Outcome, stamp: Duration) -> (Outcome, Vec<Track>) {
+        let (Some(tracker), Outcome::Found(found)) = (&mut self.tracker, &outcome) else {
+            return (outcome, Vec::new());
+        };
+        match tracker.update(found, stamp) {
+            Ok(tracks) => (outcome, tracks),
+            Err(error) => (Outcome::Failed(error), Vec::new()),
         }
     }
 

@@ -82,7 +82,7 @@ impl Frame {
         self
     }
 
-    /// Sets when it was taken, by whatever clock the camera has. It is passed on, and nothing else is done with it.
+    /// Sets when it was taken, by whatever clock the camera has. It is passed on, and tracks, if asked for, go by it.
     #[must_use]
     pub fn with_stamp(mut self, stamp: Duration) -> Self {
         self.stamp = stamp;

@@ -60,6 +60,7 @@ impl Live {
     ///
     /// # Errors
     /// - As [`Detector::encode_prompt`].
+    /// - [`Error::InvalidOption`](crate::Error::InvalidOption): an option of tracks is out of its range.
     /// - [`Error::Thread`](crate::Error::Thread): no thread can be started.
     pub fn new<'p>(
         detector: &Detector,

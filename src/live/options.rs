@@ -3,6 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::result::FrameResult;
+#[cfg(feature = "tracks")]
+use crate::tracks::TrackOptions;
 
 /// Takes a result, on the thread that looks at frames.
 pub(super) type Callback = Arc<dyn Fn(Arc<FrameResult>) + Send + Sync>;
@@ -18,6 +20,9 @@ pub struct LiveOptions {
     /// passed ([`Outcome::Overdue`](super::Outcome::Overdue)). After some that were not begun, one is all the same, to see how
     /// long it takes by now.
     pub deadline: Option<Duration>,
+    /// How what is found is given ids that stay from frame to frame ([`FrameResult::tracks`]). Default: it is given none.
+    #[cfg(feature = "tracks")]
+    pub tracks: Option<TrackOptions>,
     pub(super) on_result: Option<Callback>,
 }
 
@@ -26,6 +31,15 @@ impl LiveOptions {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
+        self
+    }
+
+    /// Gives what is found ids that stay from frame to frame, in [`FrameResult::tracks`]. Frames need
+    /// [stamps](super::Frame::with_stamp), which say how far things may have moved.
+    #[cfg(feature = "tracks")]
+    #[must_use]
+    pub fn with_tracks(mut self, tracks: TrackOptions) -> Self {
+        self.tracks = Some(tracks);
         self
     }
 
@@ -44,8 +58,11 @@ impl LiveOptions {
 
 impl fmt::Debug for LiveOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LiveOptions")
-            .field("deadline", &self.deadline)
+        let mut options = f.debug_struct("LiveOptions");
+        options.field("deadline", &self.deadline);
+        #[cfg(feature = "tracks")]
+        options.field("tracks", &self.tracks);
+        options
             .field("on_result", &self.on_result.is_some())
             .finish()
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "tracks")]
+use crate::tracks::Track;
 use crate::{detection::Detections, error::Error};
 
 /// What became of a frame that was not dropped for a newer one.
@@ -19,6 +21,10 @@ pub struct FrameResult {
     pub latency: Duration,
     /// What was found, or why nothing could be.
     pub outcome: Outcome,
+    /// The tracks of what was found, if [`LiveOptions::tracks`](super::LiveOptions::tracks) are given. They begin anew with
+    /// each prompt, under ids that go on.
+    #[cfg(feature = "tracks")]
+    pub tracks: Vec<Track>,
 }
 
 /// What was found in a frame, or why nothing could be.

@@ -17,6 +17,8 @@ use super::{
     options::LiveOptions,
     result::{FrameResult, Outcome},
 };
+#[cfg(feature = "tracks")]
+use crate::tracks::TrackOptions;
 use crate::{
     detection::{Detection, Detections},
     detector::{Stage, Watch},
@@ -368,4 +370,56 @@ fn a_dropped_engine_looks_at_no_more_frames() {
     drop(guard);
     let seen: Vec<_> = results.iter().map(|result| result.id).collect();
     assert_eq!(seen, [1], "the second was dropped with the engine");
+}
+
+#[cfg(feature = "tracks")]
+#[test]
+fn what_is_found_has_ids_that_stay_while_the_prompt_does() {
+    let options = LiveOptions::default().with_tracks(TrackOptions::default());
+    let (options, results) = listening(options);
+    let engine = start(
+        options,
+        |frame: &Frame, prompt: &&'static str, _: Watch<'_>| {
+            let x = frame.id() as f32;
+            let bbox = BBox::new(x, 0.0, x + 9.0, 9.0)?;
+            Ok(Detections::from_iter([Detection::new(
+                *prompt, 0, 0.5, bbox,
+            )]))
+        },
+    );
+    let look = |id: u64| {
+        engine.push(frame(id));
+        let result = results.recv_timeout(PATIENCE).unwrap();
+        let tracks = result.tracks.iter().map(|track| (track.id, track.hits));
+        (tracks.collect::<Vec<_>>(), result)
+    };
+    assert_eq!(look(1).0, [(1, 1)]);
+    // Frame 2 was dropped.
+    let (tracks, result) = look(3);
+    assert_eq!(tracks, [(1, 2)]);
+    assert_eq!(result.tracks[0].detection, result.found().unwrap()[0]);
+
+    let (tracks, result) = look(3);
+    assert!(
+        tracks.is_empty() && matches!(result.outcome, Outcome::Failed(Error::SameStamp { .. }))
+    );
+    assert_eq!(look(4).0, [(1, 3)]);
+    engine.set_prompt("dog");
+    assert_eq!(look(5).0, [(2, 1)]);
+}
+
+#[cfg(feature = "tracks")]
+#[test]
+fn options_of_tracks_are_checked_before_anything_starts() {
+    let tracks = TrackOptions::default().with_min_iou(2.0);
+    let options = LiveOptions::default().with_tracks(tracks);
+    let look = |_: &Frame, prompt: &&'static str, _: Watch<'_>| Ok(found(prompt));
+    let started = Engine::start("cat", options, Box::new(Instant::now), look);
+    assert!(matches!(
+        started,
+        Err(Error::InvalidOption {
+            option: "min_iou",
+            ..
+        })
+    ));
 }

@@ -4,40 +4,48 @@ use std::mem;
 
 use ndarray::{Array3, Array4, ArrayView4, ArrayViewMut4, s};
 
-use crate::geometry::{ImageGeometry, ImageSize};
+use crate::{
+    error::Result,
+    geometry::{ImageGeometry, ImageSize},
+};
 
 /// Images as the network takes them, all of one padded size.
 #[derive(Clone, Debug, Default)]
 pub struct PixelBatch {
     pixels: Array4<f32>,
     geometries: Vec<ImageGeometry>,
+    /// The memory of geometries that were.
+    spare: Vec<ImageGeometry>,
 }
 
 impl PixelBatch {
-    /// Pixels `[batch, 3, height, width]` and the place of each image in them.
-    pub(super) fn new(pixels: Array4<f32>, geometries: Vec<ImageGeometry>) -> Self {
-        Self { pixels, geometries }
-    }
-
-    /// Makes room for one image, in the memory that is there if it is enough. Pixels are zero, or those of the
-    /// last image of the same geometry.
-    pub(super) fn make_room(&mut self, geometry: ImageGeometry) {
-        if self.geometries == [geometry] {
-            return;
+    /// Makes room for images, whose geometries and common padded size `lay_out` tells, in the memory that is there if
+    /// it is enough. Pixels are zero, or those of the last images if their geometries were the same.
+    pub(super) fn make_room(
+        &mut self,
+        batch: usize,
+        lay_out: impl FnOnce(&mut Vec<ImageGeometry>) -> Result<ImageSize>,
+    ) -> Result<()> {
+        let mut geometries = mem::take(&mut self.spare);
+        geometries.clear();
+        let ImageSize { width, height } = lay_out(&mut geometries)?;
+        mem::swap(&mut geometries, &mut self.geometries);
+        let were_the_same = geometries == self.geometries;
+        self.spare = geometries;
+        let shape = (batch, 3, height as usize, width as usize);
+        if were_the_same && self.pixels.dim() == shape {
+            return Ok(());
         }
-        self.geometries.clear();
-        self.geometries.push(geometry);
-        let ImageSize { width, height } = geometry.padded;
-        let shape = (1, 3, height as usize, width as usize);
         let (mut pixels, _) = mem::take(&mut self.pixels).into_raw_vec_and_offset();
         pixels.clear();
-        pixels.resize(shape.1 * shape.2 * shape.3, 0.0);
+        pixels.resize(shape.0 * shape.1 * shape.2 * shape.3, 0.0);
         let shaped = Array4::from_shape_vec(shape, pixels);
         self.pixels = shaped.unwrap_or_else(|_| Array4::zeros(shape));
+        Ok(())
     }
 
-    pub(super) fn pixels_mut(&mut self) -> ArrayViewMut4<'_, f32> {
-        self.pixels.view_mut()
+    pub(super) fn parts_mut(&mut self) -> (ArrayViewMut4<'_, f32>, &[ImageGeometry]) {
+        (self.pixels.view_mut(), &self.geometries)
     }
 
     /// The network input, `[batch, 3, height, width]`, normalised; padding is 0.

@@ -1,9 +1,17 @@
 //! Resize, normalise, pad.
 
-use ndarray::{Array4, ArrayViewMut3, Axis, s};
+use std::{
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis};
 
 use super::{
-    options::PreprocessOptions, pixel_batch::PixelBatch, resize::Resizer, source_image::SourceImage,
+    options::PreprocessOptions,
+    pixel_batch::PixelBatch,
+    resize::{Resizer, Rows},
+    source_image::SourceImage,
 };
 use crate::{
     error::{Error, Result},
@@ -33,12 +41,16 @@ pub struct Preprocessor {
     options: PreprocessOptions,
     /// The normalised value of each of the 256 levels, for each channel of the network input.
     normalised: Box<[[f32; 256]; 3]>,
+    threads: usize,
 }
 
 impl Preprocessor {
     /// The longest side that an image may have, in pixels. The weights of resizing take some 40 bytes for
     /// each pixel of a side; what is longer is cut into tiles, or was made to fill the memory.
     pub const LONGEST_SIDE: u32 = 1 << 20;
+
+    /// Threads beyond which resizing does not get faster.
+    pub const MOST_THREADS: usize = 4;
 
     /// A preprocessor with these options.
     ///
@@ -56,7 +68,16 @@ impl Preprocessor {
         Ok(Self {
             options,
             normalised,
+            threads: 1,
         })
+    }
+
+    /// The same, which resizes each image with so many threads, at least 1 and few for small images. Default: 1.
+    /// A detector's has as many as its sessions, or all cores but at most [`MOST_THREADS`](Self::MOST_THREADS).
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
     }
 
     /// The options in use.
@@ -112,74 +133,120 @@ impl Preprocessor {
         I::Item: Into<SourceImage<'a>>,
     {
         let images: Vec<SourceImage<'a>> = images.into_iter().map(Into::into).collect();
-        let geometries = images.iter().map(|image| self.geometry(image.size()));
-        let mut geometries = geometries.collect::<Result<Vec<_>>>()?;
-        if self.options.masks_padding {
-            pad_to_largest(&mut geometries);
-        }
-        let ImageSize { width, height } = common_padded_size(&geometries)?;
-        let mut pixels = Array4::zeros((images.len(), 3, height as usize, width as usize));
-        for ((image, geometry), input) in images
-            .iter()
-            .zip(&geometries)
-            .zip(pixels.axis_iter_mut(Axis(0)))
-        {
-            let resizer = &mut Resizer::new(geometry.original, geometry.resized);
-            self.fill(input, image, geometry.resized, resizer);
-        }
-        Ok(PixelBatch::new(pixels, geometries))
+        let mut kept = KeptInput::default();
+        self.run_in(&images, &mut kept)?;
+        Ok(kept.batch)
     }
 
-    /// As [`run`](Self::run), in memory that is kept: one image after another of the same size allocates nothing.
+    /// As [`run_batch`](Self::run_batch), in memory that is kept: images of the same sizes after one another allocate
+    /// nothing, but for what threads take.
     pub(crate) fn run_in<'k>(
         &self,
-        image: &SourceImage<'_>,
+        images: &[SourceImage<'_>],
         kept: &'k mut KeptInput,
     ) -> Result<&'k PixelBatch> {
-        let geometry = self.geometry(image.size())?;
-        let (from, to) = (geometry.original, geometry.resized);
-        kept.batch.make_room(geometry);
-        let resizer = match kept.resizer.take() {
-            Some(resizer) if resizer.fits(from, to) => resizer,
-            _ => Resizer::new(from, to),
-        };
-        let resizer = kept.resizer.insert(resizer);
-        for input in kept.batch.pixels_mut().axis_iter_mut(Axis(0)) {
-            self.fill(input, image, to, resizer);
+        let KeptInput { batch, workers } = kept;
+        batch.make_room(images.len(), |geometries| {
+            for image in images {
+                geometries.push(self.geometry(image.size())?);
+            }
+            if self.options.masks_padding {
+                pad_to_largest(geometries);
+            }
+            common_padded_size(geometries)
+        })?;
+        let (mut pixels, geometries) = batch.parts_mut();
+        for ((image, geometry), input) in images
+            .iter()
+            .zip(geometries)
+            .zip(pixels.axis_iter_mut(Axis(0)))
+        {
+            let (from, to) = (geometry.original, geometry.resized);
+            let workers = match workers.take() {
+                Some(known) if known.resizer.fits(from, to) => workers.insert(known),
+                _ => workers.insert(Workers::new(Resizer::new(from, to), self.threads)),
+            };
+            self.fill(input, image, workers);
         }
-        Ok(&kept.batch)
+        Ok(batch)
     }
 
     /// Writes the resized image, normalised, into the upper left corner of `[3, height, width]`.
-    fn fill(
-        &self,
-        mut input: ArrayViewMut3<'_, f32>,
-        image: &SourceImage<'_>,
-        resized: ImageSize,
-        resizer: &mut Resizer,
-    ) {
-        let width = resized.width as usize;
-        let rgb_indices = self.options.channel_order.rgb_indices();
-        resizer.run(image, |y, levels| {
-            let planes = self.normalised.iter().zip(rgb_indices);
-            for (channel, (table, rgb_index)) in planes.enumerate() {
-                let levels = &levels[rgb_index * width..][..width];
-                let values = levels.iter().map(|&level| table[usize::from(level)]);
-                let output = input.slice_mut(s![channel, y, ..width]);
-                output
-                    .into_iter()
-                    .zip(values)
-                    .for_each(|(output, value)| *output = value);
-            }
+    fn fill(&self, input: ArrayViewMut3<'_, f32>, image: &SourceImage<'_>, workers: &mut Workers) {
+        let (resizer, height) = (&workers.resizer, workers.resizer.height());
+        let parts = workers.rows.len();
+        let (mut rest, mut bands) = (input, Vec::with_capacity(parts));
+        for (part, rows) in workers.rows.iter_mut().enumerate() {
+            let (begin, end) = (part * height / parts, (part + 1) * height / parts);
+            let (input, below) = rest.split_at(Axis(1), end - begin);
+            rest = below;
+            bands.push((begin..end, rows, input));
+        }
+        for_each_in_threads(bands, |(range, rows, mut input)| {
+            let begin = range.start;
+            resizer.run(image, range, rows, |y, levels| {
+                self.normalise(levels, input.index_axis_mut(Axis(1), y - begin));
+            });
         });
+    }
+
+    /// A row of levels, channel by channel, as the network's `[3, width]`, which may be wider.
+    fn normalise(&self, levels: &[u8], mut input: ArrayViewMut2<'_, f32>) {
+        let width = levels.len() / 3;
+        let rgb_indices = self.options.channel_order.rgb_indices();
+        let planes = self.normalised.iter().zip(rgb_indices);
+        for ((table, rgb_index), mut output) in planes.zip(input.outer_iter_mut()) {
+            let levels = &levels[rgb_index * width..][..width];
+            let output = output.iter_mut().zip(levels);
+            output.for_each(|(output, &level)| *output = table[usize::from(level)]);
+        }
     }
 }
 
-/// The network's input, and what its image was resized with, kept for the next image.
+/// Runs all jobs, each in a thread, of which this one is one. What threads the system does not give are done without.
+fn for_each_in_threads<J: Send>(jobs: Vec<J>, run: impl Fn(J) + Sync) {
+    let helpers = jobs.len().saturating_sub(1);
+    let jobs = Mutex::new(jobs);
+    // Its own statement: the lock is free while the job runs.
+    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let work = || {
+        while let Some(job) = next() {
+            run(job);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..helpers {
+            let spawned = thread::Builder::new().spawn_scoped(scope, work);
+            if spawned.is_err() {
+                break;
+            }
+        }
+        work();
+    });
+}
+
+/// The network's input, and what its images were resized with, kept for the next ones.
 #[derive(Default)]
 pub(crate) struct KeptInput {
     batch: PixelBatch,
-    resizer: Option<Resizer>,
+    workers: Option<Workers>,
+}
+
+/// What resizes images of one size, and the memory of each thread that does.
+struct Workers {
+    resizer: Resizer,
+    rows: Vec<Rows>,
+}
+
+/// Fewer rows of a resized image are not worth a thread.
+const ROWS_OF_A_THREAD: usize = 64;
+
+impl Workers {
+    fn new(resizer: Resizer, threads: usize) -> Self {
+        let threads = threads.min(resizer.height() / ROWS_OF_A_THREAD).max(1);
+        let rows = (0..threads).map(|_| resizer.rows()).collect();
+        Self { resizer, rows }
+    }
 }
 
 fn pad_to_largest(geometries: &mut [ImageGeometry]) {
@@ -210,6 +277,7 @@ fn common_padded_size(geometries: &[ImageGeometry]) -> Result<ImageSize> {
 #[cfg(test)]
 mod tests {
     use image::{DynamicImage, Rgb, RgbImage};
+    use ndarray::s;
 
     use super::*;
     use crate::preprocess::{
@@ -293,22 +361,39 @@ mod tests {
     }
 
     #[test]
-    fn kept_memory_changes_nothing() {
-        let preprocessor = preprocessor(32, 64);
-        let images = [
-            (50, 40, 10),
-            (60, 20, 200),
-            (60, 20, 90),
-            (20, 60, 30),
-            (50, 40, 0),
+    fn kept_memory_and_threads_change_nothing() {
+        let alone = preprocessor(200, 320);
+        let in_threads = alone.clone().with_threads(3);
+        let image = |width, height, seed: u8| {
+            RgbImage::from_fn(width, height, |x, y| {
+                Rgb([x as u8 ^ seed, y as u8, seed.wrapping_mul(x as u8)])
+            })
+        };
+        let batches = [
+            vec![image(50, 40, 10)],
+            vec![image(300, 260, 200), image(301, 260, 90)],
+            vec![image(300, 260, 30), image(300, 259, 90)],
+            // The first alone has the geometry of the last batch, the second does not fit it.
+            vec![image(300, 260, 30), image(90, 400, 1)],
+            vec![image(300, 260, 3)],
+            vec![image(90, 400, 2)],
+            vec![image(300, 260, 5), image(300, 260, 6)],
         ];
         let mut kept = KeptInput::default();
-        for (width, height, level) in images {
-            let image = RgbImage::from_pixel(width, height, Rgb([level; 3]));
-            let found = preprocessor.run_in(&(&image).into(), &mut kept).unwrap();
-            let expected = preprocessor.run(&image).unwrap();
-            assert_eq!(found.pixels(), expected.pixels());
-            assert_eq!(found.geometries(), expected.geometries());
+        for images in &batches {
+            let images: Vec<_> = images.iter().map(SourceImage::from).collect();
+            let found = in_threads.run_in(&images, &mut kept);
+            let expected = alone.run_batch(images.iter().cloned());
+            match (found, expected) {
+                (Ok(found), Ok(expected)) => {
+                    assert_eq!(found.pixels(), expected.pixels());
+                    assert_eq!(found.geometries(), expected.geometries());
+                }
+                (found, expected) => {
+                    assert!(matches!(found, Err(Error::MixedSizes { .. })));
+                    assert!(matches!(expected, Err(Error::MixedSizes { .. })));
+                }
+            }
         }
     }
 

@@ -237,7 +237,41 @@ fn channels_of_rgb(channels: usize) -> [usize; 3] {
     if channels < 3 { [0; 3] } else { [0, 1, 2] }
 }
 
+/// By the widest instructions that the processor has; all give the same.
+#[allow(
+    unsafe_code,
+    reason = "AVX2 is known to be there when the program runs only"
+)]
 fn convert_row_of<T: Copy>(
+    channels: usize,
+    samples: &[T],
+    y: usize,
+    row: &mut [u8],
+    to_level: impl Fn(T) -> u8,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2.
+        return unsafe { convert_row_with_avx2(channels, samples, y, row, to_level) };
+    }
+    convert_row_anyhow(channels, samples, y, row, to_level);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn convert_row_with_avx2<T: Copy>(
+    channels: usize,
+    samples: &[T],
+    y: usize,
+    row: &mut [u8],
+    to_level: impl Fn(T) -> u8,
+) {
+    convert_row_anyhow(channels, samples, y, row, to_level);
+}
+
+/// The compiler vectorises it for the processor that it is inlined for.
+#[inline(always)]
+fn convert_row_anyhow<T: Copy>(
     channels: usize,
     samples: &[T],
     y: usize,
@@ -253,6 +287,7 @@ fn convert_row_of<T: Copy>(
 }
 
 /// One or two channels are grey and perhaps alpha; three or four are colours and perhaps alpha.
+#[inline(always)]
 fn convert_row<const CHANNELS: usize, T: Copy>(
     samples: &[T],
     y: usize,
@@ -275,16 +310,24 @@ fn convert_row<const CHANNELS: usize, T: Copy>(
 }
 
 /// A level over 257, rounded: as a product and a shift, which the compiler vectorises.
+#[inline(always)]
 fn from_16_bits(level: u16) -> u8 {
     ((u32::from(level) * 255 + 32_895) >> 16) as u8
 }
 
-/// Rounded by hand: the float's own method is a function call on many processors. White for NaN, as
-/// `image` has it.
+/// Rounded half up, without a function call or a conversion that checks its range, so that the compiler vectorises
+/// it. White for NaN, as `image` has it.
+#[inline(always)]
 fn from_float(level: f32) -> u8 {
-    let scaled = 255.0 * if level < 1.0 { level.max(0.0) } else { 1.0 };
-    let below = scaled as u8;
-    below + u8::from(scaled - f32::from(below) >= 0.5)
+    /// From here on, floats are whole numbers, and their last bits are those of the number.
+    const WHOLE: f32 = (1 << 23) as f32;
+    #[expect(clippy::manual_clamp, reason = "NaN becomes 1")]
+    let level = level.min(1.0).max(0.0);
+    let scaled = 255.0 * level;
+    let shifted = scaled + WHOLE;
+    // That sum was rounded half to even.
+    let rounded_down = u32::from(scaled - (shifted - WHOLE) >= 0.5);
+    (shifted.to_bits() + rounded_down) as u8
 }
 
 /// The samples of an image buffer, which may be longer than its pixels.

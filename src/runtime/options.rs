@@ -1,6 +1,6 @@
 //! The options of the sessions that run graphs.
 
-use std::path::PathBuf;
+use std::{num::NonZero, path::PathBuf, thread};
 
 use super::device::Device;
 use crate::error::{Error, Result};
@@ -89,11 +89,34 @@ impl SessionOptions {
         }
     }
 
+    /// The same without recordings.
+    pub(crate) fn unrecorded(&self) -> Self {
+        let mut options = self.clone();
+        options.cuda.graphs = false;
+        options
+    }
+
+    /// The same for a float16 model: ONNX Runtime takes cuDNN's algorithms for tensor cores from float16
+    /// convolutions too where TF32 is off, and then searches in vain.
+    pub(crate) fn in_half(&self) -> Self {
+        let mut options = self.clone();
+        options.cuda.tf32 = true;
+        options
+    }
+
     /// The threads of one session; 0 lets ONNX Runtime choose.
     pub(crate) fn thread_count(&self) -> usize {
         match self.cpu.cores.len() {
             0 => self.threads,
             cores => cores,
+        }
+    }
+
+    /// The threads for work on the host beside graphs: as many as a session has.
+    pub(crate) fn host_threads(&self) -> usize {
+        match self.thread_count() {
+            0 => thread::available_parallelism().map_or(1, NonZero::get),
+            threads => threads,
         }
     }
 
@@ -244,7 +267,8 @@ pub struct CudaOptions {
     /// several times faster.
     ///
     /// Default: `false`, unlike ONNX Runtime's, so that a float32 model gives on the GPU what it
-    /// gives on the CPU. A float16 model is faster still.
+    /// gives on the CPU. A float16 model is faster still, and always allowed it: there, it keeps few small
+    /// products in float32, and without it ONNX Runtime runs convolutions without tensor cores.
     pub tf32: bool,
     /// How cuDNN chooses the algorithm of a convolution.
     pub convolutions: ConvolutionSearch,

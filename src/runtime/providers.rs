@@ -58,6 +58,8 @@ impl SessionOptions {
             .with_conv_algorithm_search(search)
             .with_tf32(self.cuda.tf32)
             .with_cuda_graph(self.cuda.graphs)
+            // Sums of residuals and their norms are taken in float32, whatever the model's type.
+            .with_skip_layer_norm_strict_mode(true)
             .build()
     }
 

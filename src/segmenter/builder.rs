@@ -14,6 +14,7 @@ use crate::{
     bundle::SegmenterBundle,
     control::Control,
     error::{Error, Result},
+    preprocess::Preprocessor,
     runtime::{
         CpuOptions, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions,
         load_or_fall_back, runtime_methods,
@@ -135,9 +136,10 @@ impl SegmenterBuilder {
                 Decoder::load(&runtime, &bundle, options)?,
             ))
         })?;
+        let threads = self.sessions.host_threads().min(Preprocessor::MOST_THREADS);
         let manifest = Arc::new(bundle.manifest().clone());
         let parts = Parts {
-            preprocessor: manifest.preprocessor()?,
+            preprocessor: manifest.preprocessor()?.with_threads(threads),
             manifest,
             encoder,
             decoder,

@@ -52,7 +52,7 @@ pub(super) fn run(
     }
     let host = MemoryInfo::default();
     for spec in &signature.outputs {
-        let memory = if spec.is_feature_map { memory } else { &host };
+        let memory = if spec.stays { memory } else { &host };
         binding.bind_output_to_device(&spec.name, memory)?;
     }
     let outputs = session.run_binding_with_options(&binding, options)?;

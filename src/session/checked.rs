@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Result},
     files::ModelFile,
     runtime::{Device, Runtime, SessionOptions},
+    spare::Spare,
 };
 
 /// A graph with its signature. Clones share the graph.
@@ -23,6 +24,8 @@ use crate::{
 pub(crate) struct CheckedGraph {
     signature: Arc<Signature>,
     graph: Arc<dyn Graph>,
+    /// Of inputs that were converted.
+    halves: Arc<Spare<Vec<f16>>>,
     control: Control,
 }
 
@@ -66,11 +69,11 @@ impl CheckedGraph {
         signature: Signature,
         options: &SessionOptions,
     ) -> Result<Self> {
-        let signature = Arc::new(signature);
-        let graph = OnnxGraph::load(runtime, file, Arc::clone(&signature), options)?;
+        let graph = OnnxGraph::load(runtime, file, &signature, options)?;
         Ok(Self {
-            signature,
+            signature: graph.signature(),
             graph: Arc::new(graph),
+            halves: Arc::default(),
             control: Control::default(),
         })
     }
@@ -80,6 +83,7 @@ impl CheckedGraph {
         Self {
             signature: Arc::new(signature),
             graph,
+            halves: Arc::default(),
             control: Control::default(),
         }
     }
@@ -123,8 +127,15 @@ impl CheckedGraph {
             return Err(self.unfit("the feature maps", format!("{levels} levels"), "more"));
         }
         self.control.check()?;
-        let inputs: Vec<_> = inputs.iter().map(Fitting::as_input).collect();
-        self.sort(self.graph.run(&inputs, &self.control)?)
+        let views: Vec<_> = inputs.iter().map(Fitting::as_input).collect();
+        let outputs = self.graph.run(&views, &self.control)?;
+        drop(views);
+        for input in inputs {
+            if let Fitting::Halves(array) = input {
+                self.halves.put(array.into_raw_vec_and_offset().0);
+            }
+        }
+        self.sort(outputs)
     }
 
     /// An input of the type and rank that the graph takes; what is in host memory is converted from
@@ -147,7 +158,7 @@ impl CheckedGraph {
             return Ok(Fitting::As(input));
         }
         let halves = match spec.element {
-            Element::F16 => input.to_halves(),
+            Element::F16 => input.to_halves(self.halves.take()),
             _ => None,
         };
         halves
@@ -203,8 +214,7 @@ impl CheckedGraph {
                 name_of(tensor.element()),
             ));
         }
-        let is_float = matches!(spec.element, Element::F32 | Element::F16);
-        if tensor.device_memory().is_some() || !is_float {
+        if tensor.device_memory().is_some() || !spec.element.is_float() {
             // Whatever is wrong in a device's memory shows in the head's outputs, which always come to
             // the host.
             return Ok(());

@@ -14,7 +14,7 @@ mod tensor;
 #[cfg(test)]
 pub(crate) use self::graph::Graph;
 pub(crate) use self::{
-    checked::CheckedGraph,
+    checked::{CheckedGraph, Outputs},
     signature::{Signature, TensorSpec},
     tensor::{Element, HostTensor, Input, NamedTensors, Tensor},
 };

@@ -49,21 +49,31 @@ impl OnnxGraph {
     pub(super) fn load(
         runtime: &Runtime,
         file: &ModelFile<'_>,
-        signature: Arc<Signature>,
+        signature: &Signature,
         options: &SessionOptions,
     ) -> Result<Self> {
         options.check()?;
         let device = options.device;
-        let opening = (0..options.sessions).map(|_| open(runtime, file, &signature, options));
+        let (mut fitted, mut sessions) = (signature.clone(), Vec::new());
+        for _ in 0..options.sessions {
+            let session = open(runtime, file, signature.graph, options)?;
+            fitted = signature.fitted(&session.session)?;
+            sessions.push(session);
+        }
         Ok(Self {
             device,
             memory: binding::own_memory(device)
                 .map_err(|source| not_loaded(signature.graph, source))?,
-            sessions: Pool::new(opening.collect::<Result<_>>()?),
+            sessions: Pool::new(sessions),
             shrinks: options.cpu.arena == Arena::Shrunk,
             runtime: runtime.clone(),
-            signature,
+            signature: Arc::new(fitted),
         })
+    }
+
+    /// What it takes and gives, with the types that its file has.
+    pub(super) fn signature(&self) -> Arc<Signature> {
+        Arc::clone(&self.signature)
     }
 
     fn run_on_host(
@@ -135,12 +145,10 @@ impl Graph for OnnxGraph {
 fn open(
     runtime: &Runtime,
     file: &ModelFile<'_>,
-    signature: &Signature,
+    graph: &str,
     options: &SessionOptions,
 ) -> Result<OpenSession> {
-    let graph = signature.graph;
     let session = commit(runtime, file, graph, options)?;
-    signature.check(&session)?;
     if options.device != Device::Cpu {
         check_device_is_used(&session, options.device, graph)?;
     }
@@ -322,7 +330,7 @@ pub(super) mod tests {
         let runtime = Runtime::load().unwrap();
         let options = SessionOptions::default();
         let file = file("image_encoder");
-        let graph = OnnxGraph::load(&runtime, &file, Arc::new(signature), &options).unwrap();
+        let graph = OnnxGraph::load(&runtime, &file, &signature, &options).unwrap();
         let pixels = Array4::zeros((1, 3, 64, 64)).into_dyn();
         let inputs = [Input::F32(pixels.view())];
         let session = graph.sessions.take(&Control::default()).unwrap();

@@ -17,7 +17,7 @@ use half::f16;
 use ndarray::ArrayViewD;
 use ort::{
     AsPointer,
-    memory::{AllocationDevice, Allocator, MemoryInfo},
+    memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
     ortsys,
     session::{IoBinding, RunOptions, Session},
     value::{DynTensor, PrimitiveTensorElementType},
@@ -103,8 +103,16 @@ impl Recording {
         number: usize,
     ) -> ort::Result<Self> {
         let allocator = Allocator::new(session, memory.clone())?;
-        let buffers = inputs.iter().map(|input| Buffer::new(input, &allocator));
-        let buffers = buffers.collect::<ort::Result<Vec<_>>>()?;
+        let pinned = pinned(session, memory)?;
+        let buffers = inputs
+            .iter()
+            .map(|input| Buffer::new(input, &allocator, &pinned));
+        let mut buffers = buffers.collect::<ort::Result<Vec<_>>>()?;
+        for ((spec, buffer), input) in signature.inputs.iter().zip(&mut buffers).zip(inputs) {
+            if spec.follows_from_sizes() {
+                buffer.fill(input)?;
+            }
+        }
         let mut binding = session.create_binding()?;
         for (spec, buffer) in signature.inputs.iter().zip(&buffers) {
             binding.bind_input(&spec.name, &buffer.bound)?;
@@ -132,37 +140,47 @@ impl Recording {
         inputs: &[Input<'_>],
         memory: &MemoryInfo<'_>,
     ) -> ort::Result<Vec<Tensor>> {
-        for (buffer, input) in self.inputs.iter_mut().zip(inputs) {
+        let buffers = signature.inputs.iter().zip(&mut self.inputs).zip(inputs);
+        for ((_, buffer), input) in buffers.filter(|((spec, _), _)| !spec.follows_from_sizes()) {
             buffer.fill(input)?;
         }
         let outputs = session.run_binding_with_options(&self.binding, &self.options)?;
-        take(signature, outputs, |spec, value| {
-            match spec.is_feature_map {
-                true => value.to(memory.allocation_device(), memory.device_id()),
-                false => value.to(AllocationDevice::CPU, 0),
-            }
+        take(signature, outputs, |spec, value| match spec.stays {
+            true => value.to(memory.allocation_device(), memory.device_id()),
+            false => value.to(AllocationDevice::CPU, 0),
         })
     }
 }
 
-/// An input at its fixed place, and on the host the place that it comes from once it did.
+/// Host memory that the device reads by itself, which is faster; for a session on the host, any memory.
+fn pinned(session: &Session, memory: &MemoryInfo<'_>) -> ort::Result<Allocator> {
+    if memory.is_cpu_accessible() {
+        return Ok(Allocator::default());
+    }
+    let (device, kind) = (AllocationDevice::CUDA_PINNED, AllocatorType::Device);
+    let pinned = MemoryInfo::new(device, memory.device_id(), kind, MemoryType::CPUOutput)?;
+    Allocator::new(session, pinned)
+}
+
+/// An input at its fixed place, and the place on the host that it comes from, if it does.
 struct Buffer {
     bound: DynTensor,
     host: Option<DynTensor>,
 }
 
 impl Buffer {
-    fn new(input: &Input<'_>, allocator: &Allocator) -> ort::Result<Self> {
-        let bound = match input.element() {
+    fn new(input: &Input<'_>, allocator: &Allocator, pinned: &Allocator) -> ort::Result<Self> {
+        let alike = |allocator| match input.element() {
             Some(Element::I64) => empty::<i64>(allocator, input.shape()),
             Some(Element::Bool) => empty::<bool>(allocator, input.shape()),
             Some(Element::F16) => empty::<f16>(allocator, input.shape()),
             // No signature has any other.
             Some(Element::F32) | None => empty::<f32>(allocator, input.shape()),
         };
+        let is_made = matches!(input, Input::Made(Tensor::Runtime(_)));
         Ok(Self {
-            bound: bound?,
-            host: None,
+            bound: alike(allocator)?,
+            host: (!is_made).then(|| alike(pinned)).transpose()?,
         })
     }
 
@@ -188,6 +206,7 @@ impl Buffer {
     {
         let host = match &mut self.host {
             Some(host) => host,
+            // Another run had it from the device.
             None => self
                 .host
                 .insert(empty::<T>(&Allocator::default(), array.shape().to_vec())?),

@@ -21,9 +21,10 @@ pub(crate) struct TensorSpec {
     pub(crate) name: String,
     pub(crate) element: Element,
     pub(crate) rank: usize,
-    /// One of the levels of a pyramid, or of what else an image becomes. As an output it stays in the memory of the device, if that has its
-    /// own, for the next graph.
+    /// One of the levels of a pyramid, or of what else an image becomes.
     pub(crate) is_feature_map: bool,
+    /// Whether, as an output, it stays in the memory of the device, if that has its own, for the next graph.
+    pub(crate) stays: bool,
 }
 
 impl TensorSpec {
@@ -34,14 +35,23 @@ impl TensorSpec {
             element,
             rank,
             is_feature_map: false,
+            stays: false,
         }
     }
 
-    /// What an image becomes, by a name of its own.
+    /// The same, whose numbers are for the next graph alone.
+    pub(crate) fn staying(self) -> Self {
+        Self {
+            stays: true,
+            ..self
+        }
+    }
+
+    /// A feature map by a name of its own.
     pub(crate) fn feature_map(name: &str, element: Element, rank: usize) -> Self {
         Self {
             is_feature_map: true,
-            ..Self::new(name, element, rank)
+            ..Self::new(name, element, rank).staying()
         }
     }
 
@@ -55,10 +65,22 @@ impl TensorSpec {
         (0..levels).map(move |level| Self::feature_map(&format!("{name}_{level}"), element, 4))
     }
 
-    fn matches(&self, outlet: &Outlet) -> bool {
-        let element = outlet.dtype().tensor_type().and_then(Element::of);
+    /// The same with the type that the graph has, if it may have that: floats other than feature maps, whose type
+    /// the manifest tells, may be of either precision.
+    fn fitted(&self, outlet: &Outlet) -> Option<Self> {
+        let element = outlet.dtype().tensor_type().and_then(Element::of)?;
         let rank = outlet.dtype().tensor_shape().map(|shape| shape.len());
-        element == Some(self.element) && rank == Some(self.rank)
+        let fits = element == self.element
+            || (!self.is_feature_map && element.is_float() && self.element.is_float());
+        (fits && rank == Some(self.rank)).then(|| Self {
+            element,
+            ..self.clone()
+        })
+    }
+
+    /// Whether, as an input, it follows from the sizes of the others: what stays on the device and is no feature map.
+    pub(super) fn follows_from_sizes(&self) -> bool {
+        self.stays && !self.is_feature_map
     }
 
     fn describe(&self) -> String {
@@ -87,39 +109,40 @@ impl Signature {
         Self { unused, ..self }
     }
 
-    /// Checks that a session has these inputs and outputs, and no others: an input that nobody fills
-    /// would fail every run, and where there is an output that nobody takes, such as a level more,
-    /// the manifest is not that of the graph.
-    pub(super) fn check(&self, session: &Session) -> Result<()> {
-        self.check_tensors(&self.inputs, session.inputs(), &[])?;
-        self.check_tensors(&self.outputs, session.outputs(), &self.unused)
+    /// The same with the types that a session has. It must have these inputs and outputs, and no others: an
+    /// input that nobody fills would fail every run, and where there is an output that nobody takes, such as a
+    /// level more, the manifest is not that of the graph.
+    pub(super) fn fitted(&self, session: &Session) -> Result<Self> {
+        Ok(Self {
+            graph: self.graph,
+            inputs: self.fitted_tensors(&self.inputs, session.inputs(), &[])?,
+            outputs: self.fitted_tensors(&self.outputs, session.outputs(), &self.unused)?,
+            unused: self.unused.clone(),
+        })
     }
 
-    fn check_tensors(
+    fn fitted_tensors(
         &self,
         specs: &[TensorSpec],
         outlets: &[Outlet],
         unused: &[String],
-    ) -> Result<()> {
-        for spec in specs {
-            match outlets.iter().find(|outlet| outlet.name() == spec.name) {
-                Some(outlet) if spec.matches(outlet) => {}
-                Some(outlet) => {
-                    return Err(self.mismatch(&spec.name, spec.describe(), outlet.dtype()));
-                }
-                None => {
-                    let names: Vec<_> = outlets.iter().map(Outlet::name).collect();
-                    let found = format!("only {}", names.join(", "));
-                    return Err(self.mismatch(&spec.name, spec.describe(), found));
-                }
-            }
-        }
+    ) -> Result<Vec<TensorSpec>> {
+        let fitted = |spec: &TensorSpec| {
+            let Some(outlet) = outlets.iter().find(|outlet| outlet.name() == spec.name) else {
+                let names: Vec<_> = outlets.iter().map(Outlet::name).collect();
+                let found = format!("only {}", names.join(", "));
+                return Err(self.mismatch(&spec.name, spec.describe(), found));
+            };
+            let mismatch = || self.mismatch(&spec.name, spec.describe(), outlet.dtype());
+            spec.fitted(outlet).ok_or_else(mismatch)
+        };
+        let fitted = specs.iter().map(fitted).collect::<Result<Vec<_>>>()?;
         let known = |outlet: &Outlet| {
             let name = outlet.name();
             specs.iter().any(|spec| spec.name == name) || unused.iter().any(|unused| unused == name)
         };
         match outlets.iter().find(|outlet| !known(outlet)) {
-            None => Ok(()),
+            None => Ok(fitted),
             Some(outlet) => Err(self.mismatch(outlet.name(), "absent".into(), outlet.dtype())),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use half::f16;
+use half::{f16, slice::HalfFloatSliceExt};
 use ndarray::{
     Array, ArrayD, ArrayViewD, Axis, CowArray, Dimension, IntoDimension, IxDyn, RemoveAxis,
 };
@@ -61,6 +61,16 @@ impl Element {
         }
     }
 
+    /// The type of that [name](Self::name).
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = [Self::F32, Self::F16, Self::I64, Self::Bool];
+        all.into_iter().find(|element| element.name() == name)
+    }
+
+    pub(crate) fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F16)
+    }
+
     /// As ONNX and the manifest name it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -114,6 +124,31 @@ fn repeated<T: Clone>(array: &ArrayD<T>, times: usize) -> ArrayD<T> {
     array.select(Axis(0), &vec![0; times])
 }
 
+/// By the processor's own instruction for many numbers at once, where it has one.
+fn to_floats(halves: ArrayViewD<'_, f16>) -> ArrayD<f32> {
+    let mut floats = ArrayD::zeros(halves.raw_dim());
+    match (halves.as_slice(), floats.as_slice_mut()) {
+        (Some(halves), Some(floats)) => halves.convert_to_f32_slice(floats),
+        _ => floats.zip_mut_with(&halves, |float, half| *float = half.to_f32()),
+    }
+    floats
+}
+
+/// The way back; numbers beyond what a half holds become infinite.
+fn to_halves(floats: ArrayViewD<'_, f32>, mut memory: Vec<f16>) -> ArrayD<f16> {
+    memory.resize(floats.len(), f16::ZERO);
+    match floats.as_slice() {
+        Some(floats) => memory.convert_from_f32_slice(floats),
+        None => {
+            let pairs = memory.iter_mut().zip(&floats);
+            pairs.for_each(|(half, float)| *half = f16::from_f32(*float));
+        }
+    }
+    let shaped = ArrayD::from_shape_vec(floats.raw_dim(), memory);
+    // There are as many as the shape says.
+    shaped.unwrap_or_else(|_| floats.mapv(f16::from_f32))
+}
+
 impl Tensor {
     pub(crate) fn shape(&self) -> Vec<usize> {
         match self {
@@ -158,13 +193,13 @@ impl Tensor {
         let extracted = |error: ort::Error| unreadable(error.to_string());
         match (self, self.element()) {
             (Self::Host(HostTensor::F32(array)), _) => Ok(array.view().into()),
-            (Self::Host(HostTensor::F16(array)), _) => Ok(array.mapv(f16::to_f32).into()),
+            (Self::Host(HostTensor::F16(array)), _) => Ok(to_floats(array.view()).into()),
             (Self::Runtime(value), Some(Element::F32)) => {
                 Ok(value.try_extract_array().map_err(extracted)?.into())
             }
             (Self::Runtime(value), Some(Element::F16)) => {
                 let halves = value.try_extract_array::<f16>().map_err(extracted)?;
-                Ok(halves.mapv(f16::to_f32).into())
+                Ok(to_floats(halves.into_dyn()).into())
             }
             (_, element) => Err(Error::Shape {
                 tensor: name.to_owned(),
@@ -244,10 +279,11 @@ impl Input<'_> {
         }
     }
 
-    /// Host numbers as float16, where a graph takes those and float32 is at hand.
-    pub(super) fn to_halves(&self) -> Option<ArrayD<f16>> {
+    /// Host numbers as float16, where a graph takes those and float32 is at hand; in memory that is there, if it
+    /// is enough.
+    pub(super) fn to_halves(&self, memory: Vec<f16>) -> Option<ArrayD<f16>> {
         match self {
-            Self::F32(array) => Some(array.mapv(f16::from_f32)),
+            Self::F32(array) => Some(to_halves(array.view(), memory)),
             _ => None,
         }
     }

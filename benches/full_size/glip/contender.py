@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from glip_torch.head import HeadOutput
 from glip_torch.model import GLIP
@@ -21,6 +21,11 @@ class GlipContender(TorchContender):
         if official:
             make_official(model)
         self.pyramid: list[Tensor] = []
+
+    def called(self) -> list[nn.Module]:
+        layers = [(layer.fusion, layer.text_layer, layer.dyconv) for layer in self.model.tower.layers]
+        inner = [module for layer in layers for module in layer if module is not None]
+        return [self.model.image_encoder, self.model.text_encoder, *inner, self.model.head]
 
     def ground(self, prompt: dict[str, Tensor], clock: Stopwatch) -> None:
         with clock("whole"):

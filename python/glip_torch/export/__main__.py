@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..config import Recommended
 from ..sources import CheckpointError, Source, open_source
 from ..tokenizer import build_tokenizer
-from .bundle import BundleOptions, atomic_folder, bundle_files, manifest, write_manifest
+from .bundle import BundleOptions, atomic_folder, bundle_files, graph_entry, manifest, write_manifest
 from .check import TOLERANCE, CheckError, worst_error
 from .exporters import export_model
 from .graphs import Export
@@ -40,19 +40,21 @@ def write_bundle(
     check_options(export, tokenizer, options)
     if not options.text_encoder:
         export = replace(export, graphs=[graph for graph in export.graphs if graph.name != "text_encoder"])
-    errors = {}
+    errors, entries = {}, {}
     with atomic_folder(target, overwrite) as folder, tqdm(total=2 * len(export.graphs), unit="step") as progress:
         for graph in export.graphs:
             progress.set_description(f"export {graph.name}")
             exported = write_graph(graph, options.precision, options.device)
-            (folder / f"{graph.name}.onnx").write_bytes(exported.SerializeToString())
+            for part in exported.models:
+                (folder / f"{part.graph.name}.onnx").write_bytes(part.SerializeToString())
+                entries |= {part.graph.name: graph_entry(part)}
             progress.update()
             progress.set_description(f"check {graph.name}")
             errors[graph.name] = worst_error(exported, graph)
             progress.update()
         _judge(errors, options.precision)
         tokenizer.save(str(folder / "tokenizer.json"))
-        write_manifest(folder, manifest(model, export, options, folder))
+        write_manifest(folder, manifest(model, export, options, entries, folder))
     return errors
 
 

@@ -14,15 +14,20 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import onnx
 from torch import nn
 
 from ..checkpoint import fingerprint
 from ..config import UNKNOWN, Recommended
-from .graphs import Export, Graph
+from .graphs import FEATURES, Export
+from .precision import number_type
+from .writer import element_name, name_of
 
 FORMAT_VERSION = 2
 #: What manifests are called: a detector's, and a segmenter's.
 MANIFESTS = ("glip.json", "segmenter.json")
+#: The graphs that every family has; an entry is null where a bundle has none of that name.
+STAGES = ("image_encoder", "text_encoder", "fusion", "head")
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,16 @@ def recommended_of(model: nn.Module) -> Recommended:
     return getattr(model, "recommended", UNKNOWN)
 
 
-def manifest(model: nn.Module, export: Export, options: BundleOptions, folder: Path) -> dict:
-    """The manifest of the files in `folder`; the options are completed."""
+def manifest(model: nn.Module, export: Export, options: BundleOptions, graphs: dict[str, dict], folder: Path) -> dict:
+    """The manifest of the files in `folder`, `graphs` being the entries of the graphs; the options are completed."""
     recommended = options.recommended
     postprocess = replace(export.postprocess, candidate_threshold=options.candidate_threshold)
     image = dict(export.image)
-    entries = {graph.name: _graph_entry(graph) for graph in export.graphs}
+    type = name_of(number_type(options.precision))
+    family = {
+        name: {key: type if value == FEATURES else value for key, value in entry.items()}
+        for name, entry in export.entries.items()
+    }
     return {
         "format_version": FORMAT_VERSION,
         "family": export.family,
@@ -87,20 +96,29 @@ def manifest(model: nn.Module, export: Export, options: BundleOptions, folder: P
             "max_tokens": options.max_tokens,
             "hidden_size": export.hidden_size,
         },
-        **export.entries,
+        **family,
         "postprocess": asdict(postprocess) | {"score_threshold": recommended.score_threshold},
-        "graphs": {name: entries.get(name) for name in ("image_encoder", "text_encoder", "fusion", "head")},
+        "graphs": {name: graphs.get(name) for name in STAGES}
+        | {name: graphs[name] for name in ("grid",) if name in graphs},
         "files": {path.name: file_entry(path) for path in sorted(folder.iterdir())},
         "source": {"weights": options.weights, "licence": options.licence, "fingerprint": fingerprint(model)},
     }
 
 
-def _graph_entry(graph: Graph) -> dict:
+def graph_entry(model: onnx.ModelProto) -> dict:
+    """The manifest's entry of a graph: its file, and its edges as they are."""
+    graph = model.graph
     return {
         "file": f"{graph.name}.onnx",
-        "inputs": [asdict(port) for port in graph.inputs],
-        "outputs": [asdict(port) for port in graph.outputs],
+        "inputs": [_edge_entry(edge) for edge in graph.input],
+        "outputs": [_edge_entry(edge) for edge in graph.output],
     }
+
+
+def _edge_entry(edge: onnx.ValueInfoProto) -> dict:
+    tensor = edge.type.tensor_type
+    shape = [dim.dim_param or dim.dim_value for dim in tensor.shape.dim]
+    return {"name": edge.name, "shape": shape, "type": element_name(tensor.elem_type)}
 
 
 def file_entry(path: Path) -> dict:

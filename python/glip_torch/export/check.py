@@ -6,11 +6,10 @@ Masks, window counts and token counts that were baked in at export show here, no
 from __future__ import annotations
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 
-from .graphs import Graph, InputSize
+from ..onnx_graph import OnnxGraph
+from .graphs import Graph, InputSize, Written
 
 #: Largest error allowed, relative to the tensor's largest magnitude. In 8 bits a tiny model of random weights comes to 0.21
 #: where the processor's products of bytes saturate, as those without VNNI do.
@@ -21,21 +20,25 @@ class CheckError(RuntimeError):
     """An exported graph and PyTorch disagree."""
 
 
-def worst_error(exported: onnx.ModelProto, reference: Graph) -> float:
+def worst_error(exported: Written, reference: Graph) -> float:
     """The largest error over all outputs and checked sizes, relative to each output's largest magnitude."""
-    session = onnxruntime.InferenceSession(exported.SerializeToString(), providers=["CPUExecutionProvider"])
+    graph = opened(exported)
     torch.manual_seed(0)
-    return max(_error_at(size, session, reference) for size in reference.checked)
+    return max(_error_at(size, graph, reference) for size in reference.checked)
 
 
-def _error_at(size: InputSize, session: onnxruntime.InferenceSession, reference: Graph) -> float:
+def opened(written: Written) -> OnnxGraph:
+    return OnnxGraph(written.model.SerializeToString(), written.grid and written.grid.SerializeToString())
+
+
+def _error_at(size: InputSize, graph: OnnxGraph, reference: Graph) -> float:
     values = reference.example(size)
     with torch.no_grad():
         expected = reference.module(*values)
-    feeds = {port.name: value.numpy() for port, value in zip(reference.inputs, values, strict=True)}
-    found = session.run([port.name for port in reference.outputs], feeds)
+    found = graph.run({port.name: value.numpy() for port, value in zip(reference.inputs, values, strict=True)})
     errors = []
-    for port, ours, theirs in zip(reference.outputs, found, expected, strict=True):
+    for port, theirs in zip(reference.outputs, expected, strict=True):
+        ours = found[port.name].astype(np.float32, copy=False)
         if ours.shape != tuple(theirs.shape):
             raise CheckError(
                 f"graph {reference.name}, output {port.name} at {size}: shape {ours.shape}, PyTorch's is {tuple(theirs.shape)}"

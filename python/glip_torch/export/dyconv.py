@@ -8,13 +8,13 @@ out on vectors, of all branches of all levels at once, and every map is passed o
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import torch
 
 from ..dyconv import OFFSETS, TAPS, DeformableBranch, DyConv, DyReLU
-from .writer import MICROSOFT, GraphWriter
+from .deform_conv import write_deform_conv
+from .writer import GraphWriter
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ def _branch(
     mask: str,
     enlarge_to: str | None = None,
 ) -> _Branch:
-    convolve = _int8_deform_conv if w.int8 else _deform_conv
-    values = convolve(w, module, source, offset, mask)
+    values = write_deform_conv(w, module, source, offset, mask)
     # Statistics and coefficients are float32 in a graph of any precision: half has no room for squares.
     exact = w.as_float(values)
     mean, square = _mean(w, exact), _mean(w, w.op("Mul", exact, exact))
@@ -91,39 +90,6 @@ def _branch(
         values = w.op("Resize", values, "", "", size, mode="linear", coordinate_transformation_mode="align_corners")
         pooled = _mean(w, w.as_float(values))
     return _Branch(level, module, values, mean, square, pooled)
-
-
-def _deform_conv(w: GraphWriter, module: DeformableBranch, source: str, offset: str, mask: str) -> str:
-    weight, bias = w.weight("weight", module.conv.weight), w.weight("bias", module.conv.bias)
-    return w.op("DeformConv", source, weight, offset, bias, mask, **_geometry(module))
-
-
-def _geometry(module: DeformableBranch) -> dict[str, list[int]]:
-    return {"kernel_shape": [3, 3], "strides": [module.stride, module.stride], "pads": [1, 1, 1, 1]}
-
-
-@functools.cache
-def _picks(channels: int) -> torch.Tensor:
-    """Weights of a grouped convolution whose outputs are the nine samples of each channel."""
-    return torch.eye(TAPS).reshape(TAPS, 1, 3, 3).repeat(channels, 1, 1, 1)
-
-
-def _int8_deform_conv(w: GraphWriter, module: DeformableBranch, source: str, offset: str, mask: str) -> str:
-    """ONNX Runtime has no such operator in 8 bits; but one whose weights pick single samples, and the product."""
-    channels, outputs = module.conv.in_channels, module.conv.out_channels
-    picks = w.weight("picks", _picks(channels))
-    samples = w.op("DeformConv", source, picks, offset, "", mask, group=channels, **_geometry(module))
-    levels, scale, zero = w.ops("DynamicQuantizeLinear", w.reshape(samples, 0, 0, -1), outputs=3)
-    weight, weight_scale, weight_zero = w.int8_weight(module.conv.weight)
-    bias = w.weight("bias", module.conv.bias)
-    product = w.op(
-        "MatMulIntegerToFloat",
-        *(w.transpose(levels, 0, 2, 1), weight, scale, weight_scale, zero, weight_zero, bias),
-        domain=MICROSOFT,
-    )
-    size = w.op("Shape", offset, start=2)
-    shape = w.op("Concat", w.ints(0, outputs), size, axis=0)
-    return w.op("Reshape", w.transpose(product, 0, 2, 1), shape)
 
 
 def _mean(w: GraphWriter, values: str) -> str:

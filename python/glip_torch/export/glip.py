@@ -11,7 +11,7 @@ from ..postprocess import CENTRE_WEIGHT, MAX_LOG_SCALE, SCALE_WEIGHT, Postproces
 from ..preprocess import PIXEL_MEAN, PIXEL_STD, SIZE_DIVISOR
 from ..text_encoder import mask_padding
 from .fusion import write_tower
-from .graphs import Export, Graph, InputSize, PartModule, Port, padded_mask
+from .graphs import FEATURES, Export, Graph, InputSize, PartModule, Port, padded_mask
 from .head import write_head
 from .modules import write_module
 from .text_encoder import write_masked_padding, write_text_encoder
@@ -24,7 +24,7 @@ def export_glip(model: GLIP) -> Export:
     entries = {
         # The crate's rule has more of them, for other families: src/prompt/rule.rs.
         "prompt": {"separator": SEPARATOR},
-        "features": {"levels": len(config.strides), "type": "float32"},
+        "features": {"levels": len(config.strides), "type": FEATURES},
         "head": {
             "kind": "anchors",
             "strides": config.strides,
@@ -65,7 +65,7 @@ def build_graphs(model: GLIP) -> list[Graph]:
 
     def levels(prefix: str, channels: int) -> list[Port]:
         return [
-            Port(f"{prefix}_{level}", ("batch", channels, f"height_{level}", f"width_{level}"))
+            Port(f"{prefix}_{level}", ("batch", channels, f"height_{level}", f"width_{level}"), FEATURES)
             for level in range(len(config.strides))
         ]
 
@@ -80,7 +80,7 @@ def build_graphs(model: GLIP) -> list[Graph]:
     def words(name: str) -> Port:
         return Port(name, ("batch", "tokens", width))
 
-    pixels = Port("pixels", ("batch", 3, "height", "width"))
+    pixels = Port("pixels", ("batch", 3, "height", "width"), FEATURES)
     ids = Port("input_ids", ("batch", "tokens"), "int64")
     mask = Port("attention_mask", ("batch", "tokens"), "int64")
     scores = [

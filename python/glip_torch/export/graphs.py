@@ -15,7 +15,10 @@ from torch import Tensor, nn
 
 from ..config import Recommended
 from ..postprocess import PostprocessOptions
-from .writer import GraphWriter
+from .writer import GraphWriter, name_of
+
+#: The type of pixels and feature maps: the one that the graph computes in, which spares copies.
+FEATURES = "features"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,23 @@ class Port:
     name: str
     shape: tuple[int | str, ...]
     type: str = "float32"
+
+    def type_in(self, dtype: torch.dtype) -> str:
+        """Its type in a graph that computes in `dtype`."""
+        return name_of(dtype) if self.type == FEATURES else self.type
+
+
+@dataclass(frozen=True)
+class Written:
+    """A graph in ONNX."""
+
+    model: onnx.ModelProto
+    #: What computes the inputs that the graph has beside its ports: see `writer.OfSize`.
+    grid: onnx.ModelProto | None = None
+
+    @property
+    def models(self) -> list[onnx.ModelProto]:
+        return [self.model] if self.grid is None else [self.grid, self.model]
 
 
 @dataclass(frozen=True)
@@ -71,20 +91,18 @@ class Graph:
     #: The sizes that the self-check is made at.
     checked: tuple[InputSize, ...] = CHECKED
 
-    def to_onnx(
-        self, dtype: torch.dtype = torch.float32, int8: bool = False, in_pieces: bool = True
-    ) -> onnx.ModelProto:
+    def to_onnx(self, dtype: torch.dtype = torch.float32, int8: bool = False, in_pieces: bool = True) -> Written:
         """The graph with named, free dimensions, computing in `dtype`, or products with weights in 8 bits.
 
         `in_pieces` is for CPUs, whose caches large maps do not fit.
         """
         writer = GraphWriter(self.name, dtype, int8, in_pieces)
-        inputs = [writer.input(port.name, port.type, port.shape) for port in self.inputs]
+        inputs = [writer.input(port.name, port.type_in(dtype), port.shape) for port in self.inputs]
         with torch.no_grad():
             outputs = self.module.write(writer, *inputs)
         for port, value in zip(self.outputs, outputs, strict=True):
-            writer.output(port.name, value, port.type, port.shape)
-        return writer.model()
+            writer.output(port.name, value, port.type_in(dtype), port.shape)
+        return Written(writer.model(), writer.grid and writer.grid.model())
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """The image encoder as a graph: Swin on rows of tokens, and the feature pyramid.
 
 Tokens stay one list, row by row of the image, `[batch * tokens, channels]`. Cutting it into windows,
-padding and cyclic shift included, is one Gather with computed indices, and so is the way back. On a
-CPU, blocks work on a few windows (or tokens) at a time: a whole stage's scores and hidden layers are
-many times its cache.
+padding and cyclic shift included, is one Gather with computed indices, and so is the way back. Blocks
+work on a few windows (or tokens) at a time: a whole stage's scores and hidden layers are many times a
+CPU's cache. On a GPU Swin is written otherwise: `gpu/swin.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from ..image_encoder import (
     SwinStage,
     WindowAttention,
 )
+from .gpu.swin import Windowed
+from .gpu.swin import write_swin as write_swin_for_gpu
 from .writer import MICROSOFT, GraphWriter
 
 #: Numbers in the tokens of the windows that are worked on at a time: 0.6 MB, a part of what a core's cache holds.
@@ -53,6 +55,26 @@ class Grid:
         return w.op("Mul", w.range(self.batch), w.placed(self.tokens))
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What a stage gives: its tokens row by row, and their grid."""
+
+    tokens: str
+    grid: Grid
+
+    def as_map(self, w: GraphWriter) -> str:
+        """`[batch, channels, h, w]`."""
+        grid = self.grid
+        return w.transpose(w.reshape(self.tokens, grid.batch, grid.height, grid.width, -1), 0, 3, 1, 2)
+
+    def projected(self, w: GraphWriter, module: torch.nn.Conv2d) -> str:
+        """What the 1 x 1 convolution gives, on tokens, whose channels only then come first."""
+        grid = self.grid
+        rows = w.linear(self.tokens, module.weight.flatten(1), module.bias)
+        rows = w.transpose(w.reshape(rows, grid.batch, -1, module.out_channels), 0, 2, 1)
+        return w.reshape(rows, grid.batch, module.out_channels, grid.height, grid.width)
+
+
 def write_image_encoder(w: GraphWriter, module: ImageEncoder, pixels: str) -> list[str]:
     """`pixels [batch, 3, height, width]` to the five levels, `[batch, channels, h, w]`."""
     with w.scope("swin"):
@@ -61,11 +83,13 @@ def write_image_encoder(w: GraphWriter, module: ImageEncoder, pixels: str) -> li
         return _feature_pyramid(w, module.fpn, stages)
 
 
-def write_swin(w: GraphWriter, swin: Swin, pixels: str, even: bool) -> list[tuple[str, Grid]]:
-    """The tokens that come out, and their grids.
+def write_swin(w: GraphWriter, swin: Swin, pixels: str, even: bool) -> list[Rows] | list[Windowed]:
+    """What comes out of the stages in `swin.outputs`.
 
     `even` promises sides that are halved without a rest at every merging; it spares copies of the tokens.
     """
+    if not w.in_pieces:
+        return write_swin_for_gpu(w, swin, pixels, even)
     with w.scope("patch_embed"):
         tokens, grid = _patch_embed(w, swin.patch_embed, pixels)
     outputs = []
@@ -73,7 +97,7 @@ def write_swin(w: GraphWriter, swin: Swin, pixels: str, even: bool) -> list[tupl
         with w.scope(f"stage_{index + 1}"):
             tokens = _blocks(w, stage, tokens, grid, halvings=len(swin.stages) - 1 - index if even else 0)
             if index in swin.outputs:
-                outputs.append((w.layer_norm(tokens, swin.norms[swin.outputs.index(index)]), grid))
+                outputs.append(Rows(w.layer_norm(tokens, swin.norms[swin.outputs.index(index)]), grid))
             if stage.downsample is not None:
                 with w.scope("merging"):
                     tokens, grid = _patch_merging(w, stage.downsample, tokens, grid, even)
@@ -107,8 +131,6 @@ def _windows(w: GraphWriter, grid: Grid, size: int, shift: int, channels: int) -
     counts = [w.op("Div", w.op("Add", length, w.ints(size - 1)), w.ints(size)) for length in (grid.height, grid.width)]
     into, back = _into_windows(w, grid, counts, size, shift), _back_from_windows(w, grid, counts, size, shift)
     mask = _shift_mask(w, grid.batch, counts, size, shift) if shift else None
-    if not w.in_pieces:
-        return Windows(w.reshape(into, 1, -1), back, mask and w.op("Unsqueeze", mask, w.ints(0)))
 
     # As few pieces as can be, of one length: windows of nothing but padding are added for that.
     area = size * size
@@ -210,7 +232,7 @@ def _blocks(w: GraphWriter, stage: SwinStage, tokens: str, grid: Grid, halvings:
 def _pieces_of_tokens(w: GraphWriter, grid: Grid, channels: int, halvings: int) -> str:
     """Into how many pieces the tokens go: a power of 4, since sides that can be halved make it one that divides them."""
     pieces = w.ints(1)
-    for halving in range(halvings if w.in_pieces else 0):
+    for halving in range(halvings):
         large = w.op("Greater", grid.all_tokens, w.ints(4**halving * PIECE // channels))
         pieces = w.op("Where", large, w.ints(4 ** (halving + 1)), pieces)
     return pieces
@@ -294,21 +316,14 @@ def _blocks_of_four(w: GraphWriter, grid: Grid, merged: Grid, even: bool) -> tup
     return places, crossed("And", *inside)
 
 
-def _feature_pyramid(w: GraphWriter, module: FeaturePyramidNetwork, stages: list[tuple[str, Grid]]) -> list[str]:
+def _feature_pyramid(w: GraphWriter, module: FeaturePyramidNetwork, stages: list[Rows] | list[Windowed]) -> list[str]:
     levels: list[str] = []
     top = None
-    for (tokens, grid), lateral, output in reversed(list(zip(stages, module.lateral, module.output))):
-        side = write_lateral(w, lateral, tokens, grid)
+    for stage, lateral, output in reversed(list(zip(stages, module.lateral, module.output))):
+        side = stage.projected(w, lateral)
         if top is not None:
             side = w.op("Add", side, w.enlarged(top))
         top = side
         levels.insert(0, w.conv(top, output))
     p6 = w.conv(levels[-1], module.p6)
     return [*levels, p6, w.conv(w.op("Relu", p6), module.p7)]
-
-
-def write_lateral(w: GraphWriter, module: torch.nn.Conv2d, tokens: str, grid: Grid) -> str:
-    """The 1 x 1 convolution on tokens, whose channels only then come first."""
-    rows = w.linear(tokens, module.weight.flatten(1), module.bias)
-    rows = w.transpose(w.reshape(rows, grid.batch, -1, module.out_channels), 0, 2, 1)
-    return w.reshape(rows, grid.batch, module.out_channels, grid.height, grid.width)

@@ -20,7 +20,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from .graphs import Graph
+from .graphs import Graph, Written
 
 PRECISIONS = ("fp32", "fp16", "fp16-weights", "int8")
 #: Tensors smaller than this are constants rather than weights, and stay as they are; so do vectors, among them
@@ -33,15 +33,20 @@ def natural_device(precision: str) -> str:
     return "gpu" if precision == "fp16" else "cpu"
 
 
-def write_graph(graph: Graph, precision: str, device: str | None = None) -> onnx.ModelProto:
+def number_type(precision: str) -> torch.dtype:
+    """What graphs of this precision compute in."""
+    return torch.float16 if precision == "fp16" else torch.float32
+
+
+def write_graph(graph: Graph, precision: str, device: str | None = None) -> Written:
     """The graph in one of `PRECISIONS`, laid out for a `cpu` or a `gpu`."""
     # The head is next to nothing of the time, and its outputs are what people threshold.
     int8 = precision == "int8" and graph.name != "head"
     in_pieces = (device or natural_device(precision)) == "cpu"
-    model = graph.to_onnx(torch.float16 if precision == "fp16" else torch.float32, int8, in_pieces)
+    written = graph.to_onnx(number_type(precision), int8, in_pieces)
     if precision in ("fp16-weights", "int8"):
-        store_weights_in_half(model)
-    return model
+        store_weights_in_half(written.model)
+    return written
 
 
 def store_weights_in_half(model: onnx.ModelProto) -> None:

@@ -7,6 +7,8 @@ from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer, Be
 
 from ..text_encoder import TextEncoder
 from .attention import write_attention
+from .gpu.bert import write_bert_layer as write_bert_layer_for_gpu
+from .gpu.bert import write_square_mask
 from .writer import GraphWriter
 
 
@@ -18,6 +20,7 @@ def write_text_encoder(w: GraphWriter, module: TextEncoder, input_ids: str, atte
             mask, positions = _phrase_blocks(w, module.boundaries, input_ids)
     else:
         mask = write_padding_mask(w, attention_mask)
+        mask = mask if w.in_pieces else write_square_mask(w, mask)
     hidden = write_bert(w, module.bert, input_ids, mask, positions)
     return hidden, write_masked_padding(w, hidden, attention_mask)
 
@@ -80,7 +83,12 @@ def _embed(w: GraphWriter, module: BertEmbeddings, input_ids: str, positions: st
 
 
 def write_bert_layer(w: GraphWriter, module: BertLayer, hidden: str, mask: str) -> str:
-    """One layer over `hidden [batch, tokens, width]`; `mask [batch, 1, 1 or tokens, tokens]` is added to scores."""
+    """One layer over `hidden [batch, tokens, width]`; `mask [batch, 1, 1 or tokens, tokens]` is added to scores.
+
+    On a GPU the mask has a row for every token.
+    """
+    if not w.in_pieces:
+        return write_bert_layer_for_gpu(w, module, hidden, mask)
     attention, output = module.attention, module.output
     with w.scope("attention"):
         attended = write_attention(w, attention.self, hidden, hidden, hidden, mask)

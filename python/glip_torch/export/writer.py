@@ -31,6 +31,16 @@ _ELEMENTS = {
 }
 
 
+def name_of(type: torch.dtype) -> str:
+    """What manifests call it."""
+    return next(name for name, element in ELEMENT_TYPES.items() if element == type)
+
+
+def element_name(element: int) -> str:
+    """What manifests call a type of ONNX."""
+    return name_of(next(type for type, number in _ELEMENTS.items() if number == element))
+
+
 class GraphWriter:
     """One graph in the making. A value is its name, a `str`; a size is a value of shape `[1]`, or a number."""
 
@@ -56,6 +66,7 @@ class GraphWriter:
         self._scales: dict[str, str] = {}
         self._scopes: list[str] = []
         self._counts: dict[str, int] = {}
+        self._of_size: OfSize | None = None
 
     # Edges
 
@@ -69,8 +80,33 @@ class GraphWriter:
         self._outputs.append(self._edge(name, type, shape))
         if self._differs(type):
             self._add("Cast", [value], [name], to=_ELEMENTS[ELEMENT_TYPES[type]])
-        else:
+        elif self.in_pieces or not self._renamed(value, name):
             self._add("Identity", [value], [name])
+
+    def _renamed(self, value: str, name: str) -> bool:
+        """Gives a node's output the name of the graph's, which spares a copy; not if it is an edge already."""
+        if not any(value in node.output for node in self._nodes):
+            return False
+        if any(value == edge.name for edge in self._outputs):
+            return False
+        for node in self._nodes:
+            for places in (node.input, node.output):
+                for place, found in enumerate(places):
+                    if found == value:
+                        places[place] = name
+        return True
+
+    @property
+    def of_size(self) -> OfSize:
+        """What in this graph depends on the size of its pixels alone, and is an input of it."""
+        if self._of_size is None:
+            self._of_size = OfSize(self)
+        return self._of_size
+
+    @property
+    def grid(self) -> GraphWriter | None:
+        """The graph that works this out, if there is something."""
+        return self._of_size and self._of_size.writer
 
     def _edge(self, name: str, type: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
         if type not in ELEMENT_TYPES:
@@ -265,10 +301,13 @@ class GraphWriter:
 
     def linear_to_channels(self, value: str, module: torch.nn.Linear) -> str:
         """`[batch, n, in]` to `[batch, out, n]`: as convolutions and samplers read it, without a transpose."""
+        return self.to_channels(value, module.weight, module.bias)
+
+    def to_channels(self, value: str, weight: torch.Tensor, bias: torch.Tensor) -> str:
         if self.int8:
-            return self.transpose(self.linear(value, module.weight, module.bias), 0, 2, 1)
-        product = self.op("FusedMatMul", self.weight("weight", module.weight), value, domain=MICROSOFT, transB=1)
-        return self.op("Add", product, self.weight("bias", module.bias[:, None]))
+            return self.transpose(self.linear(value, weight, bias), 0, 2, 1)
+        product = self.op("FusedMatMul", self.weight("weight", weight), value, domain=MICROSOFT, transB=1)
+        return self.op("Add", product, self.weight("bias", bias[:, None]))
 
     def dot(self, left: str, right: str, scale: float = 1.0) -> str:
         """`[batch, n, width]` and `[batch, m, width]` to the product of each with each, `[batch, n, m]`."""
@@ -311,6 +350,26 @@ class GraphWriter:
     def layer_norm(self, value: str, module: torch.nn.LayerNorm) -> str:
         return self.op("LayerNormalization", value, *self._parameters_of(module), axis=-1, epsilon=module.eps)
 
+    def skip_layer_norm(self, value: str, skip: str, module: torch.nn.LayerNorm, bias: torch.Tensor) -> str:
+        """The sum of value, skip and the bias of the product that the value is, normalised."""
+        return self._skip_layer_norm(value, skip, module, bias, "")[0]
+
+    def skip_layer_norm_and_sum(
+        self, value: str, skip: str, module: torch.nn.LayerNorm, bias: torch.Tensor
+    ) -> tuple[str, str]:
+        """The same, and the sum itself."""
+        return self._skip_layer_norm(value, skip, module, bias, "sum")
+
+    def _skip_layer_norm(
+        self, value: str, skip: str, module: torch.nn.LayerNorm, bias: torch.Tensor, sum: str
+    ) -> tuple:
+        name = self._unique("SkipLayerNormalization")
+        sums = ["", "", f"{name}.{sum}"] if sum else []
+        norm = self._parameters_of(module)
+        inputs = [value, skip, *norm, *[""] * (2 - len(norm)), self.weight("bias", bias)]
+        self._add("SkipLayerNormalization", inputs, [name, *sums], name=name, domain=MICROSOFT, epsilon=module.eps)
+        return name, *sums[2:]
+
     def group_norm(self, value: str, module: torch.nn.GroupNorm) -> str:
         """Over `[batch, channels, h, w]`, in float32."""
         value = self.as_float(value)
@@ -341,6 +400,20 @@ class GraphWriter:
     def gelu(self, value: str) -> str:
         return self.op("Gelu", value)
 
+    def attention(
+        self, value: str, weight: torch.Tensor, bias: torch.Tensor, heads: int, score_bias: str | None = None
+    ) -> str:
+        """Self-attention of `[batch, n, width]` in heads, before its output layer, by ONNX Runtime's operator.
+
+        The parameters are those of query, key and value in one; `score_bias [batch or 1, heads or 1, n, n]` is added to scores.
+        """
+        parameters = self.weight("weight", weight.T), self.weight("bias", bias)
+        optional = [] if score_bias is None else ["", "", score_bias]
+        return self.op("Attention", value, *parameters, *optional, domain=MICROSOFT, num_heads=heads)
+
+    def bias_gelu(self, value: str, bias: torch.Tensor) -> str:
+        return self.op("BiasGelu", value, self.weight("bias", bias), domain=MICROSOFT)
+
     def silu(self, value: str) -> str:
         return self.op("Mul", value, self.op("Sigmoid", value))
 
@@ -355,3 +428,24 @@ class GraphWriter:
         model = helper.make_model(graph, opset_imports=domains, ir_version=10, producer_name="glip_torch")
         onnx.checker.check_model(model)
         return model
+
+
+class OfSize:
+    """The companion of a graph that computes what depends on the size of the graph's pixels alone.
+
+    It is run once a size, and its outputs, each an input of the graph by the same name, stay on the device. Its nodes are
+    written with `writer`.
+    """
+
+    def __init__(self, reader: GraphWriter):
+        self._reader = reader
+        self.writer = GraphWriter("grid", reader.dtype)
+        size = self.writer.input("size", "int64", [3])
+        #: Of the pixels, each `[1]`.
+        self.batch, self.height, self.width = self.writer.split(size, (1, 1, 1), axis=0)
+
+    def give(self, name: str, value: str, type: torch.dtype, shape: Sequence[int | str]) -> str:
+        """A value of the companion as an input of the graph."""
+        name, type = f"grid_{name}", name_of(type)
+        self.writer.output(name, value, type, shape)
+        return self._reader.input(name, type, shape)

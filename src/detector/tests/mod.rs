@@ -28,6 +28,7 @@ use crate::{
     prompt::Tokenizer,
     prompt::{Category, LearnedPrompt, Prompt, Vocabulary},
     session::Element,
+    spare::Spare,
 };
 
 /// One channel: the first of the network input (red), at the first pixel of each cell.
@@ -130,6 +131,7 @@ fn detector_of_levels<const LEVELS: usize>(max_batch: usize) -> (Detector, Seen)
         postprocessor: Postprocessor::new(PostprocessOptions::default(), manifest.head.clone())
             .unwrap(),
         max_batch,
+        spare: Spare::default(),
         manifest: Arc::new(manifest),
     };
     let detector = Detector {

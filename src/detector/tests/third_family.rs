@@ -15,6 +15,7 @@ use crate::{
     preprocess::Padding,
     prompt::PromptRule,
     session::{HostTensor, Signature, TensorSpec},
+    spare::Spare,
 };
 
 const LEVELS: usize = 2;
@@ -29,6 +30,7 @@ fn signatures(levels: usize, features: Element) -> Signatures {
     let maps = |name| TensorSpec::feature_maps(name, features, levels);
     let tensor = TensorSpec::new;
     Signatures {
+        grid: None,
         image_encoder: Signature::new(
             "image_encoder",
             vec![
@@ -167,6 +169,7 @@ fn detector() -> (Detector, Arc<Fake>) {
         head: GroundingHead::from_graph(checked(signatures.head, &fake(look))),
         postprocessor: manifest.postprocessor().unwrap(),
         max_batch: 4,
+        spare: Spare::default(),
         manifest: Arc::new(manifest),
     };
     let detector = Detector {

@@ -7,4 +7,4 @@ mod portable;
 mod rows;
 mod window;
 
-pub(super) use self::rows::Resizer;
+pub(super) use self::rows::{Resizer, Rows};

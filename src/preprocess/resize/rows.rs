@@ -8,19 +8,25 @@
 //!
 //! An output row needs a few input rows only, so that is all that is ever held: no image in between.
 
+use std::ops::Range;
+
 use super::{
     passes::Passes,
     window::{BLOCK, RGB, Window, widest, windows},
 };
 use crate::{geometry::ImageSize, preprocess::source_image::SourceImage};
 
-/// Resizes images of one size to another. What that takes, it keeps from one image to the next.
+/// Resizes images of one size to another.
 pub(in crate::preprocess) struct Resizer {
     from: ImageSize,
     to: ImageSize,
     passes: Passes,
     windows: Vec<Window>,
-    source_row: Vec<u8>,
+}
+
+/// The rows that one thread works on.
+pub(in crate::preprocess) struct Rows {
+    source: Vec<u8>,
     /// The input rows of the current window, at the new width; row `y` is at `y % tallest`.
     narrowed: Vec<u8>,
     resized: Vec<u8>,
@@ -29,17 +35,11 @@ pub(in crate::preprocess) struct Resizer {
 impl Resizer {
     /// Neither size may be zero.
     pub(in crate::preprocess) fn new(from: ImageSize, to: ImageSize) -> Self {
-        let passes = Passes::new(windows(from.width as usize, to.width as usize));
-        let windows = windows(from.height as usize, to.height as usize);
-        let stride = stride(to);
         Self {
             from,
             to,
-            source_row: vec![0; RGB * from.width as usize + passes.padding()],
-            narrowed: vec![0; widest(&windows) * stride],
-            resized: vec![0; stride],
-            passes,
-            windows,
+            passes: Passes::new(windows(from.width as usize, to.width as usize)),
+            windows: windows(from.height as usize, to.height as usize),
         }
     }
 
@@ -48,30 +48,46 @@ impl Resizer {
         (self.from, self.to) == (from, to)
     }
 
-    /// Resizes an image, which must be of the size, and hands out the rows of the result with their numbers, from
+    /// Rows of a resized image.
+    pub(in crate::preprocess) fn height(&self) -> usize {
+        self.windows.len()
+    }
+
+    /// Memory for one thread.
+    pub(in crate::preprocess) fn rows(&self) -> Rows {
+        Rows {
+            source: vec![0; RGB * self.from.width as usize + self.passes.padding()],
+            narrowed: vec![0; widest(&self.windows) * stride(self.to)],
+            resized: vec![0; stride(self.to)],
+        }
+    }
+
+    /// Makes some rows of the resized image, which must be of the size, and hands them out with their numbers, from
     /// the top: a row is its red levels, then its green ones, then its blue ones.
     pub(in crate::preprocess) fn run(
-        &mut self,
+        &self,
         image: &SourceImage<'_>,
+        range: Range<usize>,
+        rows: &mut Rows,
         mut take_row: impl FnMut(usize, &[u8]),
     ) {
         let row_length = RGB * self.to.width as usize;
         let stride = stride(self.to);
         let tallest = widest(&self.windows);
         let mut unread = 0;
-        for (index, window) in self.windows.iter().enumerate() {
+        for (index, window) in range.clone().zip(&self.windows[range]) {
             let end = window.begin + window.weights.len();
-            for y in unread..end {
-                image.read_row(y, &mut self.source_row[..RGB * self.from.width as usize]);
-                let narrowed = &mut self.narrowed[y % tallest * stride..][..row_length];
-                self.passes.add_pixels(&self.source_row, narrowed);
+            for y in unread.max(window.begin)..end {
+                image.read_row(y, &mut rows.source[..RGB * self.from.width as usize]);
+                let narrowed = &mut rows.narrowed[y % tallest * stride..][..row_length];
+                self.passes.add_pixels(&rows.source, narrowed);
             }
             unread = end;
-            let rows =
-                (window.begin..end).map(|y| &self.narrowed[y % tallest * stride..][..stride]);
-            let rows = rows.zip(window.weights.iter().copied());
-            self.passes.add_rows(rows, &mut self.resized);
-            take_row(index, &self.resized[..row_length]);
+            let narrowed =
+                (window.begin..end).map(|y| &rows.narrowed[y % tallest * stride..][..stride]);
+            let narrowed = narrowed.zip(window.weights.iter().copied());
+            self.passes.add_rows(narrowed, &mut rows.resized);
+            take_row(index, &rows.resized[..row_length]);
         }
     }
 }
@@ -108,11 +124,16 @@ mod tests {
     fn resized(rgb: &[u8], from: ImageSize, to: ImageSize) -> Vec<u8> {
         let mut pixels = Vec::new();
         let source = SourceImage::from_rgb(from, rgb).unwrap();
-        Resizer::new(from, to).run(&source, |_, row| {
-            let width = row.len() / RGB;
-            let pixel = |x| [row[x], row[width + x], row[2 * width + x]];
-            pixels.extend((0..width).flat_map(pixel));
-        });
+        let resizer = Resizer::new(from, to);
+        // In two parts, which is what several threads do.
+        let (height, mut rows) = (to.height as usize, resizer.rows());
+        for range in [0..height / 3, height / 3..height] {
+            resizer.run(&source, range, &mut rows, |_, row| {
+                let width = row.len() / RGB;
+                let pixel = |x| [row[x], row[width + x], row[2 * width + x]];
+                pixels.extend((0..width).flat_map(pixel));
+            });
+        }
         pixels
     }
 

@@ -18,8 +18,8 @@ from ...config import SEPARATOR, Recommended, level_sizes
 from ...grounding_dino import GroundingDino, check_supported, swin_of, variant
 from ...postprocess import PostprocessOptions
 from ...preprocess import PIXEL_MEAN, PIXEL_STD
-from ..graphs import Export, Graph, InputSize, PartModule, Port, padded_mask
-from ..image_encoder import write_lateral, write_swin
+from ..graphs import FEATURES, Export, Graph, InputSize, PartModule, Port, padded_mask
+from ..image_encoder import write_swin
 from ..text_encoder import write_bert, write_block_mask
 from ..writer import GraphWriter
 from .decoder import write_decoder
@@ -52,7 +52,7 @@ def export_grounding_dino(model: GroundingDino) -> Export:
         },
         entries={
             "prompt": {"separator": SEPARATOR, "closing": ".", "lower_case": True, "block_ends": list(BLOCK_ENDS)},
-            "features": {"levels": config.num_feature_levels, "type": "float32"},
+            "features": {"levels": config.num_feature_levels, "type": FEATURES},
             "head": {"kind": "queries"},
         },
         recommended=Recommended(800, 1333, SCORE_THRESHOLDS[config.model_type]),
@@ -84,14 +84,14 @@ def build_graphs(model: GroundingDino) -> list[Graph]:
 
     def levels(prefix: str) -> list[Port]:
         return [
-            Port(f"{prefix}_{level}", ("batch", width, f"height_{level}", f"width_{level}"))
+            Port(f"{prefix}_{level}", ("batch", width, f"height_{level}", f"width_{level}"), FEATURES)
             for level in range(len(steps))
         ]
 
     def level_values(size: InputSize) -> list[Tensor]:
         return [torch.randn(size.batch, width, h, w) for h, w in level_sizes(size.height, size.width, steps)]
 
-    pixels = Port("pixels", ("batch", 3, "height", "width"))
+    pixels = Port("pixels", ("batch", 3, "height", "width"), FEATURES)
     ids = Port("input_ids", ("batch", "tokens"), "int64")
     attention_mask = Port("attention_mask", ("batch", "tokens"), "int64")
     position_ids = Port("position_ids", ("batch", "tokens"), "int64")
@@ -191,10 +191,9 @@ class ImageEncoderPart(PartModule):
             stages = write_swin(w, self.swin, pixels, even=False)
         levels = []
         with w.scope("projections"):
-            for (tokens, grid), (conv, norm) in zip(stages, self.projections):
-                levels.append(w.group_norm(write_lateral(w, conv, tokens, grid), norm))
-            tokens, grid = stages[-1]
-            source = w.transpose(w.reshape(tokens, grid.batch, grid.height, grid.width, -1), 0, 3, 1, 2)
+            for stage, (conv, norm) in zip(stages, self.projections):
+                levels.append(w.group_norm(stage.projected(w, conv), norm))
+            source = stages[-1].as_map(w)
             for conv, norm in self.projections[len(stages) :]:
                 source = w.group_norm(w.conv(source, conv), norm)
                 levels.append(source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..gpu.bert import write_mask_rows
 from ..text_encoder import write_padding_mask
 from ..writer import GraphWriter
 from .layers import (
@@ -41,6 +42,8 @@ def write_decoder(
     with w.scope("selection"):
         reference = _select(w, inner, image, text, padding, grid)
     queries = _queries(w, inner, reference)
+    if not w.in_pieces:
+        padding = write_mask_rows(w, padding, w.size(queries, 1))
     boxes = reference
     for index, layer in enumerate(decoder.layers):
         with w.scope(f"layer_{index + 1}"):

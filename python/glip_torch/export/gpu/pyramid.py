@@ -1,0 +1,130 @@
+"""A pyramid as a GPU graph has it: as maps, or as one list of all positions, whichever is asked for.
+
+Everything about sizes is taken once a graph. It is computed on the host, where the operators that want it read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..writer import GraphWriter
+
+
+@dataclass
+class LevelSizes:
+    """The sizes of the levels, as values of the graph."""
+
+    w: GraphWriter
+    batch: str
+    #: Height and width of each level, `[2]`.
+    sides: list[str]
+    #: Positions of each level, `[levels]`.
+    counts: str
+    _made: dict[tuple, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(w: GraphWriter, maps: list[str]) -> LevelSizes:
+        with w.scope("sizes"):
+            sides = [w.op("Shape", level, start=2) for level in maps]
+            stacked = w.reshape(w.op("Concat", *sides, axis=0), len(maps), 2)
+            counts = w.op("ReduceProd", stacked, w.ints(1), keepdims=0)
+            return LevelSizes(w, w.size(maps[0], 0), sides, counts)
+
+    def shape(self, level: int, channels: int) -> str:
+        """Of a map with so many channels, `[4]`."""
+        return self._once("shape", level, channels, lambda: self.w.shape(self.batch, channels, self.sides[level]))
+
+    def ones(self, level: int) -> str:
+        """`[height, width]`."""
+        return self._once("ones", level, 0, lambda: self.w.op("Expand", self.w.scalar(1.0), self.sides[level]))
+
+    def numbers(self, step: int, first: int) -> str:
+        """For each position `step` times the number of its level, and `first`: `[positions]`."""
+
+        def expanded(level: int) -> str:
+            return self.w.op("Expand", self.w.ints(step * level), self.counts_of(level, level + 1))
+
+        def make() -> str:
+            if first:
+                return self.w.op("Add", self.numbers(step, 0), self.w.ints(first))
+            return self.w.op("Concat", *(expanded(level) for level in range(len(self.sides))), axis=0)
+
+        return self._once("numbers", step, first, make)
+
+    def counts_of(self, begin: int, end: int) -> str:
+        """Positions of the levels from `begin` to before `end`."""
+        w = self.w
+        return self._once("counts", begin, end, lambda: w.op("Slice", self.counts, w.ints(begin), w.ints(end)))
+
+    def fields(self, *channels: int) -> str:
+        """Sizes of fields of so many channels, which lie one behind the other for each level."""
+        w = self.w
+
+        def make() -> str:
+            return w.reshape(w.op("Mul", w.op("Unsqueeze", self.counts, w.ints(1)), w.ints(*channels)), -1)
+
+        return self._once("fields", *channels, make)
+
+    def fields_reread(self, *channels: int) -> str:
+        """The same fields in the shape of the next coarser level: for each, the size of what is read and of what is left.
+
+        The coarsest level's, which nobody rereads, are one.
+        """
+        w, last = self.w, len(self.sides) - 1
+
+        def make() -> str:
+            read, own = self.counts_of(1, last + 1), self.counts_of(0, last)
+            pairs = w.op(
+                "Concat", *(w.op("Unsqueeze", part, w.ints(1, 2)) for part in (read, w.op("Sub", own, read))), axis=2
+            )
+            pairs = w.op("Mul", pairs, w.op("Unsqueeze", w.ints(*channels), w.ints(1)))
+            rest = w.op("Mul", self.counts_of(last, last + 1), w.ints(sum(channels)))
+            return w.op("Concat", w.reshape(pairs, -1), rest, axis=0)
+
+        return self._once("fields_reread", *channels, make)
+
+    def _once(self, kind: str, *key_and_make) -> str:
+        *key, make = key_and_make
+        if (kind, *key) not in self._made:
+            with self.w.scope("sizes"):
+                self._made[(kind, *key)] = make()
+        return self._made[(kind, *key)]
+
+
+class Pyramid:
+    """`maps`, each `[batch, channels, h, w]`, or `positions [batch, channels, all]` are given, the others made of them.
+
+    `channels` must be known to make maps.
+    """
+
+    def __init__(
+        self,
+        w: GraphWriter,
+        sizes: LevelSizes | None = None,
+        maps: list[str] | None = None,
+        positions: str | None = None,
+        channels: int | None = None,
+    ):
+        self._w, self._maps, self._positions, self._channels = w, maps, positions, channels
+        self.sizes = LevelSizes.of(w, maps) if sizes is None else sizes
+
+    @property
+    def maps(self) -> list[str]:
+        if self._maps is None:
+            w, count = self._w, len(self.sizes.sides)
+            pieces = w.ops("Split", self._positions, self.sizes.counts, outputs=count, axis=2)
+            self._maps = [
+                w.op("Reshape", piece, self.sizes.shape(level, self._channels)) for level, piece in enumerate(pieces)
+            ]
+        return self._maps
+
+    @property
+    def positions(self) -> str:
+        if self._positions is None:
+            self._positions = joined(self._w, self._maps)
+        return self._positions
+
+
+def joined(w: GraphWriter, maps: list[str]) -> str:
+    """Maps `[batch, channels, h, w]` as `[batch, channels, positions]`."""
+    return w.op("Concat", *(w.reshape(level, 0, 0, -1) for level in maps), axis=2)
