@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from published_segmenters import hub_sam2, official
 from pycocotools import mask as coco
 from tiny_segmenters import SIDE, official_sam, sam2
 from torch.nn.functional import interpolate
 
 from glip_torch.segmenter.bundle import SegmenterOptions, export_segmenter
+from glip_torch.segmenter.importer import import_segmenter
 
 #: Width and height: landscape, portrait, tiny, and twelve megapixels.
 SIZES = {"landscape": (320, 200), "portrait": (150, 260), "tiny": (9, 7), "large": (4000, 3000)}
@@ -49,7 +52,9 @@ def official_masks(model, image: np.ndarray, boxes: np.ndarray, point: np.ndarra
     return [*found, (masks[best], float(scores[best]))]
 
 
-def sam2_masks(model, image: np.ndarray, boxes: np.ndarray, point: np.ndarray) -> list[tuple[np.ndarray, float]]:
+def sam2_masks(
+    model, image: np.ndarray, boxes: np.ndarray, point: np.ndarray, several: bool = False
+) -> list[tuple[np.ndarray, float]]:
     """`Sam2Model` end to end, but for the resize: its own is torchvision's, SAM 2's project's is Pillow's."""
     from PIL import Image
 
@@ -64,9 +69,9 @@ def sam2_masks(model, image: np.ndarray, boxes: np.ndarray, point: np.ndarray) -
     ]
     points = torch.tensor((point * scale).reshape(1, 1, 1, 2)).float()
     prompts.append(({"input_points": points, "input_labels": torch.ones(1, 1, 1, dtype=torch.int64)}, True))
-    for prompt, several in prompts:
+    for prompt, of_several in prompts:
         with torch.no_grad():
-            output = model(pixel_values=pixels, multimask_output=several, **prompt)
+            output = model(pixel_values=pixels, multimask_output=of_several, **prompt)
         scores = output.iou_scores[0, 0]
         best = int(scores.argmax())
         logits = interpolate(output.pred_masks[0, :, best, None], (height, width), mode="bilinear", align_corners=False)
@@ -74,6 +79,12 @@ def sam2_masks(model, image: np.ndarray, boxes: np.ndarray, point: np.ndarray) -
     return found
 
 
+def sam2_best_masks(model, image: np.ndarray, boxes: np.ndarray, point: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """As the hub's decoders give them: three for a box, of which the best counts. They are asked for boxes alone."""
+    return sam2_masks(model, image, boxes, point, several=True)[:-1]
+
+
+#: Exported here.
 KINDS = {"sam": (official_sam, official_masks), "sam2": (sam2, sam2_masks)}
 
 
@@ -110,8 +121,25 @@ def write(folder: Path) -> None:
         model = make()
         options = SegmenterOptions(name=f"tiny-{kind}", weights="random", licence="none")
         print(kind, export_segmenter(model, folder / kind, options, overwrite=True))
-        content = json.dumps(cases(model, masks_of), separators=(",", ":"))
-        (folder / f"{kind}.json").write_text(content + "\n", encoding="utf-8")
+        write_cases(folder / f"{kind}.json", cases(model, masks_of))
+    with tempfile.TemporaryDirectory() as files:
+        pair = Path(files)
+        options = SegmenterOptions(weights="random", licence="none")
+        # Its masks are those of `sam`.
+        official(official_sam(), pair)
+        found = import_segmenter(
+            pair / "encoder.onnx", pair / "decoder.onnx", "sam", folder / "sam-official", options, True
+        )
+        print(*found, sep="\n")
+        hub_sam2(sam2(), pair)
+        encoder, decoder = pair / "vision_encoder.onnx", pair / "prompt_encoder_mask_decoder.onnx"
+        print(*import_segmenter(encoder, decoder, "sam2-hf", folder / "sam2-hf", options, True), sep="\n")
+    best = [case for case in cases(sam2(), sam2_best_masks) if case["name"] != "large"]
+    write_cases(folder / "sam2-hf.json", [case | {"points": []} for case in best])
+
+
+def write_cases(path: Path, cases: list[dict]) -> None:
+    path.write_text(json.dumps(cases, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def import_segmenter(
     _check_prompts(decoder, spec, named, decoder_outputs, kind)
     others = [edge for edge in decoder_inputs if edge.name not in spec.inputs]
     features = [(_matching(edge, encoder_outputs, len(others), encoder), edge) for edge in others]
-    side = _side(pixels, layout)
+    side = _side(pixels, layout, [edge for _, edge in features])
     trial = _Trial(encoder, decoder, spec, features, named, pixels, layout, side)
     candidates, many = trial.run()
     if candidates not in spec.choose:
@@ -187,10 +187,11 @@ def _matching(edge: _Edge, outputs: list[_Edge], count: int, encoder: Path) -> _
     return found[0]
 
 
-def _side(pixels: _Edge, layout: str) -> int:
-    """Of the network input; where the graph does not say, SAM's own."""
+def _side(pixels: _Edge, layout: str, features: list[_Edge]) -> int:
+    """Of the network input: as the graph says, or 16 times that of the coarsest features, or SAM's own."""
     height = pixels.shape[2] if layout == "planes" else None
-    return height or 1024
+    rows = [edge.shape[2] for edge in features if len(edge.shape) == 4 and edge.shape[2]]
+    return height or (16 * min(rows) if rows else 1024)
 
 
 def _image(spec: Kind, layout: str, side: int) -> dict:
