@@ -2,6 +2,7 @@
 
 mod camera;
 mod options;
+mod picture_or;
 mod pixel_batch;
 mod preprocessor;
 mod resize;
@@ -16,4 +17,8 @@ pub use self::{
     resize_rule::{ResizeRule, Rounding},
     source_image::SourceImage,
 };
-pub(crate) use self::{pixel_batch::PixelView, preprocessor::KeptInput};
+pub(crate) use self::{
+    picture_or::{PictureOr, from_pictures_or},
+    pixel_batch::PixelView,
+    preprocessor::KeptInput,
+};

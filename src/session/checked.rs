@@ -282,15 +282,15 @@ mod tests {
             TensorSpec::new("a", Element::F32, 2),
             TensorSpec::new("b", Element::F32, 1),
         ];
-        Signature {
-            graph: "fake",
-            inputs: TensorSpec::feature_maps("map", Element::F32, levels)
+        Signature::new(
+            "fake",
+            TensorSpec::feature_maps("map", Element::F32, levels)
                 .chain([TensorSpec::new("text", Element::F16, 1)])
                 .collect(),
-            outputs: TensorSpec::feature_maps("map", Element::F32, levels)
+            TensorSpec::feature_maps("map", Element::F32, levels)
                 .chain(others)
                 .collect(),
-        }
+        )
     }
 
     /// Gives the same outputs whatever it is given, if that is of the right types.
