@@ -49,8 +49,9 @@ impl Encoder {
     pub(super) fn run(&self, image: &PixelBatch) -> Result<Arc<[Tensor]>> {
         let outputs = match self.layout {
             Layout::Planes => {
-                let pixels = || image.pixels().into_dyn();
-                self.graph.run([], |_| Some(Input::F32(pixels())))
+                let pixels = image.pixels();
+                let pixels = || Input::F32(pixels.view().into_dyn());
+                self.graph.run([], |_| Some(pixels()))
             }
             Layout::Interleaved => {
                 let ImageSize { width, height } = image.geometries()[0].resized;
