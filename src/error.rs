@@ -86,11 +86,8 @@ pub enum Error {
     },
 
     // ---- The bundle ----
-    /// A detector was built without a model.
-    #[error(
-        "no model was given: call DetectorBuilder::dir or DetectorBuilder::bundle, \
-         or use Detector::from_dir"
-    )]
+    /// A detector or a segmenter was built without a model.
+    #[error("no model was given: call dir or bundle of the builder, or use from_dir")]
     NoModel,
     /// A file of the bundle cannot be read.
     #[error("cannot read {path}: check that the bundle is complete, or export it again")]
@@ -648,6 +645,19 @@ pub enum Error {
         /// The size of the mask.
         found: String,
     },
+    /// A mask was asked for by a box or a point that is not on the image.
+    #[error(
+        "{what} of prompt {index} is not on the image of {image} pixels: \
+         boxes and points are in pixels of the original image, x from the left and y from the top"
+    )]
+    PromptOutside {
+        /// The prompt's place in the list, from 0.
+        index: usize,
+        /// The box or the point.
+        what: String,
+        /// The size of the image, for example `640 x 480`.
+        image: String,
+    },
     /// Run lengths are not those of a mask.
     #[error(
         "the run lengths of a mask of {size} pixels are not usable: {reason}; \
@@ -699,10 +709,10 @@ pub enum Error {
     /// Something that another model encoded.
     #[error(
         "the {what} was encoded by another model ({found}), and this is {model}: \
-         encode it with the detector that is asked"
+         encode it with the one that is asked"
     )]
     OtherModel {
-        /// `image` or `prompt`.
+        /// `image`, `prompt` or `scene`.
         what: &'static str,
         /// The name of the model in use.
         model: String,
@@ -841,6 +851,7 @@ impl Error {
             | Self::PhraseIndex { .. }
             | Self::MaskSize { .. }
             | Self::MaskMismatch { .. }
+            | Self::PromptOutside { .. }
             | Self::RunLengths { .. }
             | Self::OtherModel { .. } => ErrorKind::Value,
             #[cfg(feature = "tracks")]

@@ -39,6 +39,17 @@ pub(crate) struct FileDigest {
 }
 
 impl ModelFiles {
+    /// Files by name.
+    pub(crate) fn in_memory<N, B>(files: impl IntoIterator<Item = (N, B)>) -> Self
+    where
+        N: Into<String>,
+        B: Into<Cow<'static, [u8]>>,
+    {
+        let files = files.into_iter();
+        let files = files.map(|(name, bytes)| (name.into(), bytes.into()));
+        Self::Memory(files.collect())
+    }
+
     /// A file by its name. That it is there is known once it is read.
     pub(crate) fn file(&self, name: &str) -> Result<ModelFile<'_>> {
         match self {

@@ -337,6 +337,17 @@ impl ImageGeometry {
         BBox::new(x1 * x, y1 * y, x2 * x, y2 * y)
     }
 
+    /// How a map of so many rows and columns lies that is to be resized to the original image at once.
+    pub(crate) fn of_map_over_image(&self, (rows, columns): (usize, usize)) -> Self {
+        let side = |cells: usize| u32::try_from(cells).unwrap_or(u32::MAX);
+        let map = ImageSize::new(side(columns), side(rows));
+        Self {
+            original: self.original,
+            resized: map,
+            padded: map,
+        }
+    }
+
     /// How many pixels of the original image one of the resized image is, across and down.
     pub(crate) fn scale(&self) -> [f32; 2] {
         let ratio = |original: u32, resized: u32| (f64::from(original) / f64::from(resized)) as f32;

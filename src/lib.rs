@@ -147,6 +147,10 @@ mod regular_file;
 #[doc = include_str!("../docs/robots.md")]
 pub mod robots {}
 mod runtime;
+mod segmenter;
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/segmenters.md")]
+pub mod segmenters {}
 mod session;
 mod spare;
 #[cfg(feature = "tracks")]
@@ -157,7 +161,7 @@ pub use draw::{draw_detections, draw_masks};
 #[cfg(feature = "captions")]
 pub use prompt::NounPhrases;
 pub use {
-    bundle::Bundle,
+    bundle::{Bundle, SegmenterBundle},
     control::{Control, Progress},
     detection::{Detection, Detections},
     detector::{
@@ -170,6 +174,7 @@ pub use {
     preprocess::{PixelFormat, ResizeRule, SourceImage},
     prompt::{Category, LearnedPrompt, Prompt, Vocabulary, Wording},
     runtime::{CudaOptions, Device, Runtime, TensorRtOptions},
+    segmenter::{MaskPrompt, SceneInput, SegmentationScene, Segmenter, SegmenterBuilder},
 };
 // For glip-tools, which reads files of the same kinds; no part of what this crate promises.
 #[doc(hidden)]
@@ -207,5 +212,5 @@ pub mod parts {
 
 /// What a model folder says about its model.
 pub mod manifest {
-    pub use crate::bundle::{Manifest, Precision, SourceSpec};
+    pub use crate::bundle::{Manifest, Precision, SegmenterManifest, SourceSpec};
 }

@@ -228,7 +228,7 @@ fn values_that_make_no_sense_are_named() {
         (
             "/files",
             json!({"../x": {"bytes": 1, "sha256": hash}}),
-            "graphs.fusion.file",
+            "files",
         ),
     ] {
         check_is_named(&copy_of("colour"), pointer, &value, field);

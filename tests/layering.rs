@@ -48,6 +48,10 @@ const ARROWS: &Allowed = &[
         "bundle control detection error geometry graph head_output postprocess preprocess prompt runtime spare",
     ),
     (
+        "segmenter",
+        "bundle control error family geometry mask postprocess preprocess runtime session",
+    ),
+    (
         "live",
         "control detection detector error geometry preprocess tracks",
     ),

@@ -22,7 +22,7 @@ mod words;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its folder of seeds.
-pub const TARGETS: [(&str, Target); 28] = [
+pub const TARGETS: [(&str, Target); 29] = [
     ("camera", pixels::camera),
     ("categories_json", words::categories_json),
     ("categories_yaml", words::categories_yaml),
@@ -47,6 +47,7 @@ pub const TARGETS: [(&str, Target); 28] = [
     ("request_lines", data::request_lines),
     ("results", data::results),
     ("run_lengths", masks::run_lengths),
+    ("segmenter_manifest", models::segmenter_manifest),
     ("shard", data::shard),
     ("tiling", boxes::tiling),
     ("tokenizer", models::tokenizer),

@@ -3,8 +3,8 @@
 use std::{fs, path::Path, sync::OnceLock};
 
 use glip::{
-    Bundle, ImageSize, LearnedPrompt, Prompt, Vocabulary,
-    parts::{PerceptronTagger, PromptRule, Tokenizer},
+    Bundle, ImageSize, LearnedPrompt, Prompt, SegmenterBundle, Vocabulary,
+    parts::{PerceptronTagger, Preprocessor, PromptRule, Tokenizer},
 };
 
 use crate::{data::folder, tokens::check_tokens};
@@ -35,11 +35,25 @@ pub fn manifest(data: &[u8]) {
         let _ = Vocabulary::new(["red", "blue"]).prompts(&tokenizer);
     }
     if let Ok(preprocessor) = manifest.preprocessor() {
-        for (width, height) in [(640, 480), (u32::MAX, 1), (1, u32::MAX)] {
-            let _ = preprocessor.geometry(ImageSize { width, height });
-        }
+        check_geometries(&preprocessor);
     }
     let _ = manifest.postprocessor();
+}
+
+fn check_geometries(preprocessor: &Preprocessor) {
+    for (width, height) in [(640, 480), (u32::MAX, 1), (1, u32::MAX)] {
+        let _ = preprocessor.geometry(ImageSize { width, height });
+    }
+}
+
+/// Any text as the manifest of a segmenter whose graphs are there.
+pub fn segmenter_manifest(data: &[u8]) {
+    let files = ["encoder.onnx", "decoder.onnx"].map(|name| (name, Vec::new()));
+    let given = [("segmenter.json", data.to_vec())];
+    let Ok(bundle) = SegmenterBundle::from_bytes(files.into_iter().chain(given)) else {
+        return;
+    };
+    check_geometries(&bundle.manifest().preprocessor().expect("it was checked"));
 }
 
 /// Any bytes as `tokenizer.json`; what loads also tokenizes without a panic.

@@ -202,6 +202,46 @@ fn ground_finds_and_draws() {
     assert!(text(&output.stdout).contains("red_circle"));
 }
 
+/// A SAM of random weights: its masks are of any shape, and of the picture's size.
+#[test]
+fn ground_gives_the_pixels_of_what_it_finds() {
+    let segmenter = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/fixtures/golden/segmenter/sam"
+    );
+    let set = DataSet::new();
+    let image = set.path("bild 1 ü.png");
+    let drawn = set.path("masks.png");
+    let ground = ["ground", &image, "red circle . blue square", "--segmenter"];
+    let options = [segmenter, "--json", "--draw", &drawn];
+    let output = glip_drawn(&[&ground[..], &options].concat());
+    assert_exit(&output, 0);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = report["detections"].as_array().unwrap();
+    assert!(!found.is_empty());
+    for detection in found {
+        let mask: glip::Mask = serde_json::from_value(detection["mask"].clone()).unwrap();
+        assert_eq!(mask.size(), glip::ImageSize::new(256, 256));
+        let score = detection["mask_score"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&score), "{score}");
+    }
+    assert!(Path::new(&drawn).exists());
+
+    let output = glip_drawn(&[&ground[..], &[segmenter]].concat());
+    assert_exit(&output, 0);
+    assert!(
+        text(&output.stdout)
+            .lines()
+            .next()
+            .unwrap()
+            .ends_with("pixels  mask")
+    );
+
+    let output = glip_drawn(&[&ground[..], &["no such folder"]].concat());
+    assert_exit(&output, 3);
+    assert!(text(&output.stderr).contains("segmenter.json"));
+}
+
 /// Grounding DINO of random weights: what it finds is no matter, and the commands ask no model for its name.
 #[test]
 fn a_model_of_another_family_is_used_like_any() {

@@ -1,19 +1,16 @@
 //! The forms that `glip.json` has and had, and what of them is checked.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Debug,
-    path::{Component, Path},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
-use super::manifest::{GRID, Manifest, SourceSpec};
+use super::{
+    manifest::{GRID, Manifest, SourceSpec},
+    manifest_file::{FileEntry, ManifestFile, identity},
+};
 use crate::{
     error::{Error, Result},
     family::{Family, GLIP},
-    files::{FileDigest, hexadecimal},
     postprocess::{AnchorOptions, BoxCoder, HeadSpec, PostprocessOptions},
     preprocess::{ChannelOrder, Padding, PreprocessOptions, ResizeRule},
     prompt::PromptRule,
@@ -118,39 +115,16 @@ struct Port {
     element: String,
 }
 
-#[derive(Deserialize)]
-struct FileEntry {
-    bytes: u64,
-    sha256: String,
-}
-
 /// Reads and checks a manifest; `path` is for errors.
 pub(super) fn parse(json: &[u8], path: &Path) -> Result<Manifest> {
-    /// Read first: the rest of another version may look different.
-    #[derive(Deserialize)]
-    struct Version {
-        format_version: u64,
-    }
-    let syntax = |source| Error::ManifestSyntax {
-        path: path.to_owned(),
-        source,
-    };
-    let Version { format_version } = serde_json::from_slice(json).map_err(syntax)?;
+    let file = ManifestFile(path);
+    let format_version = file.version(json)?;
     let (form, fields): (Version2, &Fields) = match format_version {
-        1 => {
-            let old: Version1 = serde_json::from_slice(json).map_err(syntax)?;
-            (old.into(), &FIELDS_1)
-        }
-        NEWEST => (serde_json::from_slice(json).map_err(syntax)?, &FIELDS_2),
-        found => {
-            return Err(Error::ManifestVersion {
-                path: path.to_owned(),
-                found,
-                supported: NEWEST,
-            });
-        }
+        1 => (file.read::<Version1>(json)?.into(), &FIELDS_1),
+        NEWEST => (file.read(json)?, &FIELDS_2),
+        found => return Err(file.unknown_version(found, NEWEST)),
     };
-    Check { path, fields }.manifest(form, format_version)
+    Check { file, fields }.manifest(form, format_version)
 }
 
 impl From<Version1> for Version2 {
@@ -220,7 +194,7 @@ const FIELDS_2: Fields = Fields {
 
 /// Finds values that parse but make no sense.
 struct Check<'a> {
-    path: &'a Path,
+    file: ManifestFile<'a>,
     fields: &'a Fields,
 }
 
@@ -228,21 +202,18 @@ impl Check<'_> {
     fn manifest(&self, form: Version2, format_version: u64) -> Result<Manifest> {
         let family = Family::named(&form.family).ok_or_else(|| {
             let expected = format!("one of: {}", Family::names());
-            self.error("family", format!("{:?}", form.family), &expected)
+            self.file
+                .error("family", format!("{:?}", form.family), &expected)
         })?;
         let precision = form.precision.parse();
-        let precision = precision.map_err(|error| self.named("precision", error))?;
+        let precision = precision.map_err(|error| self.file.named("precision", error))?;
         let features = self.features(&form.features)?;
         let head = self.head(form.head, form.features.levels)?;
         let grid = form.graphs.get(GRID).and_then(Option::as_ref);
         let grid = grid.map_or(Ok(Vec::new()), |graph| self.grid(&graph.outputs))?;
         let graphs = form.graphs.into_iter();
         let graphs = graphs.filter_map(|(graph, spec)| Some((graph, spec?.file)));
-        let files = form
-            .files
-            .into_iter()
-            .map(|(name, FileEntry { bytes, sha256 })| (name, FileDigest { bytes, sha256 }));
-        let files = files.collect();
+        let files = self.file.files(form.files)?;
         let manifest = Manifest {
             format_version,
             family,
@@ -275,18 +246,21 @@ impl Check<'_> {
 
     fn features(&self, features: &Features) -> Result<Element> {
         let levels = features.levels;
-        self.require(levels > 0, self.fields.levels, levels, "at least one")?;
+        self.file
+            .require(levels > 0, self.fields.levels, levels, "at least one")?;
         let found = Element::named(&features.element).filter(|element| element.is_float());
         found.ok_or_else(|| {
             let found = format!("{:?}", features.element);
-            self.error("features.type", found, "float32 or float16")
+            self.file
+                .error("features.type", found, "float32 or float16")
         })
     }
 
     /// What the grid gives stays on the device, for the image encoder, whose inputs are called the same.
     fn grid(&self, outputs: &[Port]) -> Result<Vec<TensorSpec>> {
         let field = "graphs.grid.outputs";
-        self.require(!outputs.is_empty(), field, "none", "at least one")?;
+        self.file
+            .require(!outputs.is_empty(), field, "none", "at least one")?;
         let specs = outputs.iter().enumerate().map(|(index, port)| {
             let is_known = outputs
                 .iter()
@@ -294,10 +268,11 @@ impl Check<'_> {
                 .any(|other| other.name == port.name);
             let valid = port.name.starts_with("grid_") && !is_known;
             let expected = "names that begin with grid_, each once";
-            self.require(valid, field, &port.name, expected)?;
+            self.file.require(valid, field, &port.name, expected)?;
             let element = Element::named(&port.element).ok_or_else(|| {
                 let found = format!("{} of type {:?}", port.name, port.element);
-                self.error(field, found, "of types float32, float16, int64 or bool")
+                self.file
+                    .error(field, found, "of types float32, float16, int64 or bool")
             })?;
             Ok(TensorSpec::new(&port.name, element, port.shape.len()).staying())
         });
@@ -316,7 +291,8 @@ impl Check<'_> {
         };
         let valid = strides.is_sorted_by(|a, b| a < b) && strides.len() == levels;
         let expected = "one for each level, in rising order";
-        self.require(valid, self.fields.strides, &strides, expected)?;
+        self.file
+            .require(valid, self.fields.strides, &strides, expected)?;
         let anchors = AnchorOptions { strides, sizes };
         Ok(HeadSpec::Anchors { anchors, box_coder })
     }
@@ -330,7 +306,7 @@ impl Check<'_> {
             HeadSpec::Anchors { .. } => ("anchors", !gives_boxes),
         };
         let expected = format!("the kind of head that {} has", manifest.family.name);
-        self.require(valid, "head.kind", found, &expected)
+        self.file.require(valid, "head.kind", found, &expected)
     }
 
     /// What the preprocessor refuses, and padding that the family's image encoder cannot take.
@@ -343,25 +319,27 @@ impl Check<'_> {
         };
         let expected = format!("a multiple of {needed}");
         let valid = divides.is_multiple_of(needed);
-        self.require(valid, self.fields.padding, divides, &expected)
+        self.file
+            .require(valid, self.fields.padding, divides, &expected)
     }
 
     fn text(&self, manifest: &Manifest) -> Result<()> {
         // [CLS], [SEP] and one word.
         let tokens = manifest.max_tokens;
-        self.require(tokens >= 3, "text.max_tokens", tokens, "at least 3")?;
+        self.file
+            .require(tokens >= 3, "text.max_tokens", tokens, "at least 3")?;
         let width = manifest.hidden_size;
-        self.require(width > 0, "text.hidden_size", width, "at least 1")
+        self.file
+            .require(width > 0, "text.hidden_size", width, "at least 1")
     }
 
-    /// Every graph that must be there is, every file that is used is listed, and no name leads out of the
-    /// bundle.
+    /// Every graph that must be there is, and every file that is used is listed.
     fn files(&self, manifest: &Manifest) -> Result<()> {
         let signatures = manifest.signatures();
         for graph in [signatures.image_encoder.graph, signatures.head.graph] {
             let found = manifest.graphs.get(graph);
             let field = format!("graphs.{graph}");
-            self.require(
+            self.file.require(
                 found.is_some(),
                 &field,
                 found,
@@ -371,16 +349,7 @@ impl Check<'_> {
         let used = manifest.graphs.iter();
         let used = used.map(|(graph, file)| (format!("graphs.{graph}.file"), file));
         for (field, name) in used.chain([("text.tokenizer".to_owned(), &manifest.tokenizer)]) {
-            let listed = manifest.files.contains_key(name);
-            self.require(listed, &field, name, "a name that `files` lists")?;
-        }
-        for (name, file) in &manifest.files {
-            let plain = is_plain_file_name(name);
-            self.require(plain, "files", name, "names of files beside the manifest")?;
-            let hexadecimal = file.sha256.chars().all(|c| c.is_ascii_hexdigit());
-            let valid = hexadecimal && file.sha256.len() == 64;
-            let field = format!("files.{name}.sha256");
-            self.require(valid, &field, &file.sha256, "64 hexadecimal digits")?;
+            self.file.listed(&field, name, &manifest.files)?;
         }
         Ok(())
     }
@@ -396,46 +365,6 @@ impl Check<'_> {
             },
             _ => return error,
         };
-        self.named(&field, error)
+        self.file.named(&field, error)
     }
-
-    fn named(&self, field: &str, error: Error) -> Error {
-        match error {
-            Error::InvalidOption {
-                found, expected, ..
-            } => self.error(field, found, expected),
-            error => error,
-        }
-    }
-
-    fn require(&self, valid: bool, field: &str, found: impl Debug, expected: &str) -> Result<()> {
-        if valid {
-            return Ok(());
-        }
-        Err(self.error(field, format!("{found:?}"), expected))
-    }
-
-    fn error(&self, field: &str, found: String, expected: &str) -> Error {
-        Error::ManifestValue {
-            path: self.path.to_owned(),
-            field: field.into(),
-            found,
-            expected: expected.into(),
-        }
-    }
-}
-
-/// A hash of the names and the hashes of all files.
-fn identity(files: &BTreeMap<String, FileDigest>) -> String {
-    let mut hasher = Sha256::new();
-    for (name, file) in files {
-        hasher.update(format!("{name} {}\n", file.sha256.to_lowercase()));
-    }
-    hexadecimal(&hasher.finalize())
-}
-
-fn is_plain_file_name(name: &str) -> bool {
-    let mut components = Path::new(name).components();
-    let first = components.next();
-    matches!(first, Some(Component::Normal(only)) if only == name) && components.next().is_none()
 }

@@ -204,11 +204,11 @@ impl Manifest {
         let mut signatures = (self.family.signatures)(self.levels, self.features);
         if !self.grid.is_empty() {
             signatures.image_encoder.inputs.extend(self.grid.clone());
-            signatures.grid = Some(Signature {
-                graph: GRID,
-                inputs: vec![TensorSpec::new("size", Element::I64, 1)],
-                outputs: self.grid.clone(),
-            });
+            signatures.grid = Some(Signature::new(
+                GRID,
+                vec![TensorSpec::new("size", Element::I64, 1)],
+                self.grid.clone(),
+            ));
         }
         signatures
     }

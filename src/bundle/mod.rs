@@ -3,12 +3,23 @@
 mod external_data;
 mod format;
 mod manifest;
+mod manifest_file;
+mod segmenter_bundle;
+mod segmenter_format;
+mod segmenter_manifest;
+mod verified;
 
 use std::{borrow::Cow, path::Path};
 
-pub use self::manifest::{Manifest, Precision, SourceSpec};
+pub(crate) use self::segmenter_manifest::{Layout, PromptsInRun};
+use self::verified::VerifiedFiles;
+pub use self::{
+    manifest::{Manifest, Precision, SourceSpec},
+    segmenter_bundle::SegmenterBundle,
+    segmenter_manifest::SegmenterManifest,
+};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     files::{ModelFile, ModelFiles},
     prompt::Tokenizer,
 };
@@ -26,7 +37,7 @@ const MANIFEST: &str = "glip.json";
 /// half-copied model is an error here and not a wrong detection later.
 #[derive(Debug, Clone)]
 pub struct Bundle {
-    files: ModelFiles,
+    files: VerifiedFiles,
     manifest: Manifest,
 }
 
@@ -68,9 +79,7 @@ impl Bundle {
         N: Into<String>,
         B: Into<Cow<'static, [u8]>>,
     {
-        let files = files.into_iter();
-        let files = files.map(|(name, bytes)| (name.into(), bytes.into()));
-        Self::open(ModelFiles::Memory(files.collect()))
+        Self::open(ModelFiles::in_memory(files))
     }
 
     /// The small model in the box (feature `nano`), which sees photographs: the crate `glip-nano`.
@@ -103,40 +112,19 @@ impl Bundle {
     pub(crate) fn graph(&self, graph: &str) -> Result<ModelFile<'_>> {
         // The manifest was checked to name it; a name of its own is what an error would show.
         let file = self.manifest.graphs.get(graph);
-        self.graph_file(graph, file.map_or(graph, String::as_str))
+        self.files.graph(graph, file.map_or(graph, String::as_str))
     }
 
     /// The file of a graph, if the model has it.
     pub(crate) fn optional_graph(&self, graph: &str) -> Result<Option<ModelFile<'_>>> {
         let file = self.manifest.graphs.get(graph);
-        file.map(|file| self.graph_file(graph, file)).transpose()
-    }
-
-    /// A graph's file, if all weights that it reads are in files whose hashes were compared.
-    fn graph_file(&self, graph: &str, name: &str) -> Result<ModelFile<'_>> {
-        let file = self.files.file(name)?;
-        let locations = external_data::locations(&file).map_err(|source| Error::GraphLoad {
-            graph: graph.to_owned(),
-            source: source.into(),
-        })?;
-        let is_known = |location: &String| {
-            self.files.are_beside_each_other() && self.manifest.files.contains_key(location)
-        };
-        match locations.into_iter().find(|location| !is_known(location)) {
-            None => Ok(file),
-            Some(location) => Err(Error::ExternalData {
-                path: self.files.path(name),
-                location,
-            }),
-        }
+        file.map(|file| self.files.graph(graph, file)).transpose()
     }
 
     fn open(files: ModelFiles) -> Result<Self> {
         let json = files.file(MANIFEST)?;
         let manifest = format::parse(&json.read()?, &files.path(MANIFEST))?;
-        for (name, expected) in &manifest.files {
-            files.verify(name, expected)?;
-        }
+        let files = VerifiedFiles::new(files, &manifest.files)?;
         Ok(Self { manifest, files })
     }
 }

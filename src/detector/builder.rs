@@ -1,11 +1,8 @@
 //! How a detector is put together.
 
 use std::{
-    iter,
-    num::NonZero,
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
 };
 
 use super::{
@@ -15,11 +12,14 @@ use super::{
 use crate::{
     bundle::Bundle,
     control::Control,
-    error::{Error, Result, causes},
+    error::{Error, Result},
     graph::{Fusion, GroundingHead, ImageEncoder, TextEncoder},
     postprocess::Postprocessor,
     preprocess::{Preprocessor, ResizeRule},
-    runtime::{CpuOptions, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions},
+    runtime::{
+        CpuOptions, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions,
+        load_or_fall_back, runtime_methods,
+    },
     spare::Spare,
 };
 
@@ -112,17 +112,7 @@ impl DetectorBuilder {
         self
     }
 
-    /// Uses this ONNX Runtime. Default: the one that [`Runtime::load`] finds.
-    pub fn runtime(mut self, runtime: Runtime) -> Self {
-        self.runtime = Some(runtime);
-        self
-    }
-
-    /// Runs on this device. Default: the CPU.
-    pub fn device(mut self, device: Device) -> Self {
-        self.sessions = self.sessions.with_device(device);
-        self
-    }
+    runtime_methods!();
 
     /// Runs on the CPU if the device cannot be used, which is an error otherwise.
     ///
@@ -132,38 +122,6 @@ impl DetectorBuilder {
     /// it came to.
     pub fn allow_cpu_fallback(mut self) -> Self {
         self.cpu_fallback = true;
-        self
-    }
-
-    /// Sets the options of what runs on the processor: whether threads wait busily, on which cores, and how
-    /// memory is kept.
-    pub fn cpu(mut self, options: CpuOptions) -> Self {
-        self.sessions = self.sessions.with_cpu(options);
-        self
-    }
-
-    /// Sets the options of NVIDIA GPUs, for [`Device::Cuda`].
-    pub fn cuda(mut self, options: CudaOptions) -> Self {
-        self.sessions = self.sessions.with_cuda(options);
-        self
-    }
-
-    /// Sets the options of TensorRT, for [`Device::TensorRt`].
-    pub fn tensorrt(mut self, options: TensorRtOptions) -> Self {
-        self.sessions = self.sessions.with_tensorrt(options);
-        self
-    }
-
-    /// Sets the threads of one session. Default: 0, which lets ONNX Runtime choose.
-    pub fn threads(mut self, threads: usize) -> Self {
-        self.sessions = self.sessions.with_threads(threads);
-        self
-    }
-
-    /// Sets how many calls can run a graph at the same time; each has its own copy of the weights.
-    /// Default: 1.
-    pub fn sessions(mut self, sessions: usize) -> Self {
-        self.sessions = self.sessions.with_sessions(sessions);
         self
     }
 
@@ -191,18 +149,6 @@ impl DetectorBuilder {
     pub fn score_threshold(mut self, score: f32) -> Self {
         self.options = self.options.with_score_threshold(score);
         self
-    }
-
-    /// Is ready for so many callers at the same time, as in a server: one session for each of them, which
-    /// share the processor's cores. Default: one caller, who has all cores. Each session has a copy of the
-    /// weights.
-    ///
-    /// With one session, callers queue, and a graph that is spread over all cores does not run as much
-    /// faster as there are cores: several callers get more done with a session each.
-    pub fn for_callers(self, callers: usize) -> Self {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let threads = (cores / callers.max(1)).max(1);
-        self.sessions(callers).threads(threads)
     }
 
     /// Sets how many images [`Detector::ground_batch`] runs at once at most. Default: 4, which
@@ -243,17 +189,16 @@ impl DetectorBuilder {
         }
         let options = self.options.apply_to(&manifest.postprocess);
         let runtime = self.runtime.map_or_else(Runtime::load, Ok)?;
-        let graphs = match self.cpu_fallback {
-            true => Graphs::load_or_fall_back(&runtime, &bundle, &self.sessions),
-            false => Graphs::load(&runtime, &bundle, &self.sessions),
-        }?;
-        let threads = match self.sessions.thread_count() {
-            0 => thread::available_parallelism().map_or(1, NonZero::get),
-            threads => threads,
-        };
-        let threads = threads.min(Preprocessor::MOST_THREADS);
+        let graphs = load_or_fall_back(&self.sessions, self.cpu_fallback, |options| {
+            Graphs::load(&runtime, &bundle, options)
+        })?;
+        let threads = self.sessions.host_threads().min(Preprocessor::MOST_THREADS);
+        let preprocessor = Preprocessor::new(image)?.with_threads(threads);
         let parts = Parts {
-            preprocessor: Preprocessor::new(image)?.with_threads(threads),
+            preprocessor: match graphs.image_encoder.takes_halves() {
+                true => preprocessor.with_halves(),
+                false => preprocessor,
+            },
             tokenizer: bundle.tokenizer()?,
             image_encoder: graphs.image_encoder,
             text_encoder: graphs.text_encoder,
@@ -288,37 +233,4 @@ impl Graphs {
             head: GroundingHead::load(runtime, bundle, options)?,
         })
     }
-
-    fn load_or_fall_back(
-        runtime: &Runtime,
-        bundle: &Bundle,
-        options: &SessionOptions,
-    ) -> Result<Self> {
-        let device = options.device;
-        let error = match Self::load(runtime, bundle, options) {
-            Err(error) if device != Device::Cpu => error,
-            result => return result,
-        };
-        let Some((graph, reason)) = device_failure(&error) else {
-            return Err(error);
-        };
-        log::warn!("{device} cannot run graph {graph}, all graphs run on the CPU: {reason}");
-        Self::load(runtime, bundle, &options.on_cpu())
-    }
-}
-
-/// The graph that failed and the reason with its causes, if another device may do better.
-fn device_failure(error: &Error) -> Option<(&str, String)> {
-    let (graph, reason) = match error {
-        Error::DeviceUnavailable { graph, reason, .. } => (graph, reason.clone()),
-        // For example for lack of memory.
-        Error::GraphLoad { graph, .. } => (graph, "it cannot be loaded".into()),
-        _ => return None,
-    };
-    let causes = causes(error).map(ToString::to_string);
-    let reason = iter::once(reason)
-        .chain(causes)
-        .collect::<Vec<_>>()
-        .join(": ");
-    Some((graph, reason))
 }

@@ -2,13 +2,11 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
-
 use crate::{
     bundle::Manifest,
     geometry::ImageGeometry,
     graph::{FeaturePyramid, TextFeatures},
-    preprocess::SourceImage,
+    preprocess::{PictureOr, SourceImage, from_pictures_or},
     prompt::{Category, LearnedPrompt, Prompt, TokenizedPhrase, Vocabulary, with_lists_of_names},
 };
 
@@ -72,59 +70,9 @@ impl EncodedText {
 #[derive(Debug, Clone)]
 pub struct ImageInput<'a>(pub(super) Image<'a>);
 
-#[derive(Debug, Clone)]
-pub(super) enum Image<'a> {
-    Picture(SourceImage<'a>),
-    Owned(Box<DynamicImage>),
-    Encoded(Cow<'a, EncodedImage>),
-}
+pub(super) type Image<'a> = PictureOr<'a, EncodedImage>;
 
-impl<'a> From<SourceImage<'a>> for ImageInput<'a> {
-    fn from(image: SourceImage<'a>) -> Self {
-        Self(Image::Picture(image))
-    }
-}
-
-impl<'a> From<&'a EncodedImage> for ImageInput<'a> {
-    fn from(image: &'a EncodedImage) -> Self {
-        Self(Image::Encoded(Cow::Borrowed(image)))
-    }
-}
-
-impl From<EncodedImage> for ImageInput<'_> {
-    fn from(image: EncodedImage) -> Self {
-        Self(Image::Encoded(Cow::Owned(image)))
-    }
-}
-
-macro_rules! from_pictures {
-    ($($picture:ty),+) => {$(
-        impl<'a> From<&'a $picture> for ImageInput<'a> {
-            fn from(image: &'a $picture) -> Self {
-                SourceImage::from(image).into()
-            }
-        }
-    )+};
-}
-
-macro_rules! from_owned_pictures {
-    ($($picture:ty),+) => {$(
-        impl From<$picture> for ImageInput<'_> {
-            fn from(image: $picture) -> Self {
-                Self(Image::Owned(Box::new(image.into())))
-            }
-        }
-    )+};
-}
-
-from_pictures!(
-    SourceImage<'_>,
-    DynamicImage,
-    RgbImage,
-    RgbaImage,
-    GrayImage
-);
-from_owned_pictures!(DynamicImage, RgbImage, RgbaImage, GrayImage);
+from_pictures_or!(EncodedImage => ImageInput);
 
 /// What to look for: made from a string of phrases separated by dots, a list of names or categories, a
 /// [`Prompt`], a [`Vocabulary`], a [`LearnedPrompt`], or an [`EncodedPrompt`], borrowed or owned.

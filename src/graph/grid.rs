@@ -100,11 +100,11 @@ mod tests {
 
     fn grid() -> (Grid, Arc<AtomicUsize>) {
         let runs = Arc::new(AtomicUsize::new(0));
-        let signature = Signature {
-            graph: "grid",
-            inputs: vec![TensorSpec::new("size", Element::I64, 1)],
-            outputs: vec![TensorSpec::new("grid_size", Element::I64, 1).staying()],
-        };
+        let signature = Signature::new(
+            "grid",
+            vec![TensorSpec::new("size", Element::I64, 1)],
+            vec![TensorSpec::new("grid_size", Element::I64, 1).staying()],
+        );
         let graph = CheckedGraph::new(signature, Arc::new(Echo(Arc::clone(&runs))));
         (Grid::new(graph), runs)
     }

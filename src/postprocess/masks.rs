@@ -1,6 +1,7 @@
 //! From the small maps of logits that a segmentation graph gives to masks.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3, Axis};
+use serde::Deserialize;
 
 use crate::{
     error::{Error, Result},
@@ -105,6 +106,80 @@ pub fn stability_score(logits: ArrayView2<'_, f32>, offset: f32) -> Result<f32> 
     } else {
         (small as f64 / large as f64) as f32
     })
+}
+
+/// Which of the masks that a decoder gives for a prompt is taken.
+///
+/// ```
+/// use glip::postprocess::MaskChoice;
+/// use ndarray::{Array3, array};
+///
+/// let (logits, scores) = (Array3::zeros((4, 8, 8)), array![0.5, 0.7, 0.9, 0.8]);
+/// let choose = |choice: MaskChoice| choice.choose(logits.view(), scores.view());
+/// assert_eq!((choose(MaskChoice::First)?, choose(MaskChoice::BestScore)?), (0, 2));
+/// # Ok::<(), glip::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MaskChoice {
+    /// The first: SAM's own for boxes, where its decoder gives four.
+    First,
+    /// The one with the highest score: where a decoder gives only what a prompt can mean.
+    BestScore,
+    /// The first, if it is [stable](stability_score), otherwise the best of the others: SAM 2's own.
+    Stability,
+    /// The best of all but the first: SAM's and SAM 2's own for prompts that can mean several things.
+    BestAlternative,
+}
+
+/// At which offset SAM 2 looks how stable a mask is, and how stable one has to be: its configurations of all sizes.
+const STABILITY: (f32, f32) = (0.05, 0.98);
+
+impl MaskChoice {
+    /// The place of the mask: `logits` are [candidates, rows, columns], `scores` as many. 0, if there is only one.
+    ///
+    /// # Errors
+    /// - [`Error::Shape`]: there are no candidates, or not as many scores.
+    pub fn choose(self, logits: ArrayView3<'_, f32>, scores: ArrayView1<'_, f32>) -> Result<usize> {
+        if scores.is_empty() || scores.len() != logits.len_of(Axis(0)) {
+            return Err(Error::Shape {
+                tensor: "scores".to_owned(),
+                expected: format!("[{}], at least one", logits.len_of(Axis(0))),
+                found: vec![scores.len()],
+            });
+        }
+        let best_from = |first: usize| {
+            let candidates = first.min(scores.len() - 1)..scores.len();
+            // Of equals the first, as in PyTorch's argmax.
+            let better = |best: usize, next: usize| match scores[next] > scores[best] {
+                true => next,
+                false => best,
+            };
+            candidates.reduce(better).unwrap_or_default()
+        };
+        Ok(match self {
+            Self::First => 0,
+            Self::BestScore => best_from(0),
+            Self::BestAlternative => best_from(1),
+            Self::Stability => {
+                let (offset, enough) = STABILITY;
+                let first = logits.index_axis(Axis(0), 0);
+                match stability_score(first, offset)? >= enough {
+                    true => 0,
+                    false => best_from(1),
+                }
+            }
+        })
+    }
+
+    /// The choice for a prompt that can mean several things, such as a point on a wheel of a car.
+    pub(crate) fn of_an_ambiguous_prompt(self) -> Self {
+        match self {
+            Self::First | Self::Stability => Self::BestAlternative,
+            best => best,
+        }
+    }
 }
 
 /// What a value is made of: places, and how much each counts. Two resizes on end, each between two neighbours.

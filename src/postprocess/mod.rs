@@ -31,7 +31,7 @@ pub use self::{
     candidates::Candidate,
     head_spec::HeadSpec,
     head_view::{BoxesView, HeadView},
-    masks::{stability_score, upsample_logits, upsample_mask},
+    masks::{MaskChoice, stability_score, upsample_logits, upsample_mask},
     nms::{inclusive_iou, nms},
     options::PostprocessOptions,
     phrase_scores::{Aggregation, phrase_scores, sigmoid},

@@ -2,13 +2,13 @@
 
 mod camera;
 mod options;
+mod picture_or;
 mod pixel_batch;
 mod preprocessor;
 mod resize;
 mod resize_rule;
 mod source_image;
 
-pub(crate) use self::preprocessor::KeptInput;
 pub use self::{
     camera::{PixelFormat, Plane, YuvEncoding},
     options::{ChannelOrder, Padding, PreprocessOptions},
@@ -16,4 +16,9 @@ pub use self::{
     preprocessor::Preprocessor,
     resize_rule::{ResizeRule, Rounding},
     source_image::SourceImage,
+};
+pub(crate) use self::{
+    picture_or::{PictureOr, from_pictures_or},
+    pixel_batch::PixelView,
+    preprocessor::KeptInput,
 };

@@ -2,7 +2,9 @@
 
 #[cfg(feature = "load-dynamic")]
 mod binary;
+mod builder_methods;
 mod device;
+mod fallback;
 #[cfg(feature = "load-dynamic")]
 mod library;
 mod options;
@@ -19,7 +21,9 @@ use std::{
 
 use ort::environment::Environment;
 
+pub(crate) use builder_methods::runtime_methods;
 pub use device::Device;
+pub(crate) use fallback::load_or_fall_back;
 pub use options::{
     Arena, ConvolutionSearch, CpuOptions, CudaOptions, SessionOptions, TensorRtOptions,
 };

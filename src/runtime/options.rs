@@ -1,6 +1,6 @@
 //! The options of the sessions that run graphs.
 
-use std::path::PathBuf;
+use std::{num::NonZero, path::PathBuf, thread};
 
 use super::device::Device;
 use crate::error::{Error, Result};
@@ -109,6 +109,14 @@ impl SessionOptions {
         match self.cpu.cores.len() {
             0 => self.threads,
             cores => cores,
+        }
+    }
+
+    /// The threads for work on the host beside graphs: as many as a session has.
+    pub(crate) fn host_threads(&self) -> usize {
+        match self.thread_count() {
+            0 => thread::available_parallelism().map_or(1, NonZero::get),
+            threads => threads,
         }
     }
 

@@ -291,11 +291,11 @@ pub(super) mod tests {
                 .map(|name| TensorSpec::new(name, element, rank))
                 .into()
         };
-        Signature {
-            graph: "text_encoder",
-            inputs: tensors(["input_ids", "attention_mask"], Element::I64, 2),
-            outputs: tensors(["hidden", "embedded"], Element::F32, 3),
-        }
+        Signature::new(
+            "text_encoder",
+            tensors(["input_ids", "attention_mask"], Element::I64, 2),
+            tensors(["hidden", "embedded"], Element::F32, 3),
+        )
     }
 
     #[test]
@@ -322,11 +322,11 @@ pub(super) mod tests {
     /// The run itself is told to end, not only the next one.
     #[test]
     fn a_run_can_be_stopped() {
-        let signature = Signature {
-            graph: "image_encoder",
-            inputs: vec![TensorSpec::new("pixels", Element::F32, 4)],
-            outputs: TensorSpec::feature_maps("pyramid", Element::F32, 5).collect(),
-        };
+        let signature = Signature::new(
+            "image_encoder",
+            vec![TensorSpec::new("pixels", Element::F32, 4)],
+            TensorSpec::feature_maps("pyramid", Element::F32, 5).collect(),
+        );
         let runtime = Runtime::load().unwrap();
         let options = SessionOptions::default();
         let file = file("image_encoder");

@@ -11,6 +11,8 @@ pub(crate) struct Signature {
     pub(crate) graph: &'static str,
     pub(crate) inputs: Vec<TensorSpec>,
     pub(crate) outputs: Vec<TensorSpec>,
+    /// Outputs that there may be too, and that nobody reads.
+    unused: Vec<String>,
 }
 
 /// One input or output.
@@ -19,7 +21,7 @@ pub(crate) struct TensorSpec {
     pub(crate) name: String,
     pub(crate) element: Element,
     pub(crate) rank: usize,
-    /// One of the levels of a pyramid.
+    /// One of the levels of a pyramid, or of what else an image becomes.
     pub(crate) is_feature_map: bool,
     /// Whether, as an output, it stays in the memory of the device, if that has its own, for the next graph.
     pub(crate) stays: bool,
@@ -45,6 +47,14 @@ impl TensorSpec {
         }
     }
 
+    /// A feature map by a name of its own.
+    pub(crate) fn feature_map(name: &str, element: Element, rank: usize) -> Self {
+        Self {
+            is_feature_map: true,
+            ..Self::new(name, element, rank).staying()
+        }
+    }
+
     /// The levels of a pyramid, finest first: `name_0`, `name_1` and so on, each
     /// `[batch, channels, height, width]`.
     pub(crate) fn feature_maps(
@@ -52,10 +62,7 @@ impl TensorSpec {
         element: Element,
         levels: usize,
     ) -> impl Iterator<Item = Self> {
-        (0..levels).map(move |level| Self {
-            is_feature_map: true,
-            ..Self::new(&format!("{name}_{level}"), element, 4).staying()
-        })
+        (0..levels).map(move |level| Self::feature_map(&format!("{name}_{level}"), element, 4))
     }
 
     /// The same with the type that the graph has, if it may have that: floats other than feature maps, whose type
@@ -83,18 +90,43 @@ impl TensorSpec {
 }
 
 impl Signature {
+    pub(crate) fn new(
+        graph: &'static str,
+        inputs: Vec<TensorSpec>,
+        outputs: Vec<TensorSpec>,
+    ) -> Self {
+        Self {
+            graph,
+            inputs,
+            outputs,
+            unused: Vec::new(),
+        }
+    }
+
+    /// The same of a graph that may have these outputs too, which are not asked for.
+    pub(crate) fn with_unused(self, outputs: Vec<String>) -> Self {
+        let unused = outputs;
+        Self { unused, ..self }
+    }
+
     /// The same with the types that a session has. It must have these inputs and outputs, and no others: an
     /// input that nobody fills would fail every run, and where there is an output that nobody takes, such as a
     /// level more, the manifest is not that of the graph.
     pub(super) fn fitted(&self, session: &Session) -> Result<Self> {
         Ok(Self {
             graph: self.graph,
-            inputs: self.fitted_tensors(&self.inputs, session.inputs())?,
-            outputs: self.fitted_tensors(&self.outputs, session.outputs())?,
+            inputs: self.fitted_tensors(&self.inputs, session.inputs(), &[])?,
+            outputs: self.fitted_tensors(&self.outputs, session.outputs(), &self.unused)?,
+            unused: self.unused.clone(),
         })
     }
 
-    fn fitted_tensors(&self, specs: &[TensorSpec], outlets: &[Outlet]) -> Result<Vec<TensorSpec>> {
+    fn fitted_tensors(
+        &self,
+        specs: &[TensorSpec],
+        outlets: &[Outlet],
+        unused: &[String],
+    ) -> Result<Vec<TensorSpec>> {
         let fitted = |spec: &TensorSpec| {
             let Some(outlet) = outlets.iter().find(|outlet| outlet.name() == spec.name) else {
                 let names: Vec<_> = outlets.iter().map(Outlet::name).collect();
@@ -105,7 +137,10 @@ impl Signature {
             spec.fitted(outlet).ok_or_else(mismatch)
         };
         let fitted = specs.iter().map(fitted).collect::<Result<Vec<_>>>()?;
-        let known = |outlet: &Outlet| specs.iter().any(|spec| spec.name == outlet.name());
+        let known = |outlet: &Outlet| {
+            let name = outlet.name();
+            specs.iter().any(|spec| spec.name == name) || unused.iter().any(|unused| unused == name)
+        };
         match outlets.iter().find(|outlet| !known(outlet)) {
             None => Ok(fitted),
             Some(outlet) => Err(self.mismatch(outlet.name(), "absent".into(), outlet.dtype())),

@@ -216,7 +216,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"worst error against PyTorch, relative to the tensor's largest magnitude ({options.precision}):")
     for name, error in errors.items():
         print(f"  {name:<14} {error:.1e}")
-    size = sum((args.out / name).stat().st_size for name in bundle_files(args.out))
+    files = [args.out / name for name in bundle_files(args.out)]
+    size = sum(path.stat().st_size for path in files if path.exists())
     print(f"wrote {args.out}: {source.variant}, {size / 1e6:.1f} MB")
     return 0
 

@@ -24,6 +24,8 @@ from .precision import number_type
 from .writer import element_name, name_of
 
 FORMAT_VERSION = 2
+#: What manifests are called: a detector's, and a segmenter's.
+MANIFESTS = ("glip.json", "segmenter.json")
 #: The graphs that every family has; an entry is null where a bundle has none of that name.
 STAGES = ("image_encoder", "text_encoder", "fusion", "head")
 
@@ -98,7 +100,7 @@ def manifest(model: nn.Module, export: Export, options: BundleOptions, graphs: d
         "postprocess": asdict(postprocess) | {"score_threshold": recommended.score_threshold},
         "graphs": {name: graphs.get(name) for name in STAGES}
         | {name: graphs[name] for name in ("grid",) if name in graphs},
-        "files": {path.name: _file_entry(path) for path in sorted(folder.iterdir())},
+        "files": {path.name: file_entry(path) for path in sorted(folder.iterdir())},
         "source": {"weights": options.weights, "licence": options.licence, "fingerprint": fingerprint(model)},
     }
 
@@ -119,7 +121,7 @@ def _edge_entry(edge: onnx.ValueInfoProto) -> dict:
     return {"name": edge.name, "shape": shape, "type": element_name(tensor.elem_type)}
 
 
-def _file_entry(path: Path) -> dict:
+def file_entry(path: Path) -> dict:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}
@@ -130,12 +132,12 @@ def write_manifest(folder: Path, content: dict) -> None:
 
 
 def bundle_files(folder: Path) -> set[str]:
-    """The names of the bundle's own files: the manifest, and those that it lists if it can be read."""
-    try:
-        content = json.loads((folder / "glip.json").read_text(encoding="utf-8"))
-        return {"glip.json", *content["files"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {"glip.json"}
+    """The names of the bundle's own files: the manifest, a detector's or a segmenter's, and those that it lists."""
+    own = set(MANIFESTS)
+    for name in MANIFESTS:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            own.update(json.loads((folder / name).read_text(encoding="utf-8"))["files"])
+    return own
 
 
 @contextlib.contextmanager

@@ -31,45 +31,45 @@ fn signatures(levels: usize, features: Element) -> Signatures {
     let tensor = TensorSpec::new;
     Signatures {
         grid: None,
-        image_encoder: Signature {
-            graph: "image_encoder",
-            inputs: vec![
+        image_encoder: Signature::new(
+            "image_encoder",
+            vec![
                 tensor("pixels", Element::F32, 4),
                 tensor("pixel_mask", Element::I64, 3),
             ],
-            outputs: maps("pyramid").collect(),
-        },
-        text_encoder: Signature {
-            graph: "text_encoder",
-            inputs: vec![
+            maps("pyramid").collect(),
+        ),
+        text_encoder: Signature::new(
+            "text_encoder",
+            vec![
                 tensor("input_ids", Element::I64, 2),
                 tensor("position_ids", Element::I64, 2),
                 tensor("block_mask", Element::Bool, 3),
             ],
-            outputs: vec![tensor("states", Element::F16, 3)],
-        },
-        fusion: Signature {
-            graph: "fusion",
-            inputs: maps("pyramid")
+            vec![tensor("states", Element::F16, 3)],
+        ),
+        fusion: Signature::new(
+            "fusion",
+            maps("pyramid")
                 .chain([
                     tensor("states", Element::F16, 3),
                     tensor("block_mask", Element::Bool, 3),
                 ])
                 .collect(),
-            outputs: maps("fused")
+            maps("fused")
                 .chain([tensor("fused_states", Element::F16, 3)])
                 .collect(),
-        },
-        head: Signature {
-            graph: "head",
-            inputs: maps("fused")
+        ),
+        head: Signature::new(
+            "head",
+            maps("fused")
                 .chain([tensor("states", Element::F32, 3)])
                 .collect(),
-            outputs: vec![
+            vec![
                 tensor("logits", Element::F16, 3),
                 tensor("boxes", Element::F32, 3),
             ],
-        },
+        ),
     }
 }
 

@@ -7,7 +7,8 @@ use std::{
 };
 
 use glip::{
-    Category, Detections, Detector, ImageSize, NounPhrases, Prompt, PromptInput, Vocabulary,
+    Category, Detection, Detections, Detector, ImageSize, Mask, NounPhrases, Prompt, PromptInput,
+    Vocabulary, parts::Rle,
 };
 use glip_tools::{Error, Picture, Result, writable_format, write_picture};
 use image::DynamicImage;
@@ -44,6 +45,9 @@ pub(crate) struct Ground {
     /// [UNK] is unknown to it.
     #[arg(long, conflicts_with = "json")]
     describe: bool,
+    /// A segmenter's folder, as `python -m glip_torch.export_segmenter` writes it: the pixels of what is found too.
+    #[arg(long, value_name = "DIR")]
+    segmenter: Option<PathBuf>,
     /// Writes the picture with the boxes drawn; its name says the format.
     #[arg(long, value_name = "FILE")]
     draw: Option<PathBuf>,
@@ -80,9 +84,11 @@ Examples:
   glip ground photo.jpg \"zamboni . dog\" --describe
   glip ground photo.jpg \"dog\" --json | jq '.detections[0].bbox'
   glip ground photo.jpg \"person . dog . bicycle\" --draw boxes.png
+  glip ground photo.jpg \"dog\" --segmenter models/mobile-sam --draw masks.png
 
 JSON: {\"image\": {\"width\", \"height\"}, \"detections\": [{\"phrase\", \"phrase_index\", \"score\",
-\"phrase_score\", \"bbox\": [x1, y1, x2, y2]}]}, best first, boxes in pixels of the picture.";
+\"phrase_score\", \"bbox\": [x1, y1, x2, y2]}]}, best first, boxes in pixels of the picture. With a segmenter each has
+\"mask\": {\"size\": [height, width], \"counts\"}, COCO's run lengths, and \"mask_score\".";
 
 impl Ground {
     pub(crate) fn run(self) -> Result<Outcome> {
@@ -90,13 +96,18 @@ impl Ground {
         let words = self.words()?;
         let picture = Picture::read(&self.image, self.pictures.limits())?.upright();
         let detector = self.detector()?;
+        let segmenter = self.segmenter.as_deref();
+        let segmenter = segmenter.map(|folder| self.model.segmenter(folder));
+        let segmenter = segmenter.transpose()?;
         if self.describe {
             output::print(&words.describe(&detector)?)?;
         }
         let found = detector.ground(&picture, words.input())?;
-        let report = self.report(&picture, &found);
+        let masks = segmenter.map(|segmenter| segmenter.masks(&picture, found.boxes()));
+        let masks = masks.transpose()?;
+        let report = self.report(&picture, &found, masks.as_deref());
         if let Some(path) = &self.draw {
-            draw(picture, &found, path)?;
+            draw(picture, &found, masks.as_deref(), path)?;
         }
         output::print(&report)?;
         Ok(Outcome::Complete)
@@ -149,20 +160,35 @@ impl Ground {
         })
     }
 
-    fn report(&self, picture: &DynamicImage, found: &Detections) -> String {
+    fn report(&self, picture: &DynamicImage, found: &Detections, masks: Option<&[Mask]>) -> String {
         if !self.json {
-            return table(found);
+            return table(found, masks);
         }
         let report = Report {
             image: ImageSize {
                 width: picture.width(),
                 height: picture.height(),
             },
-            detections: found,
+            detections: with_masks(found, masks)
+                .map(|(detection, mask)| Found {
+                    detection,
+                    mask: mask.map(Mask::rle),
+                    mask_score: mask.map(Mask::score),
+                })
+                .collect(),
         };
         // Sizes, texts and finite numbers always become JSON.
         serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
     }
+}
+
+/// Every detection, with its mask if there are masks.
+fn with_masks<'a>(
+    found: &'a Detections,
+    masks: Option<&'a [Mask]>,
+) -> impl Iterator<Item = (&'a Detection, Option<&'a Mask>)> {
+    let found = found.iter().enumerate();
+    found.map(move |(index, detection)| (detection, masks.and_then(|masks| masks.get(index))))
 }
 
 /// What is looked for.
@@ -198,28 +224,52 @@ impl Asked {
 #[derive(Serialize)]
 struct Report<'a> {
     image: ImageSize,
-    detections: &'a Detections,
+    detections: Vec<Found<'a>>,
 }
 
-fn table(found: &Detections) -> String {
+#[derive(Serialize)]
+struct Found<'a> {
+    #[serde(flatten)]
+    detection: &'a Detection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mask: Option<Rle>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mask_score: Option<f32>,
+}
+
+fn table(found: &Detections, masks: Option<&[Mask]>) -> String {
     let mut table = format!(
-        "{:30} {:>5}  {:>7} {:>7} {:>7} {:>7}\n",
+        "{:30} {:>5}  {:>7} {:>7} {:>7} {:>7}",
         "phrase", "score", "x1", "y1", "x2", "y2"
     );
-    for detection in found {
+    if masks.is_some() {
+        table += "    pixels  mask";
+    }
+    for (detection, mask) in with_masks(found, masks) {
         let [x1, y1, x2, y2] = detection.bbox.into();
         let (phrase, score) = (&detection.phrase, detection.score);
         // A string takes everything.
-        let _ = writeln!(
+        let _ = write!(
             table,
-            "{phrase:30} {score:5.2}  {x1:7.1} {y1:7.1} {x2:7.1} {y2:7.1}"
+            "\n{phrase:30} {score:5.2}  {x1:7.1} {y1:7.1} {x2:7.1} {y2:7.1}"
         );
+        if let Some(mask) = mask {
+            let _ = write!(table, " {:9} {:5.2}", mask.area(), mask.score());
+        }
     }
-    table
+    table + "\n"
 }
 
-fn draw(picture: DynamicImage, found: &Detections, path: &Path) -> Result<()> {
+fn draw(
+    picture: DynamicImage,
+    found: &Detections,
+    masks: Option<&[Mask]>,
+    path: &Path,
+) -> Result<()> {
     let mut drawing = picture.into_rgb8();
+    if let Some(masks) = masks {
+        glip::draw_masks(&mut drawing, found, masks)?;
+    }
     glip::draw_detections(&mut drawing, found);
     write_picture(path, &drawing)
 }

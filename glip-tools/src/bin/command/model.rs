@@ -1,8 +1,8 @@
 //! The options that choose a model and how it runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use glip::{Bundle, Detector, DetectorBuilder, Device};
+use glip::{Bundle, Detector, DetectorBuilder, Device, Segmenter};
 use glip_tools::Result;
 
 /// Options that every command with a model has.
@@ -30,6 +30,12 @@ impl ModelOptions {
     /// What the model was asked to run on.
     pub(crate) fn device(&self) -> Device {
         self.device
+    }
+
+    /// The segmenter of a folder, on the same device.
+    pub(crate) fn segmenter(&self, folder: &Path) -> Result<Segmenter> {
+        let builder = Segmenter::builder().dir(folder).device(self.device);
+        Ok(builder.threads(self.threads).build()?)
     }
 
     /// The detector's builder, for options of the command's own.

@@ -1,4 +1,4 @@
-//! Families of models: which tensors their graphs take and give.
+//! Families of detectors: which tensors their graphs take and give.
 //!
 //! A model's manifest names its family; everything else that sets families apart is data in the manifest
 //! (how prompts are written, how images are resized, what kind of head there is). A family that comes to
@@ -66,32 +66,32 @@ fn glip(levels: usize, features: Element) -> Signatures {
     let maps = |name| TensorSpec::feature_maps(name, features, levels);
     Signatures {
         grid: None,
-        image_encoder: Signature {
-            graph: "image_encoder",
-            inputs: vec![floats("pixels", 4)],
-            outputs: maps("pyramid").collect(),
-        },
-        text_encoder: Signature {
-            graph: "text_encoder",
-            inputs: vec![integers("input_ids", 2), integers("attention_mask", 2)],
-            outputs: vec![floats("hidden", 3), floats("embedded", 3)],
-        },
-        fusion: Signature {
-            graph: "fusion",
-            inputs: maps("pyramid")
+        image_encoder: Signature::new(
+            "image_encoder",
+            vec![floats("pixels", 4)],
+            maps("pyramid").collect(),
+        ),
+        text_encoder: Signature::new(
+            "text_encoder",
+            vec![integers("input_ids", 2), integers("attention_mask", 2)],
+            vec![floats("hidden", 3), floats("embedded", 3)],
+        ),
+        fusion: Signature::new(
+            "fusion",
+            maps("pyramid")
                 .chain([floats("hidden", 3), integers("attention_mask", 2)])
                 .collect(),
-            outputs: maps("fused").chain([floats("fused_text", 3)]).collect(),
-        },
-        head: Signature {
-            graph: "head",
-            inputs: maps("fused").chain([floats("text", 3)]).collect(),
-            outputs: vec![
+            maps("fused").chain([floats("fused_text", 3)]).collect(),
+        ),
+        head: Signature::new(
+            "head",
+            maps("fused").chain([floats("text", 3)]).collect(),
+            vec![
                 floats("logits", 3),
                 floats("deltas", 3),
                 floats("centerness", 2),
             ],
-        },
+        ),
     }
 }
 
@@ -110,23 +110,23 @@ fn grounding_dino(levels: usize, features: Element) -> Signatures {
     let block_mask = || TensorSpec::new("block_mask", Element::Bool, 3);
     Signatures {
         grid: None,
-        image_encoder: Signature {
-            graph: "image_encoder",
-            inputs: vec![floats("pixels", 4)],
-            outputs: maps("pyramid").collect(),
-        },
-        text_encoder: Signature {
-            graph: "text_encoder",
-            inputs: vec![
+        image_encoder: Signature::new(
+            "image_encoder",
+            vec![floats("pixels", 4)],
+            maps("pyramid").collect(),
+        ),
+        text_encoder: Signature::new(
+            "text_encoder",
+            vec![
                 integers("input_ids", 2),
                 integers("position_ids", 2),
                 block_mask(),
             ],
-            outputs: vec![floats("hidden", 3)],
-        },
-        fusion: Signature {
-            graph: "fusion",
-            inputs: maps("pyramid")
+            vec![floats("hidden", 3)],
+        ),
+        fusion: Signature::new(
+            "fusion",
+            maps("pyramid")
                 .chain([
                     floats("hidden", 3),
                     integers("attention_mask", 2),
@@ -134,14 +134,14 @@ fn grounding_dino(levels: usize, features: Element) -> Signatures {
                     block_mask(),
                 ])
                 .collect(),
-            outputs: maps("fused").chain([floats("fused_hidden", 3)]).collect(),
-        },
-        head: Signature {
-            graph: "head",
-            inputs: maps("fused")
+            maps("fused").chain([floats("fused_hidden", 3)]).collect(),
+        ),
+        head: Signature::new(
+            "head",
+            maps("fused")
                 .chain([floats("hidden", 3), integers("attention_mask", 2)])
                 .collect(),
-            outputs: vec![floats("logits", 3), floats("boxes", 3)],
-        },
+            vec![floats("logits", 3), floats("boxes", 3)],
+        ),
     }
 }

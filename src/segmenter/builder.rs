@@ -1,0 +1,153 @@
+//! How a segmenter is put together.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    decoder::Decoder,
+    encoder::Encoder,
+    segmenter::{Parts, Segmenter},
+};
+use crate::{
+    bundle::SegmenterBundle,
+    control::Control,
+    error::{Error, Result},
+    preprocess::Preprocessor,
+    runtime::{
+        CpuOptions, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions,
+        load_or_fall_back, runtime_methods,
+    },
+};
+
+impl Segmenter {
+    /// Loads a segmenter's folder with the default options: `Segmenter::builder().dir(folder).build()`.
+    ///
+    /// # Errors
+    /// As [`SegmenterBuilder::build`].
+    pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().dir(folder).build()
+    }
+
+    /// A segmenter with options of your own.
+    pub fn builder() -> SegmenterBuilder {
+        SegmenterBuilder::default()
+    }
+}
+
+/// Options of a [`Segmenter`].
+///
+/// ```no_run
+/// use glip::{Device, Segmenter};
+///
+/// let segmenter = Segmenter::builder()
+///     .dir("models/sam2.1-tiny")
+///     .device(Device::Cuda(0))
+///     .allow_cpu_fallback()
+///     .build()?;
+/// println!("running on {}", segmenter.device());
+/// # Ok::<(), glip::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct SegmenterBuilder {
+    model: Option<Model>,
+    runtime: Option<Runtime>,
+    sessions: SessionOptions,
+    cpu_fallback: bool,
+    max_prompts: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Model {
+    Folder(PathBuf),
+    Bundle(Box<SegmenterBundle>),
+}
+
+impl Default for SegmenterBuilder {
+    fn default() -> Self {
+        Self {
+            model: None,
+            runtime: None,
+            sessions: SessionOptions::default(),
+            cpu_fallback: false,
+            max_prompts: 16,
+        }
+    }
+}
+
+impl SegmenterBuilder {
+    /// Takes the model from a folder.
+    pub fn dir(mut self, folder: impl AsRef<Path>) -> Self {
+        self.model = Some(Model::Folder(folder.as_ref().to_owned()));
+        self
+    }
+
+    /// Takes a model that is already open.
+    pub fn bundle(mut self, bundle: SegmenterBundle) -> Self {
+        self.model = Some(Model::Bundle(Box::new(bundle)));
+        self
+    }
+
+    runtime_methods!();
+
+    /// Runs on the CPU if the device cannot be used, which is an error otherwise.
+    ///
+    /// One graph that cannot run on the device takes both to the CPU. A warning through the
+    /// [`log`](https://docs.rs/log) crate says which and why; [`Segmenter::device`] tells what it came to.
+    pub fn allow_cpu_fallback(mut self) -> Self {
+        self.cpu_fallback = true;
+        self
+    }
+
+    /// Sets how many prompts the decoder is asked at once at most. Default: 16, which bounds the memory that it takes;
+    /// a decoder that takes one at a time is asked for one.
+    pub fn max_prompts(mut self, prompts: usize) -> Self {
+        self.max_prompts = prompts;
+        self
+    }
+
+    /// Loads the model.
+    ///
+    /// # Errors
+    /// - [`Error::NoModel`]: neither [`dir`](Self::dir) nor [`bundle`](Self::bundle) was called.
+    /// - As [`SegmenterBundle::from_dir`] and [`Runtime::load`].
+    /// - [`Error::InvalidOption`]: an option is outside its range.
+    /// - [`Error::GraphLoad`], [`Error::GraphSignature`]: a graph cannot be loaded or is another.
+    /// - [`Error::DeviceUnavailable`]: the device cannot be used, and the CPU was not allowed.
+    pub fn build(self) -> Result<Segmenter> {
+        if self.max_prompts == 0 {
+            return Err(Error::InvalidOption {
+                option: "max_prompts",
+                found: "0".into(),
+                expected: "at least 1",
+            });
+        }
+        let bundle = match self.model {
+            None => return Err(Error::NoModel),
+            Some(Model::Folder(folder)) => SegmenterBundle::from_dir(folder)?,
+            Some(Model::Bundle(bundle)) => *bundle,
+        };
+        let runtime = self.runtime.map_or_else(Runtime::load, Ok)?;
+        let (encoder, decoder) = load_or_fall_back(&self.sessions, self.cpu_fallback, |options| {
+            Ok((
+                Encoder::load(&runtime, &bundle, options)?,
+                Decoder::load(&runtime, &bundle, options)?,
+            ))
+        })?;
+        let threads = self.sessions.host_threads().min(Preprocessor::MOST_THREADS);
+        let manifest = Arc::new(bundle.manifest().clone());
+        let parts = Parts {
+            preprocessor: manifest.preprocessor()?.with_threads(threads),
+            manifest,
+            encoder,
+            decoder,
+            max_prompts: self.max_prompts,
+        };
+        Ok(Segmenter {
+            parts: Arc::new(parts),
+            control: Control::default(),
+        })
+    }
+}

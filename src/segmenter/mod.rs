@@ -1,0 +1,17 @@
+//! From boxes to masks: an encoder for the image, a decoder for the prompts.
+
+mod builder;
+mod decoder;
+mod encoder;
+mod prompt;
+mod scene;
+#[allow(clippy::module_inception, reason = "files are named after their type")]
+mod segmenter;
+mod tensors;
+
+pub use self::{
+    builder::SegmenterBuilder,
+    prompt::MaskPrompt,
+    scene::{SceneInput, SegmentationScene},
+    segmenter::Segmenter,
+};

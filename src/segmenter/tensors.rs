@@ -1,0 +1,123 @@
+//! Prompts as the tensors that decoders take.
+
+use std::iter;
+
+use ndarray::{ArrayD, IxDyn};
+
+use super::prompt::NetworkPrompt;
+use crate::{
+    error::{Error, Result},
+    family::{PromptKind, PromptTensor},
+    session::{Element, HostTensor},
+};
+
+/// What a point is to a decoder.
+const PADDING: f32 = -1.0;
+const BESIDE_IT: f32 = 0.0;
+const ON_IT: f32 = 1.0;
+const UPPER_LEFT: f32 = 2.0;
+const LOWER_RIGHT: f32 = 3.0;
+
+/// Prompts of one run: as many points each, and all with a box or none.
+pub(super) struct PromptTensors<'a> {
+    prompts: &'a [NetworkPrompt],
+    /// Rows and columns of a mask to start from.
+    map: [usize; 2],
+    /// Whether the decoder adds padding itself.
+    decoder_pads: bool,
+}
+
+impl<'a> PromptTensors<'a> {
+    pub(super) fn new(prompts: &'a [NetworkPrompt], map: [usize; 2], decoder_pads: bool) -> Self {
+        Self {
+            prompts,
+            map,
+            decoder_pads,
+        }
+    }
+
+    /// What an input wants to know of them.
+    pub(super) fn of(&self, input: PromptTensor) -> Result<HostTensor> {
+        let count = self.prompts.len();
+        let [rows, columns] = self.map;
+        let (values, shape) = match input.kind {
+            PromptKind::PointsAndCorners => {
+                self.coordinates(|prompt| self.points_and_corners(prompt))
+            }
+            PromptKind::LabelsOfAll => self.labels(|prompt| self.points_and_corners(prompt)),
+            PromptKind::Points => self.coordinates(points),
+            PromptKind::Labels => self.labels(points),
+            PromptKind::Boxes => self.boxes(),
+            PromptKind::Mask => zeros(vec![1, 1, rows, columns]),
+            PromptKind::MaskOfEach => zeros(vec![count, 1, rows, columns]),
+            PromptKind::HasMask => zeros(vec![1]),
+            PromptKind::HasMaskOfEach => zeros(vec![count]),
+            // The graph resizes masks to it, whose time is wasted: no larger than they are.
+            PromptKind::ImageSize => (vec![rows as f32, columns as f32], vec![2]),
+        };
+        tensor(input, values, shape)
+    }
+
+    /// Points, then the box's corners or, in their place, a point of padding.
+    fn points_and_corners(&self, prompt: &NetworkPrompt) -> Vec<Labelled> {
+        let last = match prompt.corners {
+            Some([first, second]) => vec![(first, UPPER_LEFT), (second, LOWER_RIGHT)],
+            None if self.decoder_pads => Vec::new(),
+            None => vec![([0.0, 0.0], PADDING)],
+        };
+        [points(prompt), last].concat()
+    }
+
+    fn coordinates(&self, points: impl Fn(&NetworkPrompt) -> Vec<Labelled>) -> Values {
+        let each = self.prompts.iter().map(points).collect::<Vec<_>>();
+        let shape = vec![each.len(), each.first().map_or(0, Vec::len), 2];
+        let points = each.into_iter().flatten();
+        (points.flat_map(|(place, _)| place).collect(), shape)
+    }
+
+    fn labels(&self, points: impl Fn(&NetworkPrompt) -> Vec<Labelled>) -> Values {
+        let each = self.prompts.iter().map(points).collect::<Vec<_>>();
+        let shape = vec![each.len(), each.first().map_or(0, Vec::len)];
+        let points = each.into_iter().flatten();
+        (points.map(|(_, label)| label).collect(), shape)
+    }
+
+    fn boxes(&self) -> Values {
+        let boxes = self.prompts.iter().filter_map(|prompt| prompt.corners);
+        let values: Vec<f32> = boxes.flatten().flatten().collect();
+        let shape = vec![values.len() / 4, 4];
+        (values, shape)
+    }
+}
+
+/// A point with what it is.
+type Labelled = ([f32; 2], f32);
+
+/// Numbers and their shape.
+type Values = (Vec<f32>, Vec<usize>);
+
+fn points(prompt: &NetworkPrompt) -> Vec<Labelled> {
+    let points = prompt.points.iter();
+    let labelled = |&(place, on_it)| (place, if on_it { ON_IT } else { BESIDE_IT });
+    points.map(labelled).collect()
+}
+
+fn zeros(shape: Vec<usize>) -> Values {
+    (vec![0.0; shape.iter().product()], shape)
+}
+
+/// The values in the element type and the rank that an input has.
+fn tensor(input: PromptTensor, values: Vec<f32>, shape: Vec<usize>) -> Result<HostTensor> {
+    let leading = input.rank.saturating_sub(shape.len());
+    let shape: Vec<usize> = iter::repeat_n(1, leading).chain(shape).collect();
+    let unfit = |_| Error::Shape {
+        tensor: input.name.to_owned(),
+        expected: format!("of rank {}", input.rank),
+        found: shape.clone(),
+    };
+    let array = ArrayD::from_shape_vec(IxDyn(&shape), values).map_err(unfit)?;
+    Ok(match input.element {
+        Element::I64 => HostTensor::I64(array.mapv(|value| value as i64)),
+        _ => HostTensor::F32(array),
+    })
+}
