@@ -193,8 +193,12 @@ impl DetectorBuilder {
             Graphs::load(&runtime, &bundle, options)
         })?;
         let threads = self.sessions.host_threads().min(Preprocessor::MOST_THREADS);
+        let preprocessor = Preprocessor::new(image)?.with_threads(threads);
         let parts = Parts {
-            preprocessor: Preprocessor::new(image)?.with_threads(threads),
+            preprocessor: match graphs.image_encoder.takes_halves() {
+                true => preprocessor.with_halves(),
+                false => preprocessor,
+            },
             tokenizer: bundle.tokenizer()?,
             image_encoder: graphs.image_encoder,
             text_encoder: graphs.text_encoder,

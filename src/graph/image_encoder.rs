@@ -10,7 +10,7 @@ use crate::{
     control::Control,
     error::Result,
     geometry::GridSize,
-    preprocess::PixelBatch,
+    preprocess::{PixelBatch, PixelView},
     runtime::{Device, Runtime, SessionOptions},
     session::{CheckedGraph, HostTensor, Input},
 };
@@ -67,6 +67,12 @@ impl ImageEncoder {
         self.graph.device()
     }
 
+    /// Whether it takes pixels of float16: then a preprocessor [makes such](crate::parts::Preprocessor::with_halves),
+    /// or they are converted.
+    pub fn takes_halves(&self) -> bool {
+        self.graph.takes_halves("pixels")
+    }
+
     /// Encodes a batch of images, which all have the same size after padding.
     ///
     /// # Errors
@@ -77,14 +83,16 @@ impl ImageEncoder {
     pub fn run(&self, images: &PixelBatch) -> Result<FeaturePyramid> {
         // As large as a channel of the input, and few models take it.
         let mask = OnceCell::new();
-        let (batch, _, height, width) = images.pixels().dim();
         let grid = self
             .grid
             .as_ref()
-            .map(|grid| grid.of([batch, height, width]));
+            .map(|grid| grid.of(images.batch_height_width()));
         let grid = grid.transpose()?;
         let outputs = self.graph.run([], |input| match input {
-            "pixels" => Some(Input::F32(images.pixels().into_dyn())),
+            "pixels" => Some(match images.view() {
+                PixelView::Floats(pixels) => Input::F32(pixels.into_dyn()),
+                PixelView::Halves(pixels) => Input::F16(pixels.into_dyn()),
+            }),
             "pixel_mask" => {
                 let mask: &HostTensor = mask.get_or_init(|| images.pixel_mask().into());
                 Some(mask.as_input())

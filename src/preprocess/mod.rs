@@ -19,5 +19,6 @@ pub use self::{
 };
 pub(crate) use self::{
     picture_or::{PictureOr, from_pictures_or},
+    pixel_batch::PixelView,
     preprocessor::KeptInput,
 };

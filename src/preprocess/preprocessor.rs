@@ -5,11 +5,12 @@ use std::{
     thread,
 };
 
-use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis};
+use half::f16;
+use ndarray::{ArrayViewMut2, ArrayViewMut3, ArrayViewMut4, Axis};
 
 use super::{
     options::PreprocessOptions,
-    pixel_batch::PixelBatch,
+    pixel_batch::{PixelBatch, PixelViewMut},
     resize::{Resizer, Rows},
     source_image::SourceImage,
 };
@@ -39,10 +40,14 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Preprocessor {
     options: PreprocessOptions,
-    /// The normalised value of each of the 256 levels, for each channel of the network input.
-    normalised: Box<[[f32; 256]; 3]>,
+    normalised: Box<Table<f32>>,
+    /// The same as halves, if the input shall be such.
+    halves: Option<Box<Table<f16>>>,
     threads: usize,
 }
+
+/// The normalised value of each of the 256 levels, for each channel of the network input.
+type Table<T> = [[T; 256]; 3];
 
 impl Preprocessor {
     /// The longest side that an image may have, in pixels. The weights of resizing take some 40 bytes for
@@ -68,8 +73,18 @@ impl Preprocessor {
         Ok(Self {
             options,
             normalised,
+            halves: None,
             threads: 1,
         })
+    }
+
+    /// The same, which makes the network's input of float16, as models of that precision take it on a GPU. Others
+    /// have it converted when they run.
+    #[must_use]
+    pub fn with_halves(mut self) -> Self {
+        let halves = self.normalised.map(|table| table.map(f16::from_f32));
+        self.halves = Some(Box::new(halves));
+        self
     }
 
     /// The same, which resizes each image with so many threads, at least 1 and few for small images. Default: 1.
@@ -146,7 +161,7 @@ impl Preprocessor {
         kept: &'k mut KeptInput,
     ) -> Result<&'k PixelBatch> {
         let KeptInput { batch, workers } = kept;
-        batch.make_room(images.len(), |geometries| {
+        batch.make_room(images.len(), self.halves.is_some(), |geometries| {
             for image in images {
                 geometries.push(self.geometry(image.size())?);
             }
@@ -155,24 +170,45 @@ impl Preprocessor {
             }
             common_padded_size(geometries)
         })?;
-        let (mut pixels, geometries) = batch.parts_mut();
-        for ((image, geometry), input) in images
-            .iter()
-            .zip(geometries)
-            .zip(pixels.axis_iter_mut(Axis(0)))
-        {
+        let (pixels, geometries) = batch.parts_mut();
+        let images = images.iter().zip(geometries);
+        match (pixels, &self.halves) {
+            (PixelViewMut::Halves(pixels), Some(table)) => {
+                self.fill_all(pixels, images, table, workers);
+            }
+            (PixelViewMut::Floats(pixels), _) => {
+                self.fill_all(pixels, images, &self.normalised, workers);
+            }
+            (PixelViewMut::Halves(_), None) => {} // there is room for floats then
+        }
+        Ok(batch)
+    }
+
+    fn fill_all<'i, T: Copy + Send + Sync>(
+        &self,
+        mut pixels: ArrayViewMut4<'_, T>,
+        images: impl Iterator<Item = (&'i SourceImage<'i>, &'i ImageGeometry)>,
+        table: &Table<T>,
+        workers: &mut Option<Workers>,
+    ) {
+        for ((image, geometry), input) in images.zip(pixels.axis_iter_mut(Axis(0))) {
             let (from, to) = (geometry.original, geometry.resized);
             let workers = match workers.take() {
                 Some(known) if known.resizer.fits(from, to) => workers.insert(known),
                 _ => workers.insert(Workers::new(Resizer::new(from, to), self.threads)),
             };
-            self.fill(input, image, workers);
+            self.fill(input, image, table, workers);
         }
-        Ok(batch)
     }
 
     /// Writes the resized image, normalised, into the upper left corner of `[3, height, width]`.
-    fn fill(&self, input: ArrayViewMut3<'_, f32>, image: &SourceImage<'_>, workers: &mut Workers) {
+    fn fill<T: Copy + Send + Sync>(
+        &self,
+        input: ArrayViewMut3<'_, T>,
+        image: &SourceImage<'_>,
+        table: &Table<T>,
+        workers: &mut Workers,
+    ) {
         let (resizer, height) = (&workers.resizer, workers.resizer.height());
         let parts = workers.rows.len();
         let (mut rest, mut bands) = (input, Vec::with_capacity(parts));
@@ -185,16 +221,16 @@ impl Preprocessor {
         for_each_in_threads(bands, |(range, rows, mut input)| {
             let begin = range.start;
             resizer.run(image, range, rows, |y, levels| {
-                self.normalise(levels, input.index_axis_mut(Axis(1), y - begin));
+                self.normalise(table, levels, input.index_axis_mut(Axis(1), y - begin));
             });
         });
     }
 
     /// A row of levels, channel by channel, as the network's `[3, width]`, which may be wider.
-    fn normalise(&self, levels: &[u8], mut input: ArrayViewMut2<'_, f32>) {
+    fn normalise<T: Copy>(&self, table: &Table<T>, levels: &[u8], mut input: ArrayViewMut2<'_, T>) {
         let width = levels.len() / 3;
         let rgb_indices = self.options.channel_order.rgb_indices();
-        let planes = self.normalised.iter().zip(rgb_indices);
+        let planes = table.iter().zip(rgb_indices);
         for ((table, rgb_index), mut output) in planes.zip(input.outer_iter_mut()) {
             let levels = &levels[rgb_index * width..][..width];
             let output = output.iter_mut().zip(levels);
@@ -362,7 +398,12 @@ mod tests {
 
     #[test]
     fn kept_memory_and_threads_change_nothing() {
-        let alone = preprocessor(200, 320);
+        for alone in [preprocessor(200, 320), preprocessor(200, 320).with_halves()] {
+            check_kept_memory(&alone);
+        }
+    }
+
+    fn check_kept_memory(alone: &Preprocessor) {
         let in_threads = alone.clone().with_threads(3);
         let image = |width, height, seed: u8| {
             RgbImage::from_fn(width, height, |x, y| {

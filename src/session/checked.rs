@@ -105,6 +105,12 @@ impl CheckedGraph {
         self.graph.device()
     }
 
+    /// Whether this input is of float16.
+    pub(crate) fn takes_halves(&self, input: &str) -> bool {
+        let mut inputs = self.signature.inputs.iter();
+        inputs.any(|spec| spec.name == input && spec.element == Element::F16)
+    }
+
     /// Runs it on feature maps and, for the inputs that are none, on what `named` gives by their names.
     /// The outputs are of the right types and ranks, and finite where the CPU can read them.
     pub(crate) fn run<'a>(
@@ -138,8 +144,8 @@ impl CheckedGraph {
         self.sort(outputs)
     }
 
-    /// An input of the type and rank that the graph takes; what is in host memory is converted from
-    /// float32 to float16 if need be.
+    /// An input of the type and rank that the graph takes; what is in host memory is converted
+    /// between float32 and float16 if need be.
     fn fit<'a>(&self, spec: &TensorSpec, input: Option<Input<'a>>) -> Result<Fitting<'a>> {
         let expected = || format!("a {} tensor of rank {}", spec.element.name(), spec.rank);
         let Some(input) = input else {
@@ -157,13 +163,13 @@ impl CheckedGraph {
         if element == Some(spec.element) {
             return Ok(Fitting::As(input));
         }
-        let halves = match spec.element {
-            Element::F16 => input.to_halves(self.halves.take()),
+        let converted = match spec.element {
+            Element::F16 => input.to_halves(self.halves.take()).map(Fitting::Halves),
+            // Pixels that were made for another bundle of the model.
+            Element::F32 => input.to_floats().map(Fitting::Floats),
             _ => None,
         };
-        halves
-            .map(Fitting::Halves)
-            .ok_or_else(|| self.unfit(&spec.name, expected(), name_of(element)))
+        converted.ok_or_else(|| self.unfit(&spec.name, expected(), name_of(element)))
     }
 
     fn unfit(&self, tensor: &str, expected: String, found: &str) -> Error {
@@ -234,6 +240,7 @@ impl CheckedGraph {
 enum Fitting<'a> {
     As(Input<'a>),
     Halves(ArrayD<f16>),
+    Floats(ArrayD<f32>),
 }
 
 impl Fitting<'_> {
@@ -241,6 +248,7 @@ impl Fitting<'_> {
         match self {
             Self::As(input) => input.reborrow(),
             Self::Halves(array) => Input::F16(array.view()),
+            Self::Floats(array) => Input::F32(array.view()),
         }
     }
 }

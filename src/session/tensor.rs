@@ -288,6 +288,14 @@ impl Input<'_> {
         }
     }
 
+    /// Host numbers as float32, where a graph takes those and float16 is at hand.
+    pub(super) fn to_floats(&self) -> Option<ArrayD<f32>> {
+        match self {
+            Self::F16(array) => Some(to_floats(array.view())),
+            _ => None,
+        }
+    }
+
     /// The same tensor in the form that ONNX Runtime takes.
     pub(super) fn to_value(&self) -> ort::Result<SessionInputValue<'_>> {
         Ok(match self {

@@ -1,4 +1,5 @@
-"""Bi-attention's weights as graphs have them: all projections on the words' side."""
+"""Weights of attention as graphs have them: bi-attention's projections all on the words' side, and a window's scale and biases
+where they cost nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..fusion import BiAttention
+from ..image_encoder import WindowAttention
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,26 @@ class FoldedWeights:
             to_text=gamma_l[:, None] * (to_text @ image_value).transpose(0, 1).flatten(1),
             to_text_bias=gamma_l * to_text_bias,
         )
+
+
+@dataclass(frozen=True)
+class FoldedWindowWeights:
+    """Of a window's attention: the scale of scores is in the queries, and of the biases only those that count are left."""
+
+    query: Tensor
+    query_bias: Tensor
+    key: Tensor
+    value: Tensor
+    output: Tensor
+    output_bias: Tensor
+
+    @staticmethod
+    def of(module: WindowAttention) -> FoldedWindowWeights:
+        query, key, value = (part.double() for part in module.qkv.weight.chunk(3))
+        # A key's bias adds the same to all of a query's scores: softmax does not see it.
+        query_bias, _, value_bias = (part.double() for part in module.qkv.bias.chunk(3))
+        scale = (module.proj.in_features // module.heads) ** -0.5
+        output = module.proj.weight.double()
+        # Weights sum to one, so a value's bias comes out as it went in, and goes into the output's.
+        output_bias = module.proj.bias.double() + output @ value_bias
+        return FoldedWindowWeights(query * scale, query_bias * scale, key, value, output, output_bias)

@@ -23,6 +23,7 @@ from ..image_encoder import (
     SwinStage,
     WindowAttention,
 )
+from .folded import FoldedWindowWeights
 from .gpu.swin import Windowed
 from .gpu.swin import write_swin as write_swin_for_gpu
 from .writer import MICROSOFT, GraphWriter
@@ -252,13 +253,7 @@ def _mlp(w: GraphWriter, block: SwinBlock, tokens: str, pieces: str) -> str:
 def _attention(w: GraphWriter, module: WindowAttention, tokens: str, windows: Windows) -> str:
     channels = module.proj.in_features
     depth, area = channels // module.heads, module.window**2
-    weights = [part.double() for part in module.qkv.weight.chunk(3)]
-    query_bias, _, value_bias = (part.double() for part in module.qkv.bias.chunk(3))
-    scale = depth**-0.5
-    query_weight, key_weight, value_weight = weights[0] * scale, *weights[1:]
-    # Weights sum to one, so a value's bias comes out as it went in, and goes into the output's.
-    output_weight = module.proj.weight.double()
-    output_bias = module.proj.bias.double() + output_weight @ value_bias
+    weights = FoldedWindowWeights.of(module)
     position_bias = w.weight("position_bias", module.relative_position_bias())
     # A row of zeros for padding to read.
     tokens = w.op("Concat", tokens, w.weight("padding", torch.zeros(1, channels)), axis=0)
@@ -269,9 +264,8 @@ def _attention(w: GraphWriter, module: WindowAttention, tokens: str, windows: Wi
         def in_heads(projected: str) -> str:
             return w.reshape(projected, area, -1, module.heads, depth)
 
-        query = in_heads(w.linear(places, query_weight, query_bias * scale))
-        # A key's bias adds the same to all of a query's scores: softmax does not see it.
-        key, value = in_heads(w.linear(places, key_weight)), in_heads(w.linear(places, value_weight))
+        query = in_heads(w.linear(places, weights.query, weights.query_bias))
+        key, value = in_heads(w.linear(places, weights.key)), in_heads(w.linear(places, weights.value))
         scores = w.op("FusedMatMul", query, key, domain=MICROSOFT, transB=1, transBatchA=1, transBatchB=1)
         scores = w.op("Add", scores, position_bias)
         if mask is not None:
@@ -279,7 +273,7 @@ def _attention(w: GraphWriter, module: WindowAttention, tokens: str, windows: Wi
         shares = w.op("Softmax", scores, axis=-1)
         attended = w.op("FusedMatMul", shares, value, domain=MICROSOFT, transBatchB=1)
         attended = w.reshape(w.transpose(attended, 0, 2, 1, 3), -1, channels)
-        return w.linear(attended, output_weight, output_bias)
+        return w.linear(attended, weights.output, weights.output_bias)
 
     sequences = [(windows.into, torch.int64)] + ([(windows.mask, w.dtype)] if windows.mask is not None else [])
     attended = w.reshape(w.over_pieces(body, *sequences), -1, channels)

@@ -1,20 +1,29 @@
 """A pyramid as a GPU graph has it: as maps, or as one list of all positions, whichever is asked for.
 
-Everything about sizes is taken once a graph. It is computed on the host, where the operators that want it read it.
+Everything about sizes is taken once a graph.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import torch
 
 from ..writer import GraphWriter
 
 
 @dataclass
 class LevelSizes:
-    """The sizes of the levels, as values of the graph."""
+    """The sizes of the levels, as values of the graph.
+
+    Numbers are on the host, where the operators that want them read them. What the device reads is made of the maps: made of
+    sizes, ONNX Runtime would make it on the host and copy it over each time, which waits for all that runs there, and which
+    a CUDA graph replays with whatever is in the host's memory by then.
+    """
 
     w: GraphWriter
+    maps: list[str]
     batch: str
     #: Height and width of each level, `[2]`.
     sides: list[str]
@@ -28,33 +37,41 @@ class LevelSizes:
             sides = [w.op("Shape", level, start=2) for level in maps]
             stacked = w.reshape(w.op("Concat", *sides, axis=0), len(maps), 2)
             counts = w.op("ReduceProd", stacked, w.ints(1), keepdims=0)
-            return LevelSizes(w, w.size(maps[0], 0), sides, counts)
+            return LevelSizes(w, maps, w.size(maps[0], 0), sides, counts)
 
     def shape(self, level: int, channels: int) -> str:
         """Of a map with so many channels, `[4]`."""
-        return self._once("shape", level, channels, lambda: self.w.shape(self.batch, channels, self.sides[level]))
+        return self._once(("shape", level, channels), lambda: self.w.shape(self.batch, channels, self.sides[level]))
 
     def ones(self, level: int) -> str:
-        """`[height, width]`."""
-        return self._once("ones", level, 0, lambda: self.w.op("Expand", self.w.scalar(1.0), self.sides[level]))
+        """`[height, width]`, on the device."""
+        w = self.w
+
+        def make() -> str:
+            channel = w.op("GatherND", self.maps[level], w.ints(0, 0))
+            return w.op("Pow", channel, w.scalar(0.0))
+
+        return self._once(("ones", level), make)
 
     def numbers(self, step: int, first: int) -> str:
-        """For each position `step` times the number of its level, and `first`: `[positions]`."""
+        """For each position `step` times the number of its level, and `first`: `[positions]`, on the device."""
+        w = self.w
 
-        def expanded(level: int) -> str:
-            return self.w.op("Expand", self.w.ints(step * level), self.counts_of(level, level + 1))
+        def of_level(level: int) -> str:
+            return w.op("Mul", w.reshape(self.ones(level), -1), w.scalar(float(step * level)))
 
         def make() -> str:
             if first:
-                return self.w.op("Add", self.numbers(step, 0), self.w.ints(first))
-            return self.w.op("Concat", *(expanded(level) for level in range(len(self.sides))), axis=0)
+                return w.op("Add", self.numbers(step, 0), w.ints(first))
+            numbers = w.op("Concat", *(of_level(level) for level in range(len(self.sides))), axis=0)
+            return w.cast(numbers, torch.int64)
 
-        return self._once("numbers", step, first, make)
+        return self._once(("numbers", step, first), make)
 
     def counts_of(self, begin: int, end: int) -> str:
         """Positions of the levels from `begin` to before `end`."""
         w = self.w
-        return self._once("counts", begin, end, lambda: w.op("Slice", self.counts, w.ints(begin), w.ints(end)))
+        return self._once(("counts", begin, end), lambda: w.op("Slice", self.counts, w.ints(begin), w.ints(end)))
 
     def fields(self, *channels: int) -> str:
         """Sizes of fields of so many channels, which lie one behind the other for each level."""
@@ -63,7 +80,7 @@ class LevelSizes:
         def make() -> str:
             return w.reshape(w.op("Mul", w.op("Unsqueeze", self.counts, w.ints(1)), w.ints(*channels)), -1)
 
-        return self._once("fields", *channels, make)
+        return self._once(("fields", *channels), make)
 
     def fields_reread(self, *channels: int) -> str:
         """The same fields in the shape of the next coarser level: for each, the size of what is read and of what is left.
@@ -81,14 +98,13 @@ class LevelSizes:
             rest = w.op("Mul", self.counts_of(last, last + 1), w.ints(sum(channels)))
             return w.op("Concat", w.reshape(pairs, -1), rest, axis=0)
 
-        return self._once("fields_reread", *channels, make)
+        return self._once(("fields_reread", *channels), make)
 
-    def _once(self, kind: str, *key_and_make) -> str:
-        *key, make = key_and_make
-        if (kind, *key) not in self._made:
+    def _once(self, key: tuple, make: Callable[[], str]) -> str:
+        if key not in self._made:
             with self.w.scope("sizes"):
-                self._made[(kind, *key)] = make()
-        return self._made[(kind, *key)]
+                self._made[key] = make()
+        return self._made[key]
 
 
 class Pyramid:

@@ -70,11 +70,13 @@ class SamplingFrame:
 def write_values(w: GraphWriter, module: nn.Module, image: str, grid: ImageGrid, rest: str | None = None) -> list[str]:
     """What there is to see on each level of `image [batch, cells, width]`, `[batch * heads, width / heads, h, w]`.
 
+    For a GPU it is float32 already, which GridSample wants: one Cast for all levels.
     `rest` is how many rows follow that are no cells.
     """
     with w.scope("value"):
         # As [batch, width, cells], which is how GridSample reads it, without a transpose.
         values = w.linear_to_channels(image, module.value_proj)
+        values = values if w.in_pieces else w.as_float(values)
         values = w.split(values, grid.cells if rest is None else [*grid.cells, rest], axis=2)
         width = module.d_model // module.n_heads
         return [w.reshape(value, -1, width, *sides) for value, *sides in zip(values, grid.heights, grid.widths)]
@@ -104,9 +106,8 @@ def write_deformable_attention(
             reach = frame.reach[level if len(frame.reach) > 1 else 0]
             places = w.op("Add", w.op("Mul", offsets[level], reach), frame.centre)
             places = w.reshape(places, -1, points, w.size(asking, 1), 2)
-            seen = w.op(
-                "GridSample", w.as_float(values[level]), places, mode="linear", padding_mode="zeros", align_corners=0
-            )
+            source = w.as_float(values[level]) if w.in_pieces else values[level]
+            seen = w.op("GridSample", source, places, mode="linear", padding_mode="zeros", align_corners=0)
             if w.half:
                 seen = w.cast(seen, w.dtype)
             seen = w.op("Mul", seen, w.reshape(shares[level], -1, 1, points, w.size(asking, 1)))
