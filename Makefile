@@ -19,7 +19,7 @@ FEATURES = glip-rs/draw,glip-rs/yaml,glip-rs/captions,glip-rs/tracks,glip-rs/sha
 TEST = cargo test --workspace --features $(FEATURES),glip-rs/cuda
 
 .PHONY: runtime demo test fast check style lint msrv deny package public-api public-api-update semver smoke fuzz sanitize bench bench-glip-t bench-gdino golden \
-	python-test label-readers-test pictures
+	python-test label-readers-test pictures install-capi capi-header capi-test
 runtime: $(RUNTIME)
 
 # The Python wheel is the one package of ONNX Runtime that every platform's registry client fetches.
@@ -70,6 +70,7 @@ lint: style
 		cargo clippy --features $$feature -- -D warnings || exit 1; \
 	done
 	cargo clippy -p glip-tools --no-default-features -- -D warnings
+	cargo clippy -p glip-capi --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace --features $(FEATURES)
 
 # The oldest compiler that Cargo.toml promises.
@@ -126,6 +127,25 @@ smoke: runtime $(VENV)
 	$(MAKE) bench-gdino ARGS="--model gdino-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
 	PYTHON=$(VENV)/bin/python benches/gpu.sh --device cpu --small --runs 1 --warm-up 0 --batches 1 2 \
 		--precisions fp16 --stages correctness speed profile gdino
+
+# The library for C and C++, with its headers, for CMake and pkg-config: make install-capi PREFIX=/usr/local, with
+# CAPI_OPTIONS="--features cuda" for a GPU.
+install-capi:
+	glip-capi/install $(abspath $(PREFIX)) $(CAPI_OPTIONS)
+
+# Its header, made of its source; a test compares them.
+capi-header:
+	GLIP_UPDATE_HEADER=1 cargo test -p glip-capi --test header
+
+# The library for C and C++ as others have it, in projects elsewhere. CMake comes from Python's registry where there is none.
+CMAKE := $(or $(shell command -v cmake),target/tools/cmake/bin/cmake)
+capi-test: runtime $(CMAKE)
+	CMAKE=$(abspath $(CMAKE)) ORT_DYLIB_PATH=$(abspath $(RUNTIME)) glip-capi/test
+
+target/tools/cmake/bin/cmake:
+	rm -rf target/tools/cmake
+	$(PYTHON) -m venv target/tools/cmake
+	target/tools/cmake/bin/python -m pip install --quiet "cmake>=3.16"
 
 # Hostile bytes for everything that reads what strangers send (fuzz/README.md), this many seconds in all.
 FUZZ_SECONDS ?= 60

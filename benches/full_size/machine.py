@@ -56,5 +56,8 @@ def _caches() -> list[str]:
 
 
 def _output(*command: str) -> str:
-    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return f"{command[0]} unknown"  # a machine that was given the programs built
     return result.stdout.strip() if result.returncode == 0 else "unknown"

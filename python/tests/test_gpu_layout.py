@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from math import prod
 
 import onnx
 import pytest
@@ -24,7 +25,7 @@ AS_DEEP_AS_GLIP_T = GLIPConfig(
     fusion=FusionConfig(embed_dim=32, heads=2),
 )
 #: Of all four graphs in half precision. A node takes the processor about 10 us, which is what a GPU waits for.
-MOST_NODES, MOST_CASTS = 1_700, 30
+MOST_NODES, MOST_CASTS = 1_800, 40
 
 
 @pytest.fixture(scope="module")
@@ -66,25 +67,37 @@ READ_ON_THE_HOST = {
 }
 
 
+#: ONNX Runtime takes constants of at most so many numbers for small: they are wherever they are wanted.
+SMALL = 100
+
+
 def copied_to_the_device(graph: onnx.GraphProto) -> list[str]:
-    """The nodes that read on the device what ONNX Runtime computes on the host: all that is made of sizes alone."""
-    constants = {tensor.name for tensor in graph.initializer} | {""}
+    """The nodes that read on the device what ONNX Runtime computes on the host.
+
+    On the host are sizes, and what is made of nothing but those and small constants, unless the operator for CUDA itself
+    reads a size on the host.
+    """
+    small = {tensor.name for tensor in graph.initializer if prod(tensor.dims) <= SMALL} | {""}
     on_host, found = set(), []
     for node in graph.node:
-        values = [value for value in node.input if value not in constants]
-        if node.op_type == "Shape" or (
-            values and all(value in on_host for value in values) and node.op_type != "Range"
-        ):
+        reads_on_host = READ_ON_THE_HOST.get(node.op_type, ())
+        places = [place for place, value in enumerate(node.input) if value in on_host]
+        others = [value for value in node.input if value not in on_host and value not in small]
+        if node.op_type == "Shape" or (places and not others and not set(places) & set(reads_on_host)):
             on_host.update(node.output)
-            continue
-        read_there = READ_ON_THE_HOST.get(node.op_type, ())
-        found += [node.name for place, value in enumerate(node.input) if value in on_host and place not in read_there]
+        else:
+            found += [node.name for place in places if place not in reads_on_host]
     return found
 
 
 def test_nothing_is_copied_to_the_device_in_a_run(graphs):
     for name, graph in graphs.items():
-        assert not copied_to_the_device(write_graph(graph, "fp16").model.graph), name
+        written = write_graph(graph, "fp16").model.graph
+        assert not copied_to_the_device(written), name
+        # Of pieces of several sizes, the operator for CUDA copies a list.
+        splits = [node for node in written.node if node.op_type == "Split"]
+        constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in written.initializer}
+        assert all(len(node.input) == 1 or len(set(constants[node.input[1]].tolist())) == 1 for node in splits), name
 
 
 #: Maps that windows do and do not divide, one cell in the coarsest levels, batches.

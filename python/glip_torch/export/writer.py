@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import onnx
@@ -64,6 +65,7 @@ class GraphWriter:
         self._parameters: dict[tuple[int, torch.dtype], tuple[torch.Tensor, str]] = {}
         #: The scales of weights in 8 bits.
         self._scales: dict[str, str] = {}
+        self._known_bounds: dict[tuple[int | str, ...], list[str]] = {}
         self._scopes: list[str] = []
         self._counts: dict[str, int] = {}
         self._of_size: OfSize | None = None
@@ -275,7 +277,26 @@ class GraphWriter:
         return self._placed[size]
 
     def split(self, value: str, sizes: Sequence[int | str], axis: int) -> list[str]:
-        return self.ops("Split", value, self.shape(*sizes), outputs=len(sizes), axis=axis)
+        if self.in_pieces or len(set(sizes)) == 1:
+            return self.ops("Split", value, self.shape(*sizes), outputs=len(sizes), axis=axis)
+        # For pieces of several sizes, ONNX Runtime's operator for CUDA lists on the host where every row goes, and copies
+        # the list over at each run: 5 ms for the fields of offsets of a layer.
+        bounds = self._bounds(tuple(sizes))
+        return [self.op("Slice", value, *ends, self.ints(axis)) for ends in pairwise(bounds)]
+
+    def _bounds(self, sizes: tuple[int | str, ...]) -> list[str]:
+        """Where pieces of these sizes begin and end, each `[1]`."""
+        if sizes not in self._known_bounds:
+            bounds: list[int | str] = [0]
+            for size in sizes:
+                if isinstance(size, int) and isinstance(bounds[-1], int):
+                    bounds.append(bounds[-1] + size)
+                else:
+                    bounds.append(
+                        self.op("Add", *(self.ints(n) if isinstance(n, int) else n for n in (bounds[-1], size)))
+                    )
+            self._known_bounds[sizes] = [self.ints(n) if isinstance(n, int) else n for n in bounds]
+        return self._known_bounds[sizes]
 
     def positions(self, levels: Sequence[str]) -> tuple[str, list[str]]:
         """Those of all levels `[batch, channels, h, w]`, row by row, as one `[batch, positions, channels]`.

@@ -1,7 +1,7 @@
 """DyConv for a GPU.
 
-As on a CPU, the maps' coefficients are worked out on vectors first. Here the statistics of a map are one node, the
-fields of offsets of all levels go together, and so do the two lines of DyReLU.
+As on a CPU, the maps' coefficients are worked out on vectors first. Here the statistics of a map are one node, and the
+lines of DyReLU of all levels go together.
 """
 
 from __future__ import annotations
@@ -86,26 +86,20 @@ def _branches(w: GraphWriter, module: DyConv, pyramid: Pyramid) -> list[_Branch]
 
 def _fields(w: GraphWriter, module: DyConv, pyramid: Pyramid) -> tuple[list, list]:
     """Offset and mask of each level, and those of all but the coarsest as reread: see `glip_torch.dyconv.reread`."""
-    sizes, count = pyramid.sizes, len(pyramid.maps)
-    fields = [w.reshape(w.conv(level, module.offset), 0, -1) for level in pyramid.maps]
-    fields = w.op("Concat", *fields, axis=1) if count > 1 else fields[0]
-    shares = w.op("Sigmoid", fields)
+    sizes, own, reread = pyramid.sizes, [], []
 
-    def taken(lengths: str, outputs: int, step: int, first_level: int) -> list[tuple[str, str]]:
-        """Every `step`th piece is an offset, with the mask half a step behind."""
-        offsets, masks = (w.ops("Split", field, lengths, outputs=outputs, axis=1) for field in (fields, shares))
-        pairs = zip(offsets[: outputs // step * step : step], masks[step // 2 : outputs // step * step : step])
-        return [
-            tuple(
-                w.op("Reshape", piece, sizes.shape(level, channels)) for piece, channels in zip(pair, (OFFSETS, TAPS))
-            )
-            for level, pair in enumerate(pairs, first_level)
-        ]
+    def in_shape_of(level: int, field: str, channels: int) -> str:
+        """The first values of a field of the level before."""
+        values = w.op("Slice", w.reshape(field, 0, -1), w.ints(0), sizes.count(level, channels), w.ints(1))
+        return w.op("Reshape", values, sizes.shape(level, channels))
 
-    own = taken(sizes.fields(OFFSETS, TAPS), 2 * count, 2, 0)
-    if count == 1:
-        return own, []
-    return own, taken(sizes.fields_reread(OFFSETS, TAPS), 4 * (count - 1) + 1, 4, 1)
+    for level, values in enumerate(pyramid.maps):
+        offset, mask = w.split(w.conv(values, module.offset), (OFFSETS, TAPS), axis=1)
+        own.append((offset, w.op("Sigmoid", mask)))
+        if level + 1 < len(pyramid.maps):
+            offset, mask = own[-1]
+            reread.append((in_shape_of(level + 1, offset, OFFSETS), in_shape_of(level + 1, mask, TAPS)))
+    return own, reread
 
 
 def _statistics(w: GraphWriter, values: str, ones: str, epsilon: float) -> tuple[str, str]:

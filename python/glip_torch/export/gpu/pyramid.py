@@ -27,17 +27,13 @@ class LevelSizes:
     batch: str
     #: Height and width of each level, `[2]`.
     sides: list[str]
-    #: Positions of each level, `[levels]`.
-    counts: str
     _made: dict[tuple, str] = field(default_factory=dict)
 
     @staticmethod
     def of(w: GraphWriter, maps: list[str]) -> LevelSizes:
         with w.scope("sizes"):
             sides = [w.op("Shape", level, start=2) for level in maps]
-            stacked = w.reshape(w.op("Concat", *sides, axis=0), len(maps), 2)
-            counts = w.op("ReduceProd", stacked, w.ints(1), keepdims=0)
-            return LevelSizes(w, maps, w.size(maps[0], 0), sides, counts)
+            return LevelSizes(w, maps, w.size(maps[0], 0), sides)
 
     def shape(self, level: int, channels: int) -> str:
         """Of a map with so many channels, `[4]`."""
@@ -68,37 +64,16 @@ class LevelSizes:
 
         return self._once(("numbers", step, first), make)
 
-    def counts_of(self, begin: int, end: int) -> str:
-        """Positions of the levels from `begin` to before `end`."""
-        w = self.w
-        return self._once(("counts", begin, end), lambda: w.op("Slice", self.counts, w.ints(begin), w.ints(end)))
-
-    def fields(self, *channels: int) -> str:
-        """Sizes of fields of so many channels, which lie one behind the other for each level."""
+    def count(self, level: int, channels: int = 1) -> str:
+        """Numbers of a map with so many channels, `[1]`."""
         w = self.w
 
         def make() -> str:
-            return w.reshape(w.op("Mul", w.op("Unsqueeze", self.counts, w.ints(1)), w.ints(*channels)), -1)
+            if channels > 1:
+                return w.op("Mul", self.count(level), w.ints(channels))
+            return w.op("ReduceProd", self.sides[level], keepdims=1)
 
-        return self._once(("fields", *channels), make)
-
-    def fields_reread(self, *channels: int) -> str:
-        """The same fields in the shape of the next coarser level: for each, the size of what is read and of what is left.
-
-        The coarsest level's, which nobody rereads, are one.
-        """
-        w, last = self.w, len(self.sides) - 1
-
-        def make() -> str:
-            read, own = self.counts_of(1, last + 1), self.counts_of(0, last)
-            pairs = w.op(
-                "Concat", *(w.op("Unsqueeze", part, w.ints(1, 2)) for part in (read, w.op("Sub", own, read))), axis=2
-            )
-            pairs = w.op("Mul", pairs, w.op("Unsqueeze", w.ints(*channels), w.ints(1)))
-            rest = w.op("Mul", self.counts_of(last, last + 1), w.ints(sum(channels)))
-            return w.op("Concat", w.reshape(pairs, -1), rest, axis=0)
-
-        return self._once(("fields_reread", *channels), make)
+        return self._once(("count", level, channels), make)
 
     def _once(self, key: tuple, make: Callable[[], str]) -> str:
         if key not in self._made:
@@ -128,7 +103,7 @@ class Pyramid:
     def maps(self) -> list[str]:
         if self._maps is None:
             w, count = self._w, len(self.sizes.sides)
-            pieces = w.ops("Split", self._positions, self.sizes.counts, outputs=count, axis=2)
+            pieces = w.split(self._positions, [self.sizes.count(level) for level in range(count)], axis=2)
             self._maps = [
                 w.op("Reshape", piece, self.sizes.shape(level, self._channels)) for level, piece in enumerate(pieces)
             ]
