@@ -276,7 +276,7 @@ fn neighbours(index: usize, from: usize, to: usize) -> [(usize, f32); 2] {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::array;
+    use ndarray::{Array3, array, s};
     use proptest::prelude::*;
 
     use super::*;
@@ -329,6 +329,35 @@ mod tests {
         for offset in [-1.0, f32::NAN] {
             let error = stability_score(array![[1.0]].view(), offset).unwrap_err();
             assert!(error.to_string().contains("option offset is"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_choice_goes_by_place_score_or_stability() {
+        let steep = Array3::from_elem((4, 1, 2), 9.0);
+        let flat = Array3::from_elem((4, 1, 2), 0.01);
+        let scores = array![0.9, 0.3, 0.6, 0.6];
+        for (choice, logits, expected) in [
+            (MaskChoice::First, &flat, 0),
+            (MaskChoice::BestScore, &flat, 0),
+            (MaskChoice::BestAlternative, &steep, 2), // of equals the first
+            (MaskChoice::Stability, &steep, 0),
+            (MaskChoice::Stability, &flat, 2),
+        ] {
+            let found = choice.choose(logits.view(), scores.view()).unwrap();
+            assert_eq!(found, expected, "{choice:?}");
+            // Where there is one, it is that.
+            let (only, score) = (logits.slice(s![..1, .., ..]), scores.slice(s![..1]));
+            assert_eq!(choice.choose(only, score).unwrap(), 0, "{choice:?}");
+        }
+        for scores in [array![], array![0.5]] {
+            let error = MaskChoice::First
+                .choose(steep.view(), scores.view())
+                .unwrap_err();
+            assert!(
+                error.to_string().contains("scores should have shape"),
+                "{error}"
+            );
         }
     }
 

@@ -47,18 +47,17 @@ impl Encoder {
 
     /// The features of the one image of a batch, in the manifest's order.
     pub(super) fn run(&self, image: &PixelBatch) -> Result<Arc<[Tensor]>> {
+        let pixels = image.pixels();
         let outputs = match self.layout {
             Layout::Planes => {
-                let pixels = image.pixels();
-                let pixels = || Input::F32(pixels.view().into_dyn());
-                self.graph.run([], |_| Some(pixels()))
+                let pixels = pixels.view().into_dyn();
+                self.graph.run([], |_| Some(Input::F32(pixels.view())))
             }
             Layout::Interleaved => {
                 let ImageSize { width, height } = image.geometries()[0].resized;
-                let resized = s![0, .., ..height as usize, ..width as usize];
-                let pixels = image.pixels().slice_move(resized);
+                let pixels = pixels.slice(s![0, .., ..height as usize, ..width as usize]);
                 let pixels = pixels.permuted_axes([1, 2, 0]);
-                let pixels = pixels.as_standard_layout().into_owned().into_dyn();
+                let pixels = pixels.as_standard_layout().into_dyn();
                 self.graph.run([], |_| Some(Input::F32(pixels.view())))
             }
         }?;

@@ -121,3 +121,79 @@ fn tensor(input: PromptTensor, values: Vec<f32>, shape: Vec<usize>) -> Result<Ho
         _ => HostTensor::F32(array),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family::SegmenterFamily;
+
+    /// A box with a point on the thing and one beside it, and a point alone.
+    fn prompts() -> [NetworkPrompt; 2] {
+        let with_box = NetworkPrompt {
+            points: vec![([5.0, 6.0], true), ([7.0, 8.0], false)],
+            corners: Some([[1.0, 2.0], [3.0, 4.0]]),
+        };
+        let point = NetworkPrompt {
+            points: vec![([5.0, 6.0], true)],
+            corners: None,
+        };
+        [with_box, point]
+    }
+
+    /// The shape and the numbers of an input of a family, for one prompt.
+    fn tensor_of(family: &str, input: &str, prompt: &NetworkPrompt) -> (Vec<usize>, Vec<f32>) {
+        let family = SegmenterFamily::named(family).unwrap();
+        let prompts = std::slice::from_ref(prompt);
+        let tensors = PromptTensors::new(prompts, [8, 12], family.decoder_pads);
+        match tensors.of(family.input(input).unwrap()).unwrap() {
+            HostTensor::F32(array) => (array.shape().to_vec(), array.into_iter().collect()),
+            HostTensor::I64(array) => {
+                let numbers = array.iter().map(|&number| number as f32);
+                (array.shape().to_vec(), numbers.collect())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_family_is_told_of_points_and_boxes_in_its_own_way() {
+        let [with_box, point] = prompts();
+        let all = vec![5.0, 6.0, 7.0, 8.0, 1.0, 2.0, 3.0, 4.0];
+        for (family, input, prompt, shape, numbers) in [
+            ("sam", "point_coords", &with_box, vec![1, 4, 2], all.clone()),
+            (
+                "sam",
+                "point_labels",
+                &with_box,
+                vec![1, 4],
+                vec![1.0, 0.0, 2.0, 3.0],
+            ),
+            // Without a box a point of padding ends it, unless the decoder adds that.
+            ("sam", "point_labels", &point, vec![1, 2], vec![1.0, -1.0]),
+            ("sam2", "point_coords", &with_box, vec![1, 4, 2], all),
+            ("sam2", "point_labels", &point, vec![1, 1], vec![1.0]),
+            ("sam", "has_mask_input", &point, vec![1], vec![0.0]),
+            ("sam", "orig_im_size", &point, vec![2], vec![8.0, 12.0]),
+            (
+                "sam2-hf",
+                "input_labels",
+                &with_box,
+                vec![1, 1, 2],
+                vec![1.0, 0.0],
+            ),
+            (
+                "sam2-hf",
+                "input_boxes",
+                &with_box,
+                vec![1, 1, 4],
+                vec![1.0, 2.0, 3.0, 4.0],
+            ),
+            ("sam2-hf", "input_boxes", &point, vec![1, 0, 4], vec![]),
+        ] {
+            let found = tensor_of(family, input, prompt);
+            assert_eq!(found, (shape, numbers), "{family} {input}");
+        }
+        let (shape, numbers) = tensor_of("sam", "mask_input", &point);
+        assert_eq!((shape, numbers), (vec![1, 1, 8, 12], vec![0.0; 96]));
+    }
+}
