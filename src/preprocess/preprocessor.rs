@@ -233,8 +233,18 @@ impl Preprocessor {
         let planes = table.iter().zip(rgb_indices);
         for ((table, rgb_index), mut output) in planes.zip(input.outer_iter_mut()) {
             let levels = &levels[rgb_index * width..][..width];
-            let output = output.iter_mut().zip(levels);
-            output.for_each(|(output, &level)| *output = table[usize::from(level)]);
+            let values = levels.iter().map(|&level| table[usize::from(level)]);
+            // Rows of an input lie as they are: the compiler makes less of what may have gaps.
+            match output.as_slice_mut() {
+                Some(output) => output
+                    .iter_mut()
+                    .zip(values)
+                    .for_each(|(o, value)| *o = value),
+                None => output
+                    .iter_mut()
+                    .zip(values)
+                    .for_each(|(o, value)| *o = value),
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use half::f16;
 use ndarray::ArrayViewD;
 use ort::{
     AsPointer,
-    memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
+    memory::{AllocationDevice, Allocator, MemoryInfo},
     ortsys,
     session::{IoBinding, RunOptions, Session},
     value::{DynTensor, PrimitiveTensorElementType},
@@ -103,10 +103,7 @@ impl Recording {
         number: usize,
     ) -> ort::Result<Self> {
         let allocator = Allocator::new(session, memory.clone())?;
-        let pinned = pinned(session, memory)?;
-        let buffers = inputs
-            .iter()
-            .map(|input| Buffer::new(input, &allocator, &pinned));
+        let buffers = inputs.iter().map(|input| Buffer::new(input, &allocator));
         let mut buffers = buffers.collect::<ort::Result<Vec<_>>>()?;
         for ((spec, buffer), input) in signature.inputs.iter().zip(&mut buffers).zip(inputs) {
             if spec.follows_from_sizes() {
@@ -152,35 +149,27 @@ impl Recording {
     }
 }
 
-/// Host memory that the device reads by itself, which is faster; for a session on the host, any memory.
-fn pinned(session: &Session, memory: &MemoryInfo<'_>) -> ort::Result<Allocator> {
-    if memory.is_cpu_accessible() {
-        return Ok(Allocator::default());
-    }
-    let (device, kind) = (AllocationDevice::CUDA_PINNED, AllocatorType::Device);
-    let pinned = MemoryInfo::new(device, memory.device_id(), kind, MemoryType::CPUOutput)?;
-    Allocator::new(session, pinned)
-}
-
-/// An input at its fixed place, and the place on the host that it comes from, if it does.
+/// An input at its fixed place, and on the host the place that it comes from once it did.
+///
+/// Not in pinned memory: ONNX Runtime copies from there without waiting for the copy, and a replay, on a stream of its
+/// own, can read what was there before.
 struct Buffer {
     bound: DynTensor,
     host: Option<DynTensor>,
 }
 
 impl Buffer {
-    fn new(input: &Input<'_>, allocator: &Allocator, pinned: &Allocator) -> ort::Result<Self> {
-        let alike = |allocator| match input.element() {
+    fn new(input: &Input<'_>, allocator: &Allocator) -> ort::Result<Self> {
+        let bound = match input.element() {
             Some(Element::I64) => empty::<i64>(allocator, input.shape()),
             Some(Element::Bool) => empty::<bool>(allocator, input.shape()),
             Some(Element::F16) => empty::<f16>(allocator, input.shape()),
             // No signature has any other.
             Some(Element::F32) | None => empty::<f32>(allocator, input.shape()),
         };
-        let is_made = matches!(input, Input::Made(Tensor::Runtime(_)));
         Ok(Self {
-            bound: alike(allocator)?,
-            host: (!is_made).then(|| alike(pinned)).transpose()?,
+            bound: bound?,
+            host: None,
         })
     }
 
@@ -206,7 +195,6 @@ impl Buffer {
     {
         let host = match &mut self.host {
             Some(host) => host,
-            // Another run had it from the device.
             None => self
                 .host
                 .insert(empty::<T>(&Allocator::default(), array.shape().to_vec())?),

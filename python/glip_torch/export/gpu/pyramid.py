@@ -44,8 +44,8 @@ class LevelSizes:
         w = self.w
 
         def make() -> str:
-            channel = w.op("GatherND", self.maps[level], w.ints(0, 0))
-            return w.op("Pow", channel, w.scalar(0.0))
+            channel = w.op("Slice", self.maps[level], w.ints(0, 0), w.ints(1, 1), w.ints(0, 1))
+            return w.op("Pow", w.op("Squeeze", channel, w.ints(0, 1)), w.scalar(0.0))
 
         return self._once(("ones", level), make)
 
