@@ -151,8 +151,8 @@ impl Recording {
 
 /// An input at its fixed place, and on the host the place that it comes from once it did.
 ///
-/// Not in pinned memory: ONNX Runtime copies from there without waiting for the copy, and a replay, on a stream of its
-/// own, can read what was there before.
+/// Not in pinned memory, from which copies are faster: while it was, recordings gave wrong numbers on a GPU. A copy from there
+/// may still be under way when a replay, on a stream of its own, begins to read.
 struct Buffer {
     bound: DynTensor,
     host: Option<DynTensor>,
