@@ -8,10 +8,10 @@ use std::{
 
 use glip_tools::{
     PictureLimits,
-    coco::Dataset,
+    coco::{Dataset, Segmentation},
     eval::{
-        Detection, PredictionFile, Protocol, RunKey, average_precision, mistakes, read_detections,
-        read_sentences, report,
+        Detection, Overlap, PredictionFile, Protocol, RunKey, average_precision, mistakes,
+        read_detections, read_sentences, report,
     },
     grounding::{FormatVersion, Record, Records},
     label::{Format, ImageBytes, Inputs, Journal, OutputOptions, Request, Run, Subject},
@@ -44,21 +44,29 @@ fn written(folder_name: &str, name: &str, data: &[u8]) -> PathBuf {
 
 /// Annotations that can be read can be evaluated, with scores from 0 to 1.
 pub fn coco(data: &[u8]) {
-    if let Ok((truth, problems)) = Dataset::read(written("coco", "truth.json", data)) {
+    let path = written("coco", "truth.json", data);
+    for (overlap, read) in [
+        (Overlap::Boxes, Dataset::read(&path)),
+        (Overlap::Masks, Dataset::read_with_masks(&path)),
+    ] {
+        let Ok((truth, problems)) = read else {
+            continue;
+        };
         problems
             .iter()
             .for_each(|problem| drop(problem.to_string()));
-        let found = truth
-            .annotations
-            .iter()
-            .enumerate()
-            .map(|(place, annotation)| Detection {
-                image: annotation.image,
-                category: annotation.category,
-                bbox: annotation.bbox,
-                score: place as f64 * 0.1,
-            });
-        evaluate(&truth, &found.collect::<Vec<_>>());
+        let places = truth.annotations.iter().enumerate();
+        let found = places.map(|(place, annotation)| {
+            let (image, category) = (annotation.image, annotation.category);
+            let score = place as f64 * 0.1;
+            match &annotation.segmentation {
+                Some(Segmentation::Rle(rle)) => {
+                    Detection::of_mask(image, category, rle.clone(), score)
+                }
+                _ => Detection::of_box(image, category, annotation.bbox, score),
+            }
+        });
+        evaluate(&truth, &found.collect::<Vec<_>>(), overlap);
     }
 }
 
@@ -74,21 +82,24 @@ pub fn results(data: &[u8]) {
                            {"id": 3, "name": "cat", "frequency": "c"}]}"#,
     )
     .expect("it is a data set");
-    if let Ok((found, _)) = read_detections(written("results", "found.json", data), &truth) {
-        evaluate(&truth, &found);
+    let path = written("results", "found.json", data);
+    for overlap in [Overlap::Boxes, Overlap::Masks] {
+        if let Ok((found, _)) = read_detections(&path, &truth, overlap) {
+            evaluate(&truth, &found, overlap);
+        }
     }
 }
 
-fn evaluate(truth: &Dataset, found: &[Detection]) {
+fn evaluate(truth: &Dataset, found: &[Detection], overlap: Overlap) {
     for protocol in PROTOCOLS {
-        if let Ok(scores) = average_precision(truth, found, protocol) {
+        if let Ok(scores) = average_precision(truth, found, protocol, overlap) {
             for (name, value) in scores.averages.named(protocol) {
                 assert!(
                     value.is_none_or(|value| (0.0..=1.0).contains(&value)),
                     "{name}: {value:?}"
                 );
             }
-            let _ = mistakes(truth, found, protocol);
+            let _ = mistakes(truth, found, protocol, overlap);
             let _ = report::detection_table(&scores);
         }
     }

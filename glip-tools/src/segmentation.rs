@@ -17,7 +17,7 @@ pub enum Segmentation {
 }
 
 impl Segmentation {
-    const EXPECTED: &str = "polygons ([[x1, y1, x2, y2, x3, y3, ...], ...]) or run lengths ({\"size\": [height, width], \"counts\": ...})";
+    const EXPECTED: &str = "polygons ([[x1, y1, x2, y2, x3, y3, ...], ...], in pixels of the image) or run lengths ({\"size\": [height, width], \"counts\": ...})";
 
     /// Of an image of this size, if it is known.
     pub(crate) fn parse(value: &Value, image: Option<ImageSize>) -> Result<Self, String> {
@@ -90,11 +90,13 @@ pub(crate) fn of_image(rle: &Rle, image: Option<ImageSize>) -> Result<(), String
     }
 }
 
-/// x and y of three corners or more.
+/// x and y of three corners or more. An edge is filled step by step, so that corners far beyond any image's sides, as no
+/// tool writes them, would take memory and time without end.
 fn polygon(value: &Value) -> Option<Vec<f64>> {
+    const FARTHEST: f64 = 2.0 * 65_536.0;
     let numbers = value.as_array()?.iter();
-    let finite = numbers.map(|value| number(value).filter(|number| number.is_finite()));
-    let corners: Vec<f64> = finite.collect::<Option<_>>()?;
+    let near = numbers.map(|value| number(value).filter(|number| number.abs() <= FARTHEST));
+    let corners: Vec<f64> = near.collect::<Option<_>>()?;
     (corners.len() >= 6 && corners.len().is_multiple_of(2)).then_some(corners)
 }
 
