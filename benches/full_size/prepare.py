@@ -123,13 +123,18 @@ def write_vocabulary(family: Family, path: Path) -> None:
 def build_program(features: str = "") -> Path:
     """The timing program's executable."""
     print(f"building the timing program ({PROGRAM})", flush=True)
-    command = ["cargo", "bench", "--bench", PROGRAM, "--features", features, "--no-run", "--message-format", "json"]
-    built = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
-    messages = map(json.loads, built.stdout.splitlines())
+    return built(PROGRAM, "bench", "--bench", PROGRAM, "--features", features)
+
+
+def built(target: str, *command: str) -> Path:
+    """The executable of a target of the crate that a command of cargo builds."""
+    command = ["cargo", *command, "--no-run", "--message-format", "json"]
+    output = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
+    messages = map(json.loads, output.stdout.splitlines())
     return next(
         Path(message["executable"])
         for message in messages
-        if message.get("target", {}).get("name") == PROGRAM and message.get("executable")
+        if message.get("target", {}).get("name") == target and message.get("executable")
     )
 
 

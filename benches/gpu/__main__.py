@@ -30,7 +30,7 @@ import torch
 
 from ..full_size.machine import commit, description
 from ..full_size.models import MODELS
-from ..full_size.prepare import build_program, make_bundle, make_checkpoint, runtime_library
+from ..full_size.prepare import build_program, built, make_bundle, make_checkpoint, runtime_library
 from ..full_size.worker import REPOSITORY
 from .contender import Task
 from .report import Row, markdown
@@ -112,11 +112,7 @@ def build(folder: Path) -> None:
 
 
 def build_tests() -> Path:
-    command = ["cargo", "test", "--release", "--features", FEATURES, "--test", "gpu", "--no-run"]
-    command += ["--message-format", "json"]
-    built = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
-    executables = [json.loads(line).get("executable") for line in built.stdout.splitlines()]
-    return Path(next(path for path in reversed(executables) if path))
+    return built("gpu", "test", "--release", "--features", FEATURES, "--test", "gpu")
 
 
 class Subject:
@@ -135,9 +131,9 @@ class Subject:
 class Benchmark:
     def __init__(self, arguments: argparse.Namespace):
         self.arguments = arguments
-        self.failed = False
 
     def run(self) -> list[Row]:
+        self.arguments.out.unlink(missing_ok=True)
         rows = []
         for stage in self.arguments.stages:
             print(f"stage {stage}", flush=True)
@@ -211,7 +207,7 @@ class Benchmark:
     # Contenders
 
     def _torch(self, name: str, subject: Subject, precision: str, kind: str, **options) -> Row:
-        return self._python(name, "torch_contender", subject, precision, kind=kind, bundle=None, **options)
+        return self._python(name, "torch_contender", subject, precision, kind=kind, **options)
 
     def _python(
         self, name: str, module: str, subject: Subject, precision: str, batches: list[int] | None = None, **options
@@ -224,20 +220,29 @@ class Benchmark:
                 measured(row, batch, answer["ms"])
         return row
 
-    def _task(self, subject: Subject, precision: str, batch: int, kind: str = "", **options) -> Task:
+    def _task(
+        self,
+        subject: Subject,
+        precision: str,
+        batch: int,
+        kind: str | None = None,
+        compiled: bool = False,
+        profiled: bool = False,
+    ) -> Task:
+        """Of PyTorch if a kind is named, which reads the checkpoint; else of the bundle."""
         return Task(
             device=self.arguments.device,
             precision=precision,
             model=subject.name,
             kind=kind,
-            compiled=options.pop("compiled", False),
+            compiled=compiled,
+            profiled=profiled,
             checkpoint=subject.checkpoint,
-            bundle=options.pop("bundle") if "bundle" in options else subject.bundle(precision),
+            bundle=None if kind else subject.bundle(precision),
             batch=batch,
             tokens=self.arguments.tokens,
             runs=self.arguments.runs,
             warm_up=self.arguments.warm_up,
-            **options,
         )
 
     def _crates(self, subject: Subject, precision: str) -> list[Row]:

@@ -24,9 +24,11 @@ class Task:
     precision: str
     #: Of `MODELS`.
     model: str
-    #: Which of the family's contenders in PyTorch.
-    kind: str
+    #: Which of the family's contenders in PyTorch, of those.
+    kind: str | None
     compiled: bool
+    #: Whether to tell what the device did, in place of times.
+    profiled: bool
     checkpoint: Path
     #: Of those that run one.
     bundle: Path | None
@@ -34,8 +36,6 @@ class Task:
     tokens: int
     runs: int
     warm_up: int
-    #: Whether to tell what the device did, in place of times.
-    profiled: bool = False
 
     def options(self) -> list[str]:
         return [json.dumps(asdict(self), default=str)]

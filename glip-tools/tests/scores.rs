@@ -13,8 +13,8 @@ use flate2::read::GzDecoder;
 use glip_tools::{
     coco::{Annotation, Category, Dataset, Frequency, Image, Segmentation},
     eval::{
-        Averages, Detection, Overlap, PhraseProtocol, PhraseResult, Protocol, average_precision,
-        mistakes, phrase_recall, read_detections,
+        Averages, ClassScores, Detection, Overlap, PhraseProtocol, PhraseResult, Protocol,
+        average_precision, mistakes, phrase_recall, read_detections,
     },
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -124,6 +124,16 @@ fn assert_averages(averages: &Averages, protocol: Protocol, expected: &[f64], ca
     }
 }
 
+/// AP, AP50 and AR of each category.
+fn assert_classes(found: &[ClassScores], expected: &[[f64; 3]], case: usize) {
+    for (class, [ap, ap_50, ar]) in found.iter().zip(expected) {
+        let what = |name| format!("case {case}, category {}, {name}", class.name);
+        assert_close(class.ap, *ap, &what("AP"));
+        assert_close(class.ap_50, *ap_50, &what("AP50"));
+        assert_close(class.ar, *ar, &what("AR"));
+    }
+}
+
 #[test]
 fn coco_and_its_classes_equal_pycocotools() {
     let cases: Vec<DetectionCase> = cases("detection.jsonl.gz");
@@ -137,12 +147,7 @@ fn coco_and_its_classes_equal_pycocotools() {
         )
         .unwrap();
         assert_averages(&scores.averages, Protocol::Coco, &case.coco, number);
-        for (class, [ap, ap_50, ar]) in scores.classes.iter().zip(&case.coco_classes) {
-            let what = |name| format!("case {number}, category {}, {name}", class.name);
-            assert_close(class.ap, *ap, &what("AP"));
-            assert_close(class.ap_50, *ap_50, &what("AP50"));
-            assert_close(class.ar, *ar, &what("AR"));
-        }
+        assert_classes(&scores.classes, &case.coco_classes, number);
     }
 }
 
@@ -177,12 +182,7 @@ fn masks_and_their_classes_equal_pycocotools() {
         assert!(problems.is_empty(), "{problems:?}");
         let scores = average_precision(&truth, &found, Protocol::Coco, Overlap::Masks).unwrap();
         assert_averages(&scores.averages, Protocol::Coco, &case.coco, number);
-        for (class, [ap, ap_50, ar]) in scores.classes.iter().zip(&case.coco_classes) {
-            let what = |name| format!("case {number}, category {}, {name}", class.name);
-            assert_close(class.ap, *ap, &what("AP"));
-            assert_close(class.ap_50, *ap_50, &what("AP50"));
-            assert_close(class.ar, *ar, &what("AR"));
-        }
+        assert_classes(&scores.classes, &case.coco_classes, number);
         // Written, they are what other programs measure alike.
         if found.iter().all(|found| {
             found

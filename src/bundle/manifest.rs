@@ -199,18 +199,18 @@ impl Manifest {
         Postprocessor::new(self.postprocess.clone(), self.head.clone())
     }
 
-    /// What the graphs take and give.
+    /// What the graphs take and give: the family's, and what the image encoder reads of the grid.
     pub(crate) fn signatures(&self) -> Signatures {
         let mut signatures = (self.family.signatures)(self.levels, self.features);
-        if !self.grid.is_empty() {
-            signatures.image_encoder.inputs.extend(self.grid.clone());
-            signatures.grid = Some(Signature::new(
-                GRID,
-                vec![TensorSpec::new("size", Element::I64, 1)],
-                self.grid.clone(),
-            ));
-        }
+        signatures.image_encoder.inputs.extend(self.grid.clone());
         signatures
+    }
+
+    /// What the graph takes and gives of which the image encoder reads what depends on the images' size alone, if the
+    /// bundle has one: how it was exported decides that, not the family.
+    pub(crate) fn grid_signature(&self) -> Option<Signature> {
+        let size = TensorSpec::new("size", Element::I64, 1);
+        (!self.grid.is_empty()).then(|| Signature::new(GRID, vec![size], self.grid.clone()))
     }
 
     /// How many images may run together of the `asked` ones, so that no image's result depends on

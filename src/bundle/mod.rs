@@ -4,6 +4,7 @@ mod external_data;
 mod format;
 mod manifest;
 mod manifest_file;
+mod model_source;
 mod segmenter_bundle;
 mod segmenter_format;
 mod segmenter_manifest;
@@ -11,12 +12,15 @@ mod verified;
 
 use std::{borrow::Cow, path::Path};
 
-pub(crate) use self::segmenter_manifest::{Layout, PromptsInRun};
 use self::verified::VerifiedFiles;
 pub use self::{
     manifest::{Manifest, Precision, SourceSpec},
     segmenter_bundle::SegmenterBundle,
     segmenter_manifest::SegmenterManifest,
+};
+pub(crate) use self::{
+    model_source::ModelSource,
+    segmenter_manifest::{Layout, PromptsInRun},
 };
 use crate::{
     error::Result,

@@ -1,16 +1,13 @@
 //! How a detector is put together.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use super::{
     detector::{Detector, Parts},
     options::GroundOptions,
 };
 use crate::{
-    bundle::Bundle,
+    bundle::{Bundle, ModelSource},
     control::Control,
     error::{Error, Result},
     graph::{Fusion, GroundingHead, ImageEncoder, TextEncoder},
@@ -68,7 +65,7 @@ impl Detector {
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct DetectorBuilder {
-    model: Option<Model>,
+    model: Option<ModelSource<Bundle>>,
     runtime: Option<Runtime>,
     sessions: SessionOptions,
     cpu_fallback: bool,
@@ -76,12 +73,6 @@ pub struct DetectorBuilder {
     sides: Option<(u32, u32)>,
     options: GroundOptions,
     max_batch: usize,
-}
-
-#[derive(Debug, Clone)]
-enum Model {
-    Folder(PathBuf),
-    Bundle(Box<Bundle>),
 }
 
 impl Default for DetectorBuilder {
@@ -102,13 +93,13 @@ impl Default for DetectorBuilder {
 impl DetectorBuilder {
     /// Takes the model from a folder.
     pub fn dir(mut self, folder: impl AsRef<Path>) -> Self {
-        self.model = Some(Model::Folder(folder.as_ref().to_owned()));
+        self.model = Some(ModelSource::Folder(folder.as_ref().to_owned()));
         self
     }
 
     /// Takes a model that is already open.
     pub fn bundle(mut self, bundle: Bundle) -> Self {
-        self.model = Some(Model::Bundle(Box::new(bundle)));
+        self.model = Some(ModelSource::Bundle(Box::new(bundle)));
         self
     }
 
@@ -176,11 +167,7 @@ impl DetectorBuilder {
                 expected: "at least 1",
             });
         }
-        let bundle = match self.model {
-            None => return Err(Error::NoModel),
-            Some(Model::Folder(folder)) => Bundle::from_dir(folder)?,
-            Some(Model::Bundle(bundle)) => *bundle,
-        };
+        let bundle = ModelSource::open(self.model, Bundle::from_dir)?;
         let manifest = bundle.manifest().clone();
         let mut image = manifest.image.clone();
         image.resize = self.resize.unwrap_or(image.resize);

@@ -22,9 +22,6 @@ pub(crate) struct Family {
 /// `position_ids` and `block_mask`; of the images there are `pixels` and `pixel_mask`.
 #[derive(Debug, Clone)]
 pub(crate) struct Signatures {
-    /// What the image encoder reads that depends on the images' size alone, if the bundle has that in a graph of
-    /// its own; the manifest says, as it depends on how the bundle was exported and not on the family.
-    pub(crate) grid: Option<Signature>,
     pub(crate) image_encoder: Signature,
     pub(crate) text_encoder: Signature,
     pub(crate) fusion: Signature,
@@ -65,7 +62,6 @@ fn integers(name: &str, rank: usize) -> TensorSpec {
 fn glip(levels: usize, features: Element) -> Signatures {
     let maps = |name| TensorSpec::feature_maps(name, features, levels);
     Signatures {
-        grid: None,
         image_encoder: Signature::new(
             "image_encoder",
             vec![floats("pixels", 4)],
@@ -109,7 +105,6 @@ fn grounding_dino(levels: usize, features: Element) -> Signatures {
     let maps = |name| TensorSpec::feature_maps(name, features, levels);
     let block_mask = || TensorSpec::new("block_mask", Element::Bool, 3);
     Signatures {
-        grid: None,
         image_encoder: Signature::new(
             "image_encoder",
             vec![floats("pixels", 4)],

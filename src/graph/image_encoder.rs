@@ -36,14 +36,18 @@ impl ImageEncoder {
     /// - [`Error::GraphSignature`](crate::Error::GraphSignature): it is another graph.
     /// - [`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable): the device cannot be used.
     pub fn load(runtime: &Runtime, bundle: &Bundle, options: &SessionOptions) -> Result<Self> {
-        let signatures = bundle.manifest().signatures();
+        let manifest = bundle.manifest();
         // Run once a size, it is not worth recording.
         let unrecorded = &options.unrecorded();
-        let grid = signatures
-            .grid
-            .map(|grid| load(runtime, bundle, grid, unrecorded));
+        let grid = manifest.grid_signature();
+        let grid = grid.map(|grid| load(runtime, bundle, grid, unrecorded));
         Ok(Self {
-            graph: load(runtime, bundle, signatures.image_encoder, options)?,
+            graph: load(
+                runtime,
+                bundle,
+                manifest.signatures().image_encoder,
+                options,
+            )?,
             grid: grid.transpose()?.map(Grid::new),
         })
     }

@@ -1,9 +1,6 @@
 //! How a segmenter is put together.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use super::{
     decoder::Decoder,
@@ -11,7 +8,7 @@ use super::{
     segmenter::{Parts, Segmenter},
 };
 use crate::{
-    bundle::SegmenterBundle,
+    bundle::{ModelSource, SegmenterBundle},
     control::Control,
     error::{Error, Result},
     preprocess::Preprocessor,
@@ -52,17 +49,11 @@ impl Segmenter {
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct SegmenterBuilder {
-    model: Option<Model>,
+    model: Option<ModelSource<SegmenterBundle>>,
     runtime: Option<Runtime>,
     sessions: SessionOptions,
     cpu_fallback: bool,
     max_prompts: usize,
-}
-
-#[derive(Debug, Clone)]
-enum Model {
-    Folder(PathBuf),
-    Bundle(Box<SegmenterBundle>),
 }
 
 impl Default for SegmenterBuilder {
@@ -80,13 +71,13 @@ impl Default for SegmenterBuilder {
 impl SegmenterBuilder {
     /// Takes the model from a folder.
     pub fn dir(mut self, folder: impl AsRef<Path>) -> Self {
-        self.model = Some(Model::Folder(folder.as_ref().to_owned()));
+        self.model = Some(ModelSource::Folder(folder.as_ref().to_owned()));
         self
     }
 
     /// Takes a model that is already open.
     pub fn bundle(mut self, bundle: SegmenterBundle) -> Self {
-        self.model = Some(Model::Bundle(Box::new(bundle)));
+        self.model = Some(ModelSource::Bundle(Box::new(bundle)));
         self
     }
 
@@ -124,11 +115,7 @@ impl SegmenterBuilder {
                 expected: "at least 1",
             });
         }
-        let bundle = match self.model {
-            None => return Err(Error::NoModel),
-            Some(Model::Folder(folder)) => SegmenterBundle::from_dir(folder)?,
-            Some(Model::Bundle(bundle)) => *bundle,
-        };
+        let bundle = ModelSource::open(self.model, SegmenterBundle::from_dir)?;
         let runtime = self.runtime.map_or_else(Runtime::load, Ok)?;
         let (encoder, decoder) = load_or_fall_back(&self.sessions, self.cpu_fallback, |options| {
             Ok((

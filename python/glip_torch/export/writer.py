@@ -421,16 +421,13 @@ class GraphWriter:
     def gelu(self, value: str) -> str:
         return self.op("Gelu", value)
 
-    def attention(
-        self, value: str, weight: torch.Tensor, bias: torch.Tensor, heads: int, score_bias: str | None = None
-    ) -> str:
+    def attention(self, value: str, weight: torch.Tensor, bias: torch.Tensor, heads: int, score_bias: str) -> str:
         """Self-attention of `[batch, n, width]` in heads, before its output layer, by ONNX Runtime's operator.
 
         The parameters are those of query, key and value in one; `score_bias [batch or 1, heads or 1, n, n]` is added to scores.
         """
         parameters = self.weight("weight", weight.T), self.weight("bias", bias)
-        optional = [] if score_bias is None else ["", "", score_bias]
-        return self.op("Attention", value, *parameters, *optional, domain=MICROSOFT, num_heads=heads)
+        return self.op("Attention", value, *parameters, "", "", score_bias, domain=MICROSOFT, num_heads=heads)
 
     def bias_gelu(self, value: str, bias: torch.Tensor) -> str:
         return self.op("BiasGelu", value, self.weight("bias", bias), domain=MICROSOFT)

@@ -30,7 +30,6 @@ fn signatures(levels: usize, features: Element) -> Signatures {
     let maps = |name| TensorSpec::feature_maps(name, features, levels);
     let tensor = TensorSpec::new;
     Signatures {
-        grid: None,
         image_encoder: Signature::new(
             "image_encoder",
             vec![
