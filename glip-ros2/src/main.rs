@@ -37,8 +37,7 @@ fn main() -> ExitCode {
 }
 
 /// RustDDS warns of peers that come and go, and at the end of what is gone already.
-const LOGGED: &str =
-    "warn,glip_ros2=info,rustdds=error,rustdds::dds::pubsub=off,ros2_client=error";
+const LOGGED: &str = "warn,glip_ros2=info,rustdds=error,rustdds::dds::pubsub=off,ros2_client=error";
 
 /// What is sent something when the process is to end.
 fn stop_signal() -> Result<oneshot::Receiver<()>> {
