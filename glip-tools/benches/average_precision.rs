@@ -7,7 +7,7 @@ use std::{error::Error, time::Instant};
 
 use glip_tools::{
     coco::Dataset,
-    eval::{Protocol, average_precision, read_detections},
+    eval::{Overlap, Protocol, average_precision, read_detections},
 };
 use serde_json::json;
 
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let begin = Instant::now();
     let (truth, mut problems) = Dataset::read(annotations)?;
-    let (found, unusable) = read_detections(detections, &truth)?;
+    let (found, unusable) = read_detections(detections, &truth, Overlap::Boxes)?;
     problems.extend(unusable);
     if let Some(problem) = problems.first() {
         return Err(format!(
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let read = begin.elapsed();
     let begin = Instant::now();
-    let scores = average_precision(&truth, &found, Protocol::Coco)?;
+    let scores = average_precision(&truth, &found, Protocol::Coco, Overlap::Boxes)?;
     let measure = begin.elapsed();
     let named = scores.averages.named(Protocol::Coco);
     let numbers: Vec<f64> = named

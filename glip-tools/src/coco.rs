@@ -21,6 +21,12 @@ use crate::{
     values::{bbox, flag, number, text, whole, wrong},
 };
 
+pub use crate::segmentation::Segmentation;
+
+/// What a file should be.
+const EXPECTED: &str =
+    "a COCO data set (an object with lists of images, annotations and categories)";
+
 /// Images, what is in them, and what it is called.
 ///
 /// Every annotation is of an image and a category of the set, ids are unique, and boxes are finite, in
@@ -71,6 +77,8 @@ pub struct Annotation {
     pub area: f64,
     /// Whether the box holds a crowd, in which any number of detections may lie.
     pub is_crowd: bool,
+    /// The object's pixels; none if they were not read, as only [`Dataset::read_with_masks`] does.
+    pub segmentation: Option<Segmentation>,
 }
 
 /// A category of a [`Dataset`].
@@ -111,7 +119,7 @@ impl Dataset {
         let path = path.as_ref();
         Self::parse(&read_text(path)?).map_err(|source| Error::Json {
             path: path.to_owned(),
-            expected: "a COCO data set (an object with lists of images, annotations and categories)",
+            expected: EXPECTED,
             source,
         })
     }
@@ -155,6 +163,83 @@ impl Dataset {
         problems.extend(dataset.names_in_common());
         problems.extend(dataset.doubtful_boxes(|image| image.size().is_some()));
         Ok((dataset, problems))
+    }
+
+    /// As [`read`](Self::read), with the pixels of every object. One whose pixels cannot be used is left out.
+    ///
+    /// # Errors
+    /// - As [`read`](Self::read).
+    /// - [`Error::NoMasks`]: there are objects, and none of them has pixels that can be used.
+    pub fn read_with_masks(path: impl AsRef<Path>) -> Result<(Self, Vec<Problem>)> {
+        let path = path.as_ref();
+        let text = read_text(path)?;
+        let not_json = |source| Error::Json {
+            path: path.to_owned(),
+            expected: EXPECTED,
+            source,
+        };
+        let (mut dataset, mut problems) = Self::parse(&text).map_err(not_json)?;
+        let without = dataset.read_masks(&text).map_err(not_json)?;
+        if let (true, Some(first)) = (dataset.annotations.is_empty(), without.first()) {
+            return Err(Error::NoMasks {
+                path: path.to_owned(),
+                first: first.clone(),
+            });
+        }
+        problems.extend(without);
+        Ok((dataset, problems))
+    }
+
+    /// As [`read_with_masks`](Self::read_with_masks), from JSON at hand, but a set in which no object is left is one.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_with_masks(text: &str) -> Result<(Self, Vec<Problem>), serde_json::Error> {
+        let (mut dataset, mut problems) = Self::parse(text)?;
+        problems.extend(dataset.read_masks(text)?);
+        Ok((dataset, problems))
+    }
+
+    /// Gives the objects their pixels, leaves out those without, and names them. It is a second reading, so that
+    /// who needs boxes alone does not pay for outlines.
+    fn read_masks(&mut self, text: &str) -> Result<Vec<Problem>, serde_json::Error> {
+        let text = quote_not_finite(text);
+        let file: File<'_> = serde_json::from_str(&text)?;
+        let mut raws = HashMap::with_capacity(file.annotations.len());
+        for raw in file.annotations {
+            // Entries that are of no use have been named.
+            let form: Result<IdForm, _> = serde_json::from_str(raw.get());
+            if let Some(id) = form.ok().and_then(|form| whole(&form.id, "id").ok()) {
+                // Of two with one id, the first, as for the rest of them.
+                raws.entry(id).or_insert(raw);
+            }
+        }
+        let sizes: HashMap<u64, ImageSize> = self
+            .images
+            .iter()
+            .filter_map(|image| Some((image.id, image.size()?)))
+            .collect();
+        let read = |annotation: &Annotation| {
+            let form = raws
+                .get(&annotation.id)
+                .map(|raw| serde_json::from_str(raw.get()));
+            let MaskForm { segmentation } = form.and_then(Result::ok).unwrap_or_default();
+            Segmentation::parse(&segmentation, sizes.get(&annotation.image).copied())
+        };
+        let mut problems = Vec::new();
+        self.annotations
+            .retain_mut(|annotation| match read(annotation) {
+                Ok(segmentation) => {
+                    annotation.segmentation = Some(segmentation);
+                    true
+                }
+                Err(error) => {
+                    let subject = format!("annotation {}", annotation.id);
+                    problems.push(Problem::new(ProblemKind::Malformed, subject, error));
+                    false
+                }
+            });
+        Ok(problems)
     }
 
     /// Leaves out images, and what is in them.
@@ -596,8 +681,22 @@ impl TryFrom<AnnotationForm> for Annotation {
             bbox,
             area,
             is_crowd: flag(&form.iscrowd, "iscrowd")?,
+            segmentation: None,
         })
     }
+}
+
+/// What tells an entry from others.
+#[derive(Deserialize)]
+struct IdForm {
+    id: Value,
+}
+
+/// What an annotation's pixels are read from.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MaskForm {
+    segmentation: Value,
 }
 
 #[derive(Default, Deserialize)]

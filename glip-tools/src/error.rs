@@ -46,6 +46,25 @@ pub enum Error {
         /// The data set.
         path: PathBuf,
     },
+    /// No object of a data set has pixels that its masks could be measured by.
+    #[error(
+        "{path} has no object with a mask that can be used, the first: {first}; \
+         measure boxes (--iou bbox), or take annotations with segmentations"
+    )]
+    NoMasks {
+        /// The data set.
+        path: PathBuf,
+        /// What is wrong with the first.
+        first: Problem,
+    },
+    /// Masks are to be measured, and something has none.
+    #[error("{what} has no mask to measure: {reason}")]
+    NoMask {
+        /// What has none: an annotation or a detection.
+        what: String,
+        /// Why it has none, and the remedy.
+        reason: String,
+    },
     /// Detections could not be matched with the truth.
     #[error("cannot match detections with the data set: its source says why")]
     Matching {

@@ -29,6 +29,7 @@ mod pictures;
 mod problem;
 mod progress;
 mod run_file;
+mod segmentation;
 mod stamp;
 mod terminal;
 mod text;

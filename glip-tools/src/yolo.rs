@@ -256,6 +256,7 @@ impl DataFile {
                     bbox,
                     area: bbox[2] * bbox[3],
                     is_crowd: false,
+                    segmentation: None,
                 }),
                 Err((kind, detail)) => {
                     let subject = format!("{subject}, line {number}");

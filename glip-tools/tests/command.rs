@@ -426,6 +426,103 @@ fn a_data_set_is_measured() {
     assert_eq!(set.result("again")["scores"], result["scores"]);
 }
 
+/// A SAM of random weights: its masks are of any shape.
+#[test]
+fn masks_are_measured_with_a_segmenter() {
+    let segmenter = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/fixtures/golden/segmenter/sam"
+    );
+    let mut set = DataSet::new();
+    let masks = ["--segmenter", segmenter];
+    let output = set.evaluate("none", &masks);
+    assert_exit(&output, 3);
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("no segmentation: give polygons") && said.contains("--iou bbox"),
+        "{said}"
+    );
+
+    for object in set.content["annotations"].as_array_mut().unwrap() {
+        let [x, y, width, height] =
+            [0, 1, 2, 3].map(|place| object["bbox"][place].as_u64().unwrap());
+        let (right, below) = (x + width, y + height);
+        object["segmentation"] = json!([[x, y, right, y, right, below, x, below]]);
+    }
+    assert_exit(&set.evaluate("masks", &masks), 0);
+    let result = set.result("masks");
+    assert_eq!(result["scores"]["iou"], "segm");
+    let folder = set.root.join("masks");
+    let detections = folder.join("detections.json");
+    let entries = read_json(&detections);
+    for entry in entries.as_array().unwrap() {
+        assert_eq!(entry["segmentation"]["size"], json!([256, 256]), "{entry}");
+        assert!(entry.get("bbox").is_none(), "{entry}");
+    }
+
+    // What was found, measured again without the models, is the same, and a stopped run goes on.
+    let again = [
+        "--iou",
+        "segm",
+        "--predictions",
+        detections.to_str().unwrap(),
+    ];
+    assert_exit(&set.evaluate("again", &again), 0);
+    assert_eq!(set.result("again")["scores"], result["scores"]);
+    let file = folder.join("predictions.jsonl");
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 9]).unwrap();
+    assert_exit(&set.evaluate("masks", &masks), 0);
+    assert_eq!(fs::read(&file).unwrap(), whole);
+    assert_eq!(read_json(&detections), entries);
+
+    // Pixels that are those of the objects are right, of whatever box.
+    let truth = set.content["annotations"].as_array().unwrap();
+    let found = truth.iter().map(|object| {
+        let size = glip::ImageSize::new(256, 256);
+        let [x, y, width, height] =
+            [0, 1, 2, 3].map(|place| object["bbox"][place].as_u64().unwrap() as u32);
+        let inside = |at: u32, from: u32, length: u32| (from..from + length).contains(&at);
+        let mask = glip::Mask::from_fn(size, |at, row| {
+            inside(at, x, width) && inside(row, y, height)
+        });
+        json!({"image_id": object["image_id"], "category_id": object["category_id"], "score": 0.5,
+               "segmentation": mask.unwrap().rle(), "bbox": [0, 0, 1, 1]})
+    });
+    let file = set.path("right.json");
+    fs::write(&file, json!(found.collect::<Vec<_>>()).to_string()).unwrap();
+    assert_exit(
+        &set.evaluate("right", &["--iou", "segm", "--predictions", &file]),
+        0,
+    );
+    let ap = set.result("right")["scores"]["averages"]["AP"]
+        .as_f64()
+        .unwrap();
+    assert!(ap > 0.999, "{ap}");
+
+    for (out, options, code, part) in [
+        ("others", &["--iou", "segm"][..], 2, "--segmenter <DIR>"),
+        (
+            "others",
+            &["--iou", "keypoints"],
+            2,
+            "expected bbox or segm",
+        ),
+        (
+            "others",
+            &["--segmenter", "no such folder"],
+            3,
+            "segmenter.json",
+        ),
+        ("masks", &[], 3, "--segmenter"),
+    ] {
+        let output = set.evaluate(out, options);
+        assert_exit(&output, code);
+        let said = text(&output.stderr);
+        assert!(said.contains(part), "{said}");
+    }
+}
+
 #[test]
 fn results_depend_neither_on_threads_nor_on_stops() {
     let set = DataSet::new();

@@ -31,12 +31,13 @@ const LIBRARY: &Allowed = &[
     ("walk", "error files"),
     ("pictures", "atomic error files walk"),
     ("run_file", "atomic error files"),
-    ("coco", "error pictures problem text values"),
+    ("segmentation", "values"),
+    ("coco", "error pictures problem segmentation text values"),
     ("yolo", "causes coco error files pictures problem text walk"),
     ("grounding", "error files text values"),
     (
         "eval",
-        "atomic causes coco error files ordered pictures problem run_file stamp text values walk",
+        "atomic causes coco error files ordered pictures problem run_file segmentation stamp text values walk",
     ),
     (
         "label",

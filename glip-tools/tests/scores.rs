@@ -4,20 +4,21 @@
 #![allow(clippy::unwrap_used)] // Clippy does not see that helpers of tests are tests.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader},
     path::Path,
 };
 
 use flate2::read::GzDecoder;
 use glip_tools::{
-    coco::{Annotation, Category, Dataset, Frequency, Image},
+    coco::{Annotation, Category, Dataset, Frequency, Image, Segmentation},
     eval::{
-        Averages, Detection, PhraseProtocol, PhraseResult, Protocol, average_precision, mistakes,
-        phrase_recall,
+        Averages, Detection, Overlap, PhraseProtocol, PhraseResult, Protocol, average_precision,
+        mistakes, phrase_recall, read_detections,
     },
 };
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-6;
 
@@ -79,6 +80,7 @@ impl DetectionCase {
             bbox: [row.2, row.3, row.4, row.5],
             area: row.6,
             is_crowd: row.7 == 1,
+            segmentation: None,
         });
         let categories = self.categories.iter().map(|&id| Category {
             id,
@@ -95,12 +97,8 @@ impl DetectionCase {
     }
 
     fn found(&self) -> Vec<Detection> {
-        let detection = |row: &FoundRow| Detection {
-            image: row.0,
-            category: row.1,
-            bbox: [row.2, row.3, row.4, row.5],
-            score: row.6,
-        };
+        let detection =
+            |row: &FoundRow| Detection::of_box(row.0, row.1, [row.2, row.3, row.4, row.5], row.6);
         self.found.iter().map(detection).collect()
     }
 }
@@ -131,7 +129,13 @@ fn coco_and_its_classes_equal_pycocotools() {
     let cases: Vec<DetectionCase> = cases("detection.jsonl.gz");
     assert!(cases.len() >= 2000);
     for (number, case) in cases.iter().enumerate() {
-        let scores = average_precision(&case.dataset(), &case.found(), Protocol::Coco).unwrap();
+        let scores = average_precision(
+            &case.dataset(),
+            &case.found(),
+            Protocol::Coco,
+            Overlap::Boxes,
+        )
+        .unwrap();
         assert_averages(&scores.averages, Protocol::Coco, &case.coco, number);
         for (class, [ap, ap_50, ar]) in scores.classes.iter().zip(&case.coco_classes) {
             let what = |name| format!("case {number}, category {}, {name}", class.name);
@@ -139,6 +143,129 @@ fn coco_and_its_classes_equal_pycocotools() {
             assert_close(class.ap_50, *ap_50, &what("AP50"));
             assert_close(class.ar, *ar, &what("AR"));
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct MaskCase {
+    truth: Value,
+    found: Value,
+    /// The compressed run lengths of every object.
+    counts: Vec<String>,
+    coco: Vec<f64>,
+    coco_classes: Vec<[f64; 3]>,
+}
+
+impl MaskCase {
+    fn dataset(&self) -> Dataset {
+        let (truth, problems) = Dataset::parse_with_masks(&self.truth.to_string()).unwrap();
+        assert!(problems.is_empty(), "{problems:?}");
+        truth
+    }
+}
+
+#[test]
+fn masks_and_their_classes_equal_pycocotools() {
+    let cases: Vec<MaskCase> = cases("masks.jsonl.gz");
+    assert!(cases.len() >= 800);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("detections.json");
+    for (number, case) in cases.iter().enumerate() {
+        let truth = case.dataset();
+        fs::write(&file, case.found.to_string()).unwrap();
+        let (found, problems) = read_detections(&file, &truth, Overlap::Masks).unwrap();
+        assert!(problems.is_empty(), "{problems:?}");
+        let scores = average_precision(&truth, &found, Protocol::Coco, Overlap::Masks).unwrap();
+        assert_averages(&scores.averages, Protocol::Coco, &case.coco, number);
+        for (class, [ap, ap_50, ar]) in scores.classes.iter().zip(&case.coco_classes) {
+            let what = |name| format!("case {number}, category {}, {name}", class.name);
+            assert_close(class.ap, *ap, &what("AP"));
+            assert_close(class.ap_50, *ap_50, &what("AP50"));
+            assert_close(class.ar, *ar, &what("AR"));
+        }
+        // Written, they are what other programs measure alike.
+        if found.iter().all(|found| {
+            found
+                .mask
+                .as_ref()
+                .is_some_and(|mask| mask.area() as f64 == found.area)
+        }) {
+            let written: Vec<Detection> =
+                serde_json::from_str(&serde_json::to_string(&found).unwrap()).unwrap();
+            assert_eq!(written, found, "case {number}");
+        }
+    }
+}
+
+/// Thousands of polygons, among them such as cross themselves or reach beyond their image.
+#[test]
+fn pixels_of_polygons_are_those_of_pycocotools() {
+    let mut polygons = 0;
+    for (number, case) in cases::<MaskCase>("masks.jsonl.gz").iter().enumerate() {
+        let truth = case.dataset();
+        assert_eq!(truth.annotations.len(), case.counts.len());
+        for (object, counts) in truth.annotations.iter().zip(&case.counts) {
+            let image = truth.images.iter().find(|image| image.id == object.image);
+            let segmentation = object.segmentation.as_ref().unwrap();
+            let rle = segmentation.rle(image.unwrap().size().unwrap()).unwrap();
+            assert_eq!(
+                &rle.to_compressed(),
+                counts,
+                "case {number}, object {}",
+                object.id
+            );
+            if let Segmentation::Polygons(parts) = segmentation {
+                polygons += parts.len();
+            }
+        }
+    }
+    assert!(polygons >= 4000, "{polygons}");
+}
+
+#[test]
+fn masks_are_measured_of_what_has_them() {
+    let read = |segmentation: &str, size: &str| {
+        let text = format!(
+            r#"{{"images": [{{"id": 1, "file_name": "a.jpg"{size}}}], "categories": [{{"id": 1, "name": "cat"}}],
+                "annotations": [{{"id": 7, "image_id": 1, "category_id": 1, "bbox": [0, 0, 4, 4]{segmentation}}}]}}"#
+        );
+        text
+    };
+    let outline = r#", "segmentation": [[0, 0, 4, 0, 4, 4]]"#;
+    let size = r#", "width": 8, "height": 8"#;
+    let whole = |text: &str| Dataset::parse_with_masks(text).unwrap().0;
+    let boxes = Dataset::parse(&read(outline, size)).unwrap().0;
+    let box_alone = [Detection::of_box(1, 1, [0.0, 0.0, 4.0, 4.0], 0.5)];
+    for (truth, found, part) in [
+        (
+            boxes,
+            &[][..],
+            "annotation 7 has no mask to measure: read the data set with its masks",
+        ),
+        (
+            whole(&read(outline, "")),
+            &[],
+            "annotation 7 has no mask to measure: a mask of 0 x 0 pixels",
+        ),
+        (
+            whole(&read(outline, size)),
+            &box_alone,
+            "detection 0 has no mask to measure: give its pixels",
+        ),
+    ] {
+        let error = average_precision(&truth, found, Protocol::Coco, Overlap::Masks).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("annotations.json");
+    for segmentation in ["", r#", "segmentation": []"#] {
+        fs::write(&file, read(segmentation, size)).unwrap();
+        let error = Dataset::read_with_masks(&file).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("annotation 7: malformed") && text.contains("--iou bbox"),
+            "{text}"
+        );
     }
 }
 
@@ -152,7 +279,13 @@ fn lvis_and_its_classes_equal_the_package_lvis() {
         let (Some(expected), Some(classes)) = (&case.lvis, &case.lvis_classes) else {
             continue;
         };
-        let scores = average_precision(&case.dataset(), &case.found(), Protocol::Lvis).unwrap();
+        let scores = average_precision(
+            &case.dataset(),
+            &case.found(),
+            Protocol::Lvis,
+            Overlap::Boxes,
+        )
+        .unwrap();
         assert_averages(&scores.averages, Protocol::Lvis, expected, number);
         for (class, ap) in scores.classes.iter().zip(classes) {
             assert_close(
@@ -177,7 +310,8 @@ fn fixed_ap_is_the_package_lvis_after_officials_cut() {
         let protocol = Protocol::LvisFixed {
             per_category: fixed.limit,
         };
-        let scores = average_precision(&case.dataset(), &case.found(), protocol).unwrap();
+        let scores =
+            average_precision(&case.dataset(), &case.found(), protocol, Overlap::Boxes).unwrap();
         assert_averages(&scores.averages, protocol, &fixed.numbers, number);
         compared += 1;
     }
@@ -189,7 +323,7 @@ fn fixed_ap_is_the_package_lvis_after_officials_cut() {
 fn mistakes_agree_with_the_numbers() {
     for case in cases::<DetectionCase>("detection.jsonl.gz") {
         let (truth, found) = (case.dataset(), case.found());
-        let wrong = mistakes(&truth, &found, Protocol::Coco).unwrap();
+        let wrong = mistakes(&truth, &found, Protocol::Coco, Overlap::Boxes).unwrap();
         let objects = truth
             .annotations
             .iter()
@@ -202,7 +336,7 @@ fn mistakes_agree_with_the_numbers() {
                 .iter()
                 .all(|&place| !truth.annotations[place].is_crowd)
         );
-        let scores = average_precision(&truth, &found, Protocol::Coco).unwrap();
+        let scores = average_precision(&truth, &found, Protocol::Coco, Overlap::Boxes).unwrap();
         if scores.averages.ap_50 == Some(1.0) {
             assert!(wrong.missed.is_empty());
         }

@@ -6,9 +6,10 @@ Every case is a small data set, detections in it, and what the reference makes o
 LVIS and for fixed AP (after the cut that official GLIP's `lvis_eval.py` makes), and for Flickr30K's recall the rules of official's
 `flickr_eval.py`, written anew below. Cases are drawn to be awkward: crowds, areas on the limits of small and medium, equal scores,
 boxes of equal overlap, images with nothing in them, categories without objects or without detections, more detections than count,
-LVIS' absent and not exhaustively annotated categories.
+LVIS' absent and not exhaustively annotated categories. Masks are polygons of one and of several parts, some beyond their images or
+across themselves, and run lengths of both forms.
 
-Two files of one JSON document a line, compressed: `detection.jsonl.gz` and `recall.jsonl.gz`.
+Three files of one JSON document a line, compressed: `detection.jsonl.gz`, `recall.jsonl.gz` and `masks.jsonl.gz`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -99,8 +101,8 @@ def draw_detection(rng: np.random.Generator, image: int, categories: list[int], 
     return {"image_id": image, "category_id": category, "bbox": [x, y, width, height], "score": score}
 
 
-def coco_numbers(case: dict) -> tuple[list[float], list[list[float]]]:
-    """The twelve numbers, and AP, AP50 and AR@100 of every category."""
+def coco_numbers(case: dict, kind: str = "bbox") -> tuple[list[float], list[list[float]]]:
+    """The twelve numbers, and AP, AP50 and AR@100 of every category; `kind` is pycocotools' `iouType`."""
     truth = COCO()
     truth.dataset = dataset(case)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -112,7 +114,7 @@ def coco_numbers(case: dict) -> tuple[list[float], list[list[float]]]:
             found = COCO()
             found.dataset = {**dataset(case), "annotations": []}
             found.createIndex()
-        evaluation = COCOeval(truth, found, "bbox")
+        evaluation = COCOeval(truth, found, kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -233,6 +235,133 @@ def recall_line(rng: np.random.Generator) -> dict:
     return {**line, "separate": recall(phrases, False), "merged": recall(phrases, True)}
 
 
+# --- masks ------------------------------------------------------------------------------------------------------------
+
+MASK_SIDES = (3, 8, 16, 31, 32, 33, 48, 95, 96, 97, 130)
+
+
+def draw_polygon(rng: np.random.Generator, width: int, height: int) -> list[float]:
+    """A box, a star around a place, or any corners; some of it may lie beyond the image."""
+    x, y = rng.uniform(-10, width), rng.uniform(-10, height)
+    across, down = (float(side) for side in rng.choice(MASK_SIDES, 2))
+    match rng.integers(4):
+        case 0:
+            x, y = float(int(x)), float(int(y))
+            corners = [[x, y], [x + across, y], [x + across, y + down], [x, y + down]]
+        case 1:
+            corners = rng.uniform([x, y], [x + across, y + down], (int(rng.integers(3, 9)), 2)).tolist()
+        case _:
+            angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 24))))
+            radii = rng.uniform(0.4, 1, len(angles))
+            corners = [
+                [x + across * (1 + r * np.cos(a)) / 2, y + down * (1 + r * np.sin(a)) / 2]
+                for a, r in zip(angles, radii)
+            ]
+    # Annotations have two digits, or halves, where ties are.
+    digits = float(rng.choice([100, 100, 2, 1]))
+    return [round(float(value) * digits) / digits for corner in corners for value in corner]
+
+
+def draw_bitmap(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """A few boxes, without some pixels; now and then nothing."""
+    bitmap = np.zeros((height, width), np.uint8)
+    for _ in range(int(rng.integers(0, 4))):
+        across, down = rng.choice(MASK_SIDES, 2)
+        x, y = rng.integers(0, width), rng.integers(0, height)
+        bitmap[y : y + down, x : x + across] = 1
+    if rng.random() < 0.1:
+        bitmap &= rng.random(bitmap.shape) < 0.99
+    return bitmap
+
+
+def compressed(bitmap: np.ndarray) -> dict:
+    encoded = coco_mask.encode(np.asfortranarray(bitmap, np.uint8))
+    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode()}
+
+
+def uncompressed(bitmap: np.ndarray) -> dict:
+    """As COCO has its crowds: how many pixels are none of it, how many are, and so on, down the columns."""
+    flat = bitmap.flatten(order="F")
+    ends = [*(np.flatnonzero(np.diff(flat)) + 1), flat.size]
+    counts = [int(count) for count in np.diff([0, *ends])]
+    return {"size": list(bitmap.shape), "counts": [0, *counts] if flat[0] else counts}
+
+
+def draw_masked_object(rng: np.random.Generator, image: dict, category: int) -> dict:
+    size = image["width"], image["height"]
+    crowd = int(rng.random() < 0.15)
+    match rng.integers(4) if not crowd else 3:
+        case 0 | 1:
+            segmentation = [draw_polygon(rng, *size)]
+        case 2:
+            segmentation = [draw_polygon(rng, *size) for _ in range(int(rng.integers(2, 5)))]
+        case _:
+            form = uncompressed if crowd or rng.random() < 0.5 else compressed
+            segmentation = form(draw_bitmap(rng, *size))
+    # Areas of annotations need not be those of their pixels.
+    area = int(rng.choice([1023, 1024, 1025, 9215, 9216, 9217]))
+    thing = {"image_id": image["id"], "category_id": category, "segmentation": segmentation, "iscrowd": crowd}
+    own = float(coco_mask.area(run_lengths(thing, image)))
+    return {**thing, "bbox": [0, 0, *size], "area": own if rng.random() < 0.7 else area}
+
+
+def run_lengths(thing: dict, image: dict) -> dict:
+    """An object's mask, as pycocotools' `annToRLE` makes it."""
+    dataset = COCO()
+    dataset.imgs = {image["id"]: image}
+    return dataset.annToRLE(thing)
+
+
+def draw_masked_detection(rng: np.random.Generator, image: dict, categories: list[int], truth: list[dict]) -> dict:
+    """An object's mask, moved, cut or with more to it, or any other one."""
+    category = int(rng.choice(categories))
+    if truth and rng.random() < 0.8:
+        near = truth[int(rng.integers(len(truth)))]
+        if rng.random() < 0.85:
+            category = near["category_id"]
+        bitmap = coco_mask.decode(run_lengths(near, image))
+        rows = np.flatnonzero(bitmap.any(axis=1))
+        match rng.integers(4):
+            case 0:
+                bitmap = np.roll(bitmap, int(rng.choice([1, 2, 4, 8])), axis=int(rng.integers(2)))
+            case 1 if len(rows):
+                # Quarters of a box make overlaps that are equal to thresholds.
+                bitmap[: rows.min() + (np.ptp(rows) + 1) // 4] = 0
+            case 2:
+                bitmap = bitmap | draw_bitmap(rng, image["width"], image["height"])
+    else:
+        bitmap = draw_bitmap(rng, image["width"], image["height"])
+    score = float(rng.integers(1, 20)) / 20 if rng.random() < 0.7 else round(float(rng.random()), 3)
+    return {"image_id": image["id"], "category_id": category, "segmentation": compressed(bitmap), "score": score}
+
+
+def masks_line(rng: np.random.Generator) -> dict:
+    """A set of masks; the detections of one in four have boxes too, whose areas pycocotools then takes."""
+    categories = sorted(int(c) for c in rng.choice(30, int(rng.integers(1, 4)), replace=False))
+    images = [
+        {"id": number, "width": int(rng.integers(20, 180)), "height": int(rng.integers(20, 180))}
+        for number in range(int(rng.integers(1, 4)))
+    ]
+    truth, found = [], []
+    for image in images:
+        mine = [draw_masked_object(rng, image, int(rng.choice(categories))) for _ in range(int(rng.integers(0, 6)))]
+        count = int(rng.integers(0, 10))
+        found += [draw_masked_detection(rng, image, categories, mine) for _ in range(count)]
+        truth += mine
+    if rng.random() < 0.25:
+        for detection in found:
+            detection["bbox"] = [0.0, 0.0, *(float(side) for side in rng.choice(MASK_SIDES, 2))]
+    case = {"images": images, "categories": categories, "truth": truth, "found": found}
+    numbers, classes = coco_numbers(case, "segm")
+    by_id = {image["id"]: image for image in images}
+    encoded = [run_lengths(thing, by_id[thing["image_id"]])["counts"] for thing in truth]
+    counts = [text if isinstance(text, str) else text.decode() for text in encoded]
+    data = dataset(case)
+    for image in data["images"]:
+        image["file_name"] = f"{image['id']}.jpg"
+    return {"truth": data, "found": found, "counts": counts, "coco": numbers, "coco_classes": classes}
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +388,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=2000, help="cases of detection (default: 2000)")
     parser.add_argument("--crowded", type=int, default=6, help="further ones with hundreds of detections (default: 6)")
     parser.add_argument("--recall-cases", type=int, default=500, help="cases of phrase recall (default: 500)")
+    parser.add_argument("--mask-cases", type=int, default=800, help="cases of masks (default: 800)")
     parser.add_argument("--seed", type=int, default=17)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
@@ -266,6 +396,7 @@ def main() -> None:
     cases = [False] * arguments.cases + [True] * arguments.crowded
     write(arguments.folder / "detection.jsonl.gz", [detection_line(rng, crowded) for crowded in cases])
     write(arguments.folder / "recall.jsonl.gz", [recall_line(rng) for _ in range(arguments.recall_cases)])
+    write(arguments.folder / "masks.jsonl.gz", [masks_line(rng) for _ in range(arguments.mask_cases)])
 
 
 if __name__ == "__main__":

@@ -122,6 +122,12 @@ impl Rle {
         &self.counts
     }
 
+    /// How many pixels belong to the mask.
+    pub fn area(&self) -> u64 {
+        let runs = self.counts.iter().skip(1).step_by(2);
+        runs.copied().map(u64::from).sum()
+    }
+
     /// COCO's compressed form: every length after the third as its difference from the one before the last, in
     /// characters of five bits, the lowest first.
     pub fn to_compressed(&self) -> String {
@@ -340,6 +346,7 @@ mod tests {
         fn every_form_gives_the_mask_back(mask in any_mask()) {
             let rle = mask.rle();
             prop_assert_eq!(rle.counts(), naive(&mask));
+            prop_assert_eq!(rle.area(), mask.area());
             let read = Rle::from_compressed(mask.size(), &rle.to_compressed()).unwrap();
             prop_assert_eq!(&read, &rle);
             prop_assert_eq!(Rle::from_counts(mask.size(), rle.counts().to_vec()).unwrap(), read);

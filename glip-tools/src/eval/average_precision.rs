@@ -1,17 +1,18 @@
-//! Average precision and recall of boxes, by COCO's and by LVIS' rules.
+//! Average precision and recall of boxes and masks, by COCO's and by LVIS' rules.
 //!
 //! Matching and accumulation are those of the crate `hotcoco`, which the tests compare with pycocotools
 //! and lvis on thousands of awkward cases; here are the protocols, fixed AP's cut, and the means.
 
 use std::{cmp::Ordering, collections::HashMap};
 
+use glip::{ImageSize, parts::Rle};
 use hotcoco::{COCO, COCOeval, params::IouType};
 use serde::Serialize;
 
 use crate::{
     coco::{self, Dataset, Frequency},
     error::{Error, Result},
-    eval::detection::Detection,
+    eval::{detection::Detection, overlap::Overlap},
 };
 
 /// LVIS counts the best 300 detections of an image, over all categories.
@@ -50,6 +51,9 @@ impl Protocol {
 pub struct DetectionScores {
     /// The rules.
     pub protocol: Protocol,
+    /// What was laid over one another.
+    #[serde(rename = "iou")]
+    pub overlap: Overlap,
     /// The numbers that papers give.
     pub averages: Averages,
     /// Each category, by ascending id.
@@ -176,7 +180,7 @@ pub struct Curve {
 /// ```
 /// use glip_tools::{
 ///     coco::Dataset,
-///     eval::{Detection, Protocol, average_precision},
+///     eval::{Detection, Overlap, Protocol, average_precision},
 /// };
 ///
 /// let (truth, _) = Dataset::parse(
@@ -184,8 +188,8 @@ pub struct Curve {
 ///         "categories": [{"id": 3, "name": "dog"}],
 ///         "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [8, 8, 20, 30]}]}"#,
 /// )?;
-/// let found = [Detection { image: 1, category: 3, bbox: [8.0, 8.0, 20.0, 24.0], score: 0.9 }];
-/// let scores = average_precision(&truth, &found, Protocol::Coco)?;
+/// let found = [Detection::of_box(1, 3, [8.0, 8.0, 20.0, 24.0], 0.9)];
+/// let scores = average_precision(&truth, &found, Protocol::Coco, Overlap::Boxes)?;
 /// // The IoU is 0.8, which is enough for 0.50, 0.55 ... 0.80: seven of ten.
 /// assert!((scores.averages.ap.unwrap() - 0.7).abs() < 1e-9);
 /// assert_eq!(scores.averages.ap_large, None);
@@ -194,13 +198,16 @@ pub struct Curve {
 /// ```
 ///
 /// # Errors
+/// - [`Error::NoMask`]: masks are measured, and an object or a detection has none, or an object has an outline and its
+///   image no size.
 /// - [`Error::Matching`]: the matching refused the data, which data of this form does not make it do.
 pub fn average_precision(
     truth: &Dataset,
     found: &[Detection],
     protocol: Protocol,
+    overlap: Overlap,
 ) -> Result<DetectionScores> {
-    let mut evaluation = evaluation(truth, found, protocol);
+    let mut evaluation = evaluation(truth, found, protocol, overlap)?;
     evaluation.evaluate().map_err(|source| Error::Matching {
         source: Box::new(source),
     })?;
@@ -208,35 +215,47 @@ pub fn average_precision(
     let curves = Curves::of(&evaluation);
     Ok(DetectionScores {
         protocol,
+        overlap,
         averages: averages(truth, &curves, protocol),
         classes: classes(truth, &curves),
     })
 }
 
 /// The data as hotcoco takes it. Ids of objects and detections there are their places here, plus one.
-pub(super) fn evaluation(truth: &Dataset, found: &[Detection], protocol: Protocol) -> COCOeval {
+pub(super) fn evaluation(
+    truth: &Dataset,
+    found: &[Detection],
+    protocol: Protocol,
+    overlap: Overlap,
+) -> Result<COCOeval> {
     let kept = kept(truth, found, protocol);
+    let kind = match overlap {
+        Overlap::Boxes => IouType::Bbox,
+        Overlap::Masks => IouType::Segm,
+    };
     let objects = COCO::from_dataset(hotcoco::Dataset {
         images: truth.images.iter().map(image).collect(),
-        annotations: objects(truth, protocol).collect(),
+        annotations: objects(truth, protocol, overlap)?,
         categories: truth.categories.iter().map(category).collect(),
         ..Default::default()
     });
     let detections = COCO::from_dataset(hotcoco::Dataset {
         images: objects.dataset.images.clone(),
-        annotations: kept.map(|place| detection(place, &found[place])).collect(),
+        annotations: kept
+            .map(|place| detection(place, &found[place], overlap))
+            .collect::<Result<_>>()?,
         categories: objects.dataset.categories.clone(),
         ..Default::default()
     });
     if !protocol.is_lvis() {
-        return COCOeval::new(objects, detections, IouType::Bbox);
+        return Ok(COCOeval::new(objects, detections, kind));
     }
     let limit = (protocol == Protocol::Lvis).then_some(LVIS_DETECTIONS);
     let detections = detections.cap_detections_per_image(limit);
-    let mut evaluation = COCOeval::new_lvis(objects, detections, IouType::Bbox);
+    let mut evaluation = COCOeval::new_lvis(objects, detections, kind);
     // Images have been cut already, and fixed AP cuts none.
     evaluation.params.max_dets = vec![found.len().max(1)];
-    evaluation
+    Ok(evaluation)
 }
 
 /// The places of the detections that count.
@@ -279,6 +298,8 @@ fn by_falling_score(a: &Detection, b: &Detection) -> Ordering {
 fn image(image: &coco::Image) -> hotcoco::Image {
     hotcoco::Image {
         id: image.id,
+        width: image.width,
+        height: image.height,
         neg_category_ids: image.absent.clone(),
         not_exhaustive_category_ids: image.not_exhaustive.clone(),
         ..Default::default()
@@ -294,33 +315,75 @@ fn category(category: &coco::Category) -> hotcoco::Category {
 }
 
 /// LVIS has no crowds, and its reference takes objects that are marked so for any other.
-fn objects(truth: &Dataset, protocol: Protocol) -> impl Iterator<Item = hotcoco::Annotation> {
-    truth
-        .annotations
+fn objects(
+    truth: &Dataset,
+    protocol: Protocol,
+    overlap: Overlap,
+) -> Result<Vec<hotcoco::Annotation>> {
+    let sizes: HashMap<u64, ImageSize> = truth
+        .images
         .iter()
-        .zip(1..)
-        .map(move |(object, id)| hotcoco::Annotation {
+        .map(|image| (image.id, ImageSize::new(image.width, image.height)))
+        .collect();
+    let pixels = |object: &coco::Annotation| {
+        let Some(segmentation) = &object.segmentation else {
+            return Err("read the data set with its masks (Dataset::read_with_masks)".to_owned());
+        };
+        let size = sizes
+            .get(&object.image)
+            .copied()
+            .unwrap_or(ImageSize::new(0, 0));
+        segmentation.rle(size).map_err(|error| error.to_string())
+    };
+    let object = |(object, id): (&coco::Annotation, u64)| {
+        let pixels =
+            || pixels(object).map_err(|reason| (format!("annotation {}", object.id), reason));
+        Ok(hotcoco::Annotation {
             id,
             image_id: object.image,
             category_id: object.category,
             bbox: Some(object.bbox),
+            segmentation: segmentation(overlap, pixels)?,
             area: Some(object.area),
             iscrowd: object.is_crowd && !protocol.is_lvis(),
             ..Default::default()
         })
+    };
+    truth.annotations.iter().zip(1..).map(object).collect()
 }
 
-fn detection(place: usize, detection: &Detection) -> hotcoco::Annotation {
-    let [_, _, width, height] = detection.bbox;
-    hotcoco::Annotation {
+fn detection(place: usize, detection: &Detection, overlap: Overlap) -> Result<hotcoco::Annotation> {
+    let pixels = || {
+        let reason = "give its pixels (Detection::mask)".to_owned();
+        let missing = (format!("detection {place}"), reason);
+        detection.mask.clone().ok_or(missing)
+    };
+    Ok(hotcoco::Annotation {
         id: place as u64 + 1,
         image_id: detection.image,
         category_id: detection.category,
         bbox: Some(detection.bbox),
-        area: Some(width * height),
+        segmentation: segmentation(overlap, pixels)?,
+        area: Some(detection.area),
         score: Some(detection.score),
         ..Default::default()
+    })
+}
+
+/// Pixels, if they are measured; else what has none, and why.
+fn segmentation(
+    overlap: Overlap,
+    pixels: impl Fn() -> Result<Rle, (String, String)>,
+) -> Result<Option<hotcoco::Segmentation>> {
+    if overlap == Overlap::Boxes {
+        return Ok(None);
     }
+    let pixels = pixels().map_err(|(what, reason)| Error::NoMask { what, reason })?;
+    let ImageSize { width, height } = pixels.size();
+    Ok(Some(hotcoco::Segmentation::UncompressedRle {
+        size: [height, width],
+        counts: pixels.counts().to_vec(),
+    }))
 }
 
 /// What was accumulated: precision and recall for IoU thresholds 0.50 to 0.95, categories by ascending

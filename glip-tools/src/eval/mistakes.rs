@@ -8,6 +8,7 @@ use crate::{
     eval::{
         average_precision::{Protocol, evaluation},
         detection::Detection,
+        overlap::Overlap,
     },
 };
 
@@ -23,9 +24,14 @@ pub struct Mistakes {
 /// Finds what counts as wrong by the protocol's rules.
 ///
 /// # Errors
-/// - [`Error::Matching`]: as [`average_precision`](super::average_precision).
-pub fn mistakes(truth: &Dataset, found: &[Detection], protocol: Protocol) -> Result<Mistakes> {
-    let mut evaluation = evaluation(truth, found, protocol);
+/// As [`average_precision`](super::average_precision).
+pub fn mistakes(
+    truth: &Dataset,
+    found: &[Detection],
+    protocol: Protocol,
+    overlap: Overlap,
+) -> Result<Mistakes> {
+    let mut evaluation = evaluation(truth, found, protocol, overlap)?;
     evaluation.params.iou_thrs = vec![0.5];
     evaluation.params.area_ranges.truncate(1); // objects of any size
     evaluation.evaluate().map_err(|source| Error::Matching {
@@ -104,11 +110,8 @@ mod tests {
                     {"id": 7, "image_id": 1, "category_id": 1, "bbox": [0, 50, 90, 90], "iscrowd": 1}]}"#,
         )
         .unwrap();
-        let at = |image, category, x, y, score| Detection {
-            image,
-            category,
-            bbox: [x, y, 10.0, 10.0],
-            score,
+        let at = |image, category, x, y, score| {
+            Detection::of_box(image, category, [x, y, 10.0, 10.0], score)
         };
         let found = [
             at(1, 1, 0.0, 1.0, 0.9),   // right
@@ -117,14 +120,14 @@ mod tests {
             at(1, 1, 10.0, 60.0, 0.7), // within the crowd
             at(2, 2, 0.0, 0.0, 0.6),   // LVIS: nobody looked for it
         ];
-        let coco = mistakes(&truth, &found, Protocol::Coco).unwrap();
+        let coco = mistakes(&truth, &found, Protocol::Coco, Overlap::Boxes).unwrap();
         assert_eq!(
             (coco.false_positives.as_slice(), coco.missed.as_slice()),
             (&[2, 4, 1][..], &[1][..])
         );
         assert_eq!(coco.worst(&truth, &found, 1, 9).false_positives, [2, 1]);
         assert_eq!(coco.worst(&truth, &found, 9, 2).false_positives, [2, 4]);
-        let lvis = mistakes(&truth, &found, Protocol::Lvis).unwrap();
+        let lvis = mistakes(&truth, &found, Protocol::Lvis, Overlap::Boxes).unwrap();
         assert!(!lvis.false_positives.contains(&4));
         assert!(lvis.missed.contains(&2), "LVIS has no crowds");
     }

@@ -1,6 +1,6 @@
 //! How good a detector is: average precision, recall of phrases, and what went wrong.
 //!
-//! [`average_precision`] measures boxes by COCO's and LVIS' rules, [`phrase_recall`] phrases by those of
+//! [`average_precision`] measures boxes and masks by COCO's and LVIS' rules, [`phrase_recall`] phrases by those of
 //! Flickr30K Entities, [`odinw_summary`] averages over sets, and [`mistakes`] shows what is behind the
 //! numbers. [`run_model`] makes what they measure: it runs a model over images and keeps what it finds in
 //! a [`PredictionFile`], so that a run that was stopped goes on.
@@ -10,6 +10,7 @@ mod detection;
 mod flickr30k;
 mod mistakes;
 mod odinw;
+mod overlap;
 mod phrase_recall;
 mod predictions;
 mod prompts;
@@ -24,6 +25,7 @@ pub use detection::{Detection, read_detections};
 pub use flickr30k::{MarkedPhrase, Sentence, read_sentences};
 pub use mistakes::{Mistakes, mistakes};
 pub use odinw::{NamedScores, OdinwSet, find_odinw_sets, odinw_summary};
+pub use overlap::Overlap;
 pub use phrase_recall::{PhraseProtocol, PhraseRecall, PhraseResult, RecallAt, phrase_recall};
 pub use predictions::{Prediction, PredictionFile, RunKey};
 pub use prompts::{category_words, encode_words};

@@ -90,7 +90,7 @@ fn set_name(root: &Path, folder: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::{Averages, Protocol};
+    use crate::eval::{Averages, Overlap, Protocol};
 
     #[test]
     fn the_mean_is_over_sets_with_objects() {
@@ -98,6 +98,7 @@ mod tests {
             name: "set".into(),
             scores: DetectionScores {
                 protocol: Protocol::Coco,
+                overlap: Overlap::Boxes,
                 averages: Averages {
                     ap,
                     ..Default::default()

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use glip::BBox;
+use glip::{BBox, parts::Rle};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -29,12 +29,13 @@ const TYPED: &[Typed] = &[
     Typed::new("run.options.ask.prompts", "--prompts"),
     Typed::new("run.options.ask.names_per_prompt", "--names-per-prompt"),
     Typed::new("run.options.ask.max_detections", "--max-detections"),
+    Typed::new("run.options.ask.segmenter", "--segmenter"),
     Typed::as_whole("run.options.resize", "--resize", resize_as_typed),
     Typed::new("run.options.device", "--device"),
 ];
 
 /// Something that the model found in an image.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Entry", from = "Entry")]
 pub struct Prediction {
     /// What it is: the id of a category, or the place of a phrase among those that the image was asked
@@ -44,6 +45,8 @@ pub struct Prediction {
     pub score: f32,
     /// Where it is: its edges, in pixels of the image.
     pub bbox: BBox,
+    /// Its pixels, if a segmenter was asked for them.
+    pub mask: Option<Rle>,
 }
 
 impl Prediction {
@@ -53,23 +56,46 @@ impl Prediction {
             class,
             score: found.score,
             bbox: found.bbox,
+            mask: None,
         }
+    }
+
+    /// Sets [`mask`](Self::mask).
+    #[must_use]
+    pub fn with_mask(self, mask: Option<Rle>) -> Self {
+        Self { mask, ..self }
     }
 }
 
-/// `[class, score, [x1, y1, x2, y2]]`.
+/// `[class, score, [x1, y1, x2, y2]]`, and the mask as a fourth if there is one.
 #[derive(Serialize, Deserialize)]
-struct Entry(u64, #[serde(serialize_with = "finite")] f32, BBox);
+struct Entry(
+    u64,
+    #[serde(serialize_with = "finite")] f32,
+    BBox,
+    #[serde(default, skip_serializing_if = "Option::is_none")] Option<Rle>,
+);
 
 impl From<Prediction> for Entry {
     fn from(prediction: Prediction) -> Self {
-        Self(prediction.class, prediction.score, prediction.bbox)
+        let Prediction {
+            class,
+            score,
+            bbox,
+            mask,
+        } = prediction;
+        Self(class, score, bbox, mask)
     }
 }
 
 impl From<Entry> for Prediction {
-    fn from(Entry(class, score, bbox): Entry) -> Self {
-        Self { class, score, bbox }
+    fn from(Entry(class, score, bbox, mask): Entry) -> Self {
+        Self {
+            class,
+            score,
+            bbox,
+            mask,
+        }
     }
 }
 
@@ -95,8 +121,9 @@ pub struct RunKey {
 /// # let path = folder.path().join("predictions.jsonl");
 /// let options = json!({"max_detections": 100});
 /// let key = RunKey { data: "1f2e".into(), model: "3d4c".into(), options };
-/// let circle = Prediction { class: 3, score: 0.75, bbox: glip::BBox::new(1.0, 2.0, 3.0, 4.0)? };
-/// PredictionFile::open(&path, &key)?.append("image 1", &[circle])?;
+/// let bbox = glip::BBox::new(1.0, 2.0, 3.0, 4.0)?;
+/// let circle = Prediction { class: 3, score: 0.75, bbox, mask: None };
+/// PredictionFile::open(&path, &key)?.append("image 1", &[circle.clone()])?;
 /// // ... the run is stopped, and started again:
 /// let file = PredictionFile::open(&path, &key)?;
 /// assert_eq!(file.get("image 1"), Some(&[circle][..]));
@@ -220,6 +247,7 @@ struct Line {
 mod tests {
     use std::fs;
 
+    use glip::ImageSize;
     use serde_json::json;
 
     use super::*;
@@ -238,6 +266,7 @@ mod tests {
             class: 7,
             score,
             bbox: BBox::new(0.1, 0.2, 3.3, 4.4).unwrap(),
+            mask: None,
         }
     }
 
@@ -245,10 +274,11 @@ mod tests {
     fn a_run_stopped_anywhere_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("predictions.jsonl");
+        let mask = Rle::from_counts(ImageSize::new(3, 2), vec![2, 2, 2]).unwrap();
+        let found = [prediction(0.1), prediction(0.3).with_mask(Some(mask))];
         let mut file = PredictionFile::open(&path, &key(1)).unwrap();
         for image in ["1", "ü", "3"] {
-            file.append(image, &[prediction(0.1), prediction(0.3)])
-                .unwrap();
+            file.append(image, &found).unwrap();
         }
         drop(file);
         let whole = fs::read(&path).unwrap();
@@ -257,11 +287,11 @@ mod tests {
             let mut file = PredictionFile::open(&path, &key(1)).unwrap();
             for image in ["1", "ü", "3"] {
                 if file.get(image).is_none() {
-                    file.append(image, &[prediction(0.1), prediction(0.3)])
-                        .unwrap();
+                    file.append(image, &found).unwrap();
                 }
             }
             assert_eq!(fs::read(&path).unwrap(), whole, "cut at byte {cut}");
+            assert_eq!(file.get("ü"), Some(&found[..]));
         }
     }
 

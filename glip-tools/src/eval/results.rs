@@ -103,7 +103,7 @@ impl ResultFolder {
     /// Writes `mistakes.html`, the page with the worst mistakes. `open` gives an image's pixels by its id.
     ///
     /// # Errors
-    /// - [`Error::Write`], [`Error::Matching`].
+    /// - [`Error::Write`], [`Error::Matching`], [`Error::NoMask`].
     pub fn write_mistakes(
         &self,
         title: &str,
@@ -117,7 +117,7 @@ impl ResultFolder {
             truth,
             found,
             scores,
-            mistakes: &mistakes(truth, found, scores.protocol)?,
+            mistakes: &mistakes(truth, found, scores.protocol, scores.overlap)?,
         };
         let html = page.render(open, PageOptions::default());
         write_file(self.path.join("mistakes.html"), html.as_bytes())

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use glip::{Detector, EncodedImage, ImageSize};
+use glip::ImageSize;
 use image::DynamicImage;
 
 use crate::{
@@ -76,7 +76,7 @@ impl RunOptions {
     }
 }
 
-/// Runs a model over the images that the file does not have yet, and adds what `ask` finds in each. Calls `each` for
+/// Runs a model over the images that the file does not have yet, and adds what `ask` finds in the picture of each. Calls `each` for
 /// each of them when it is done, or with what is wrong. Images whose file is another one than when they were done are
 /// run again.
 ///
@@ -88,9 +88,8 @@ impl RunOptions {
 /// - What `each` returns.
 /// - [`Error::Strict`]: an image cannot be used, and [`RunOptions::strict`] is set.
 pub fn run_model(
-    detector: &Detector,
     tasks: &[Task],
-    ask: impl Fn(usize, &EncodedImage) -> glip::Result<Vec<Prediction>> + Sync,
+    ask: impl Fn(usize, &DynamicImage) -> glip::Result<Vec<Prediction>> + Sync,
     file: &mut PredictionFile,
     options: RunOptions,
     mut each: impl FnMut(Option<&Problem>) -> Result<()>,
@@ -107,9 +106,8 @@ pub fn run_model(
     let memory = options.limits.memory();
     let look = |place: Place, task: usize| -> Result<_, Problem> {
         let (picture, stamp) = open_stamped(place, &tasks[task], options.limits)?;
-        let image = detector.encode_image(&*picture);
-        let found = image.and_then(|image| ask(task, &image));
-        let found = found.map_err(|error| failed(ProblemKind::Model, &tasks[task], &error))?;
+        let found = ask(task, &picture)
+            .map_err(|error| failed(ProblemKind::Model, &tasks[task], &error))?;
         Ok((found, stamp))
     };
     let mut problems = Vec::new();

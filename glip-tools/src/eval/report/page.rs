@@ -6,6 +6,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use glip::Mask;
 use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder};
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
         average_precision::DetectionScores,
         detection::Detection,
         mistakes::Mistakes,
+        overlap::Overlap,
         report::{
             crops::{Outline, crop},
             table::percent,
@@ -162,20 +164,24 @@ impl MistakePage<'_> {
     }
 
     fn false_positive(&self, detection: &Detection, objects: &[&Annotation]) -> Figure {
-        let overlap = |object: &&&Annotation| iou(&object.bbox, &detection.bbox);
-        let nearest = objects
+        let overlaps = objects
             .iter()
-            .max_by(|a, b| overlap(a).total_cmp(&overlap(b)));
-        let nearest = nearest.filter(|object| overlap(object) >= 0.1);
+            .map(|object| (object, self.iou(object, detection)));
+        let nearest = overlaps.max_by(|(_, a), (_, b)| a.total_cmp(b));
+        let nearest = nearest.filter(|(_, overlap)| *overlap >= 0.1);
+        let kind = match self.scores.overlap {
+            Overlap::Boxes => "box",
+            Overlap::Masks => "mask",
+        };
         let mut outlines = vec![(detection.bbox, WRONG)];
         let reason = match nearest {
             None => "nothing known is there".to_owned(),
-            Some(object) => {
+            Some((object, overlap)) => {
                 outlines.push((object.bbox, TRUE));
-                let (name, overlap) = (self.name(object.category), overlap(&object));
+                let name = self.name(object.category);
                 match object.category == detection.category {
                     true if overlap >= 0.5 => {
-                        format!("a second box of one {name} (IoU {overlap:.2})")
+                        format!("a second {kind} of one {name} (IoU {overlap:.2})")
                     }
                     true => format!("too far from the {name} (IoU {overlap:.2})"),
                     false => format!("there is: {name} (IoU {overlap:.2})"),
@@ -188,6 +194,14 @@ impl MistakePage<'_> {
             image: detection.image,
             caption: format!("{:.2}, {reason}", detection.score),
             outlines,
+        }
+    }
+
+    /// How much of them is one another, by what was measured.
+    fn iou(&self, object: &Annotation, detection: &Detection) -> f64 {
+        match self.scores.overlap {
+            Overlap::Boxes => iou(&object.bbox, &detection.bbox),
+            Overlap::Masks => mask_iou(object, detection).unwrap_or(0.0),
         }
     }
 
@@ -278,6 +292,14 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// Intersection over union of pixels, if both have any.
+fn mask_iou(object: &Annotation, detection: &Detection) -> Option<f64> {
+    let found = detection.mask.as_ref()?;
+    let truth = object.segmentation.as_ref()?.rle(found.size()).ok()?;
+    let iou = Mask::from(found).iou(&Mask::from(&truth)).ok()?;
+    Some(f64::from(iou))
+}
+
 /// Intersection over union of `[x, y, width, height]`.
 fn iou(a: &[f64; 4], b: &[f64; 4]) -> f64 {
     let extent = |axis: usize| {
@@ -291,6 +313,8 @@ fn iou(a: &[f64; 4], b: &[f64; 4]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use glip::ImageSize;
+
     use super::*;
     use crate::eval::{Protocol, average_precision, mistakes};
 
@@ -303,12 +327,7 @@ mod tests {
                                 {"id": 2, "image_id": 2, "category_id": 2, "bbox": [0, 0, 30, 20]}]}"#,
         )
         .unwrap();
-        let at = |category, x, score| Detection {
-            image: 1,
-            category,
-            bbox: [x, 10.0, 40.0, 40.0],
-            score,
-        };
+        let at = |category, x, score| Detection::of_box(1, category, [x, 10.0, 40.0, 40.0], score);
         let found = [
             at(1, 10.0, 0.9),
             at(1, 12.0, 0.8),
@@ -320,8 +339,8 @@ mod tests {
             title: "a & b",
             truth: &truth,
             found: &found,
-            scores: &average_precision(&truth, &found, Protocol::Coco).unwrap(),
-            mistakes: &mistakes(&truth, &found, Protocol::Coco).unwrap(),
+            scores: &average_precision(&truth, &found, Protocol::Coco, Overlap::Boxes).unwrap(),
+            mistakes: &mistakes(&truth, &found, Protocol::Coco, Overlap::Boxes).unwrap(),
         };
         let mut opened = Vec::new();
         let open = |image| {
@@ -344,5 +363,37 @@ mod tests {
         assert_eq!(opened, [1, 2]);
         assert_eq!(html.matches("<img ").count(), 4);
         assert_eq!(html.matches("(no picture)").count(), 1);
+    }
+
+    /// The lower half of a box is found, and its upper half again, as large as the box of the first.
+    #[test]
+    fn masks_that_are_wrong_are_told_by_their_pixels() {
+        let (truth, _) = Dataset::parse_with_masks(
+            r#"{"images": [{"id": 1, "file_name": "a.jpg", "width": 8, "height": 8}],
+                "categories": [{"id": 1, "name": "cat"}],
+                "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 8, 8],
+                                 "segmentation": [[0, 0, 8, 0, 8, 8, 0, 8]]}]}"#,
+        )
+        .unwrap();
+        let rows = |rows: std::ops::Range<u32>, score| {
+            let mask = Mask::from_fn(ImageSize::new(8, 8), |_, y| rows.contains(&y)).unwrap();
+            Detection::of_mask(1, 1, mask.rle(), score)
+        };
+        let found = [rows(2..8, 0.9), rows(0..5, 0.8), rows(0..3, 0.7)];
+        let (protocol, overlap) = (Protocol::Coco, Overlap::Masks);
+        let page = MistakePage {
+            title: "masks",
+            truth: &truth,
+            found: &found,
+            scores: &average_precision(&truth, &found, protocol, overlap).unwrap(),
+            mistakes: &mistakes(&truth, &found, protocol, overlap).unwrap(),
+        };
+        let html = page.render(|_| None, PageOptions::default());
+        for part in [
+            "0.80, a second mask of one cat (IoU 0.62)",
+            "0.70, too far from the cat (IoU 0.38)",
+        ] {
+            assert!(html.contains(part), "{part} is not in {html}");
+        }
     }
 }

@@ -119,7 +119,7 @@ fn put(table: &mut String, text: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::{Averages, Protocol};
+    use crate::eval::{Averages, Overlap, Protocol};
 
     #[test]
     fn what_was_not_there_has_no_number() {
@@ -134,6 +134,7 @@ mod tests {
         };
         let scores = DetectionScores {
             protocol: Protocol::Coco,
+            overlap: Overlap::Boxes,
             averages: Averages {
                 ap: Some(0.1234),
                 ..Default::default()

@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use glip::{Detector, GroundOptions};
+use glip::{Detector, GroundOptions, Segmenter};
 use glip_tools::{
     Error, PictureFrames, Problem, Result,
     coco::{Category, Dataset, Image},
     eval::{
-        Detection, DetectionScores, Prediction, Protocol, ResultFolder, Task, average_precision,
-        category_words, encode_words, read_detections, report::detection_table,
+        Detection, DetectionScores, Overlap, Prediction, Protocol, ResultFolder, Task,
+        average_precision, category_words, encode_words, read_detections, report::detection_table,
     },
     left_out, say,
     yolo::DataFile,
 };
+use image::DynamicImage;
 use serde::Serialize;
 use serde_json::json;
 
@@ -33,6 +34,21 @@ pub(crate) struct Coco {
     /// The folder of the images.
     #[arg(long, value_name = "DIR")]
     images: PathBuf,
+    /// What is laid over the objects: boxes (bbox) or pixels (segm), which needs --segmenter, or --predictions with them
+    /// [default: bbox; segm with --segmenter].
+    #[arg(
+        long,
+        value_name = "KIND",
+        default_value = "bbox",
+        default_value_if("segmenter", clap::builder::ArgPredicate::IsPresent, "segm"),
+        requires_if("segm", "masks"),
+        hide_default_value = true
+    )]
+    iou: Overlap,
+    /// A segmenter's folder, as `python -m glip_torch.export_segmenter` writes it: it finds the pixels in the boxes
+    /// that the model finds.
+    #[arg(long, value_name = "DIR", group = "masks")]
+    segmenter: Option<PathBuf>,
     #[command(flatten)]
     asking: AskingOptions,
     #[command(flatten)]
@@ -46,8 +62,11 @@ impl Coco {
             annotations: Annotations::Coco(self.annotations),
             images: self.images,
             protocol: Protocol::Coco,
+            overlap: self.iou,
         };
-        measure_one(&set, &self.asking, &self.common)
+        // Of boxes alone, nobody wants the pixels.
+        let segmenter = self.segmenter.filter(|_| self.iou == Overlap::Masks);
+        measure_one(&set, segmenter.as_deref(), &self.asking, &self.common)
     }
 }
 
@@ -75,8 +94,9 @@ impl Yolo {
             },
             images: PathBuf::new(),
             protocol: Protocol::Coco,
+            overlap: Overlap::Boxes,
         };
-        measure_one(&set, &self.asking, &self.common)
+        measure_one(&set, None, &self.asking, &self.common)
     }
 }
 
@@ -111,6 +131,7 @@ impl Lvis {
                 true => Protocol::Lvis,
                 false => Protocol::LVIS_FIXED,
             },
+            overlap: Overlap::Boxes,
         };
         let names = self
             .asking
@@ -120,7 +141,7 @@ impl Lvis {
             names_per_prompt: Some(names),
             ..self.asking
         };
-        measure_one(&set, &asking, &self.common)
+        measure_one(&set, None, &asking, &self.common)
     }
 }
 
@@ -139,7 +160,7 @@ pub(super) struct AskingOptions {
     #[arg(long, value_name = "N")]
     pub(super) max_detections: Option<usize>,
     /// Measures these detections (a file in COCO's format of results) instead of running a model.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "masks")]
     pub(super) predictions: Option<PathBuf>,
 }
 
@@ -149,6 +170,7 @@ pub(super) struct DetectionSet {
     pub(super) annotations: Annotations,
     pub(super) images: PathBuf,
     pub(super) protocol: Protocol,
+    pub(super) overlap: Overlap,
 }
 
 /// Where it stands what is in the images.
@@ -171,8 +193,9 @@ impl Annotations {
         }
     }
 
-    fn read(&self, common: &CommonOptions) -> Result<(Dataset, Vec<Problem>)> {
+    fn read(&self, overlap: Overlap, common: &CommonOptions) -> Result<(Dataset, Vec<Problem>)> {
         match self {
+            Self::Coco(path) if overlap == Overlap::Masks => Dataset::read_with_masks(path),
             Self::Coco(path) => Dataset::read(path),
             Self::Yolo { data, split } => {
                 // Plots are no pictures of the set.
@@ -209,8 +232,26 @@ pub(super) struct DetectionResult {
     pub(super) problems: Vec<Problem>,
 }
 
+/// What finds things.
+pub(super) struct Models<'a> {
+    detector: &'a Detector,
+    /// Finds their pixels, if those are measured.
+    segmenter: Option<&'a Segmenter>,
+}
+
+impl<'a> Models<'a> {
+    pub(super) fn of_boxes(detector: &'a Detector) -> Self {
+        let segmenter = None;
+        Self {
+            detector,
+            segmenter,
+        }
+    }
+}
+
 fn measure_one(
     set: &DetectionSet,
+    segmenter: Option<&Path>,
     asking: &AskingOptions,
     common: &CommonOptions,
 ) -> Result<Outcome> {
@@ -218,9 +259,15 @@ fn measure_one(
         Some(_) => None,
         None => Some(common.model.builder()?.build()?),
     };
+    let segmenter = segmenter.map(|folder| common.model.segmenter(folder));
+    let segmenter = segmenter.transpose()?;
+    let models = detector.as_ref().map(|detector| Models {
+        detector,
+        segmenter: segmenter.as_ref(),
+    });
     signals::watch();
     let folder = ResultFolder::create(&common.out)?;
-    let result = measure(set, detector.as_ref(), asking, common, &folder)?;
+    let result = measure(set, models.as_ref(), asking, common, &folder)?;
     let text = match common.json {
         true => serde_json::to_string(&result).unwrap_or_default() + "\n",
         false => detection_table(&result.scores),
@@ -232,12 +279,12 @@ fn measure_one(
 /// Measures a set and writes its results.
 pub(super) fn measure(
     set: &DetectionSet,
-    detector: Option<&Detector>,
+    models: Option<&Models<'_>>,
     asking: &AskingOptions,
     common: &CommonOptions,
     folder: &ResultFolder,
 ) -> Result<DetectionResult> {
-    let (mut truth, mut problems) = set.annotations.read(common)?;
+    let (mut truth, mut problems) = set.annotations.read(set.overlap, common)?;
     let data = set.annotations.digest(&truth)?;
     if let Some(root) = &truth.root {
         let Category { id, name, .. } = root;
@@ -253,11 +300,11 @@ pub(super) fn measure(
     problems.extend(truth.complete_sizes(frames));
     common.tell(&problems)?;
     let tasks: Vec<Task> = truth.images.iter().map(|image| task(image, set)).collect();
-    let (found, more) = match (detector, &asking.predictions) {
-        (Some(detector), _) => {
+    let (found, more) = match (models, &asking.predictions) {
+        (Some(models), _) => {
             let run = Run {
                 set,
-                detector,
+                models,
                 asking,
                 common,
                 folder,
@@ -266,7 +313,7 @@ pub(super) fn measure(
             run.detections(&mut truth, &tasks)?
         }
         (None, Some(file)) => {
-            let (found, problems) = read_detections(file, &truth)?;
+            let (found, problems) = read_detections(file, &truth, set.overlap)?;
             common.tell(&problems)?;
             (found, problems)
         }
@@ -281,7 +328,7 @@ pub(super) fn measure(
     let result = DetectionResult {
         set: set.name.clone(),
         images: truth.images.len(),
-        scores: average_precision(&truth, &found, set.protocol)?,
+        scores: average_precision(&truth, &found, set.protocol, set.overlap)?,
         problems,
     };
     folder.write_json("result.json", &result)?;
@@ -308,7 +355,7 @@ fn task(image: &Image, set: &DetectionSet) -> Task {
 /// A model looking for the categories of a set.
 struct Run<'a> {
     set: &'a DetectionSet,
-    detector: &'a Detector,
+    models: &'a Models<'a>,
     asking: &'a AskingOptions,
     common: &'a CommonOptions,
     folder: &'a ResultFolder,
@@ -323,8 +370,12 @@ impl Run<'_> {
         truth: &mut Dataset,
         tasks: &[Task],
     ) -> Result<(Vec<Detection>, Vec<Problem>)> {
+        let &Models {
+            detector,
+            segmenter,
+        } = self.models;
         let words = category_words(truth, self.asking.prompts.as_deref())?;
-        let prompt = encode_words(self.detector, &words, self.asking.names_per_prompt)?;
+        let prompt = encode_words(detector, &words, self.asking.names_per_prompt)?;
         let ids: Vec<u64> = truth
             .categories
             .iter()
@@ -337,25 +388,30 @@ impl Run<'_> {
             .as_deref()
             .map(digest_file)
             .transpose()?;
-        let options = json!({
+        let mut options = json!({
             "prompts": prompts, // without it, the words are those of the annotations
             "names_per_prompt": self.asking.names_per_prompt,
             "max_detections": limit,
         });
-        let key = run_key(self.detector, self.data.clone(), options);
+        if let Some(segmenter) = segmenter {
+            options["segmenter"] = json!(segmenter.manifest().identity());
+        }
+        let key = run_key(detector, self.data.clone(), options);
         let asked = GroundOptions::default()
             .with_score_threshold(0.0)
             .with_max_detections(limit);
-        let ask = |_, image: &glip::EncodedImage| {
-            let found = self.detector.ground_with(image, &prompt, &asked)?;
-            let class = |found: &glip::Detection| ids.get(found.phrase_index).copied();
-            let predictions = found
-                .iter()
-                .map(|found| Prediction::new(class(found).unwrap_or_default(), found));
+        let ask = |_, picture: &DynamicImage| {
+            let image = detector.encode_image(picture)?;
+            let found = detector.ground_with(&image, &prompt, &asked)?;
+            let masks = segmenter.map(|segmenter| segmenter.masks(picture, found.boxes()));
+            let mut masks = masks.transpose()?.into_iter().flatten();
+            let predictions = found.iter().map(|found| {
+                let class = ids.get(found.phrase_index).copied().unwrap_or_default();
+                Prediction::new(class, found).with_mask(masks.next().map(|mask| mask.rle()))
+            });
             Ok(predictions.collect())
         };
-        let (file, problems) =
-            results::predictions(self.folder, self.detector, tasks, ask, &key, self.common)?;
+        let (file, problems) = results::predictions(self.folder, tasks, ask, &key, self.common)?;
         truth.retain_images(|image| file.get(&image.id.to_string()).is_some());
         let of_image = |image: &Image| {
             let found = file.get(&image.id.to_string()).unwrap_or_default();

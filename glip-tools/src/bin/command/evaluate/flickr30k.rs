@@ -13,6 +13,7 @@ use glip_tools::{
         Sentence, Task, phrase_recall, read_sentences, report::phrase_table,
     },
 };
+use image::DynamicImage;
 use serde::Serialize;
 use serde_json::json;
 
@@ -126,8 +127,10 @@ impl Flickr30k {
         let lines = about.map(|sentence| serde_json::to_string(sentence).unwrap_or_default());
         let options = json!({"max_detections": MAX_DETECTIONS});
         let key = run_key(&detector, digest(lines), options);
-        let ask = |task: usize, image: &EncodedImage| ask(&detector, image, &images[task].1);
-        results::predictions(folder, &detector, tasks, ask, &key, &self.common)
+        let ask = |task: usize, picture: &DynamicImage| {
+            ask(&detector, &detector.encode_image(picture)?, &images[task].1)
+        };
+        results::predictions(folder, tasks, ask, &key, &self.common)
     }
 }
 

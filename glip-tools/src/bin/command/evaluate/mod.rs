@@ -37,6 +37,8 @@ const EXAMPLES: &str = "\
 Examples:
   glip evaluate coco coco/annotations/instances_val2017.json --images coco/val2017 \\
       --model models/glip-t --out results/coco
+  glip evaluate coco coco/annotations/instances_val2017.json --images coco/val2017 \\
+      --model models/glip-t --segmenter models/mobile-sam --out results/coco-masks
   glip evaluate yolo data.yaml --split val --model models/glip-t --out results/mine
   glip evaluate lvis lvis_v1_minival_inserted_image_name.json --images coco/val2017 --model models/glip-t
   glip evaluate flickr30k Flickr30kEntities --images flickr30k-images --ids Flickr30kEntities/val.txt \\

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use glip_tools::{
     Error, Result,
     eval::{
-        NamedScores, OdinwSet, Protocol, ResultFolder, file_name, find_odinw_sets, odinw_summary,
-        report::sets_table,
+        NamedScores, OdinwSet, Overlap, Protocol, ResultFolder, file_name, find_odinw_sets,
+        odinw_summary, report::sets_table,
     },
     say,
 };
 use serde::Serialize;
 
 use super::{
-    detection::{Annotations, AskingOptions, DetectionResult, DetectionSet, measure},
+    detection::{Annotations, AskingOptions, DetectionResult, DetectionSet, Models, measure},
     options::CommonOptions,
 };
 use crate::{
@@ -66,7 +66,13 @@ impl Odinw {
             say(&set.name);
             let asking = self.asking(&set.name);
             let of_set = folder.of_set(&set.name)?;
-            let result = measure(&set, Some(&detector), &asking, &self.common, &of_set)?;
+            let result = measure(
+                &set,
+                Some(&Models::of_boxes(&detector)),
+                &asking,
+                &self.common,
+                &of_set,
+            )?;
             failures += result.problems.len() as u64;
             let DetectionResult {
                 set: name, scores, ..
@@ -108,5 +114,6 @@ fn as_coco(set: OdinwSet) -> DetectionSet {
         annotations: Annotations::Coco(set.annotations),
         images: set.images,
         protocol: Protocol::Coco,
+        overlap: Overlap::Boxes,
     }
 }

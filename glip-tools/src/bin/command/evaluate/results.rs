@@ -1,10 +1,11 @@
 //! What a model finds in the images of a data set, and their pictures.
 
-use glip::{Detector, EncodedImage};
 use glip_tools::{
     PictureLimits, Problem, ProgressBar, Result,
     eval::{Prediction, PredictionFile, ResultFolder, RunKey, Task, open_picture, run_model},
 };
+
+use image::DynamicImage;
 
 use super::options::CommonOptions;
 use crate::signals;
@@ -13,9 +14,8 @@ use crate::signals;
 /// `ask` says, and in all of them if it is to be overwritten.
 pub(super) fn predictions(
     folder: &ResultFolder,
-    detector: &Detector,
     tasks: &[Task],
-    ask: impl Fn(usize, &EncodedImage) -> glip::Result<Vec<Prediction>> + Sync,
+    ask: impl Fn(usize, &DynamicImage) -> glip::Result<Vec<Prediction>> + Sync,
     key: &RunKey,
     common: &CommonOptions,
 ) -> Result<(PredictionFile, Vec<Problem>)> {
@@ -35,7 +35,7 @@ pub(super) fn predictions(
         signals::check()
     };
     let options = common.run_options();
-    let problems = run_model(detector, tasks, ask, &mut file, options, each);
+    let problems = run_model(tasks, ask, &mut file, options, each);
     progress.finish();
     Ok((file, problems?))
 }
