@@ -19,7 +19,7 @@ FEATURES = glip-rs/draw,glip-rs/yaml,glip-rs/captions,glip-rs/tracks,glip-rs/sha
 TEST = cargo test --workspace --features $(FEATURES),glip-rs/cuda
 
 .PHONY: runtime demo test fast check style lint msrv deny package public-api public-api-update semver smoke fuzz sanitize bench bench-glip-t bench-gdino golden \
-	python-test label-readers-test pictures install-capi capi-header capi-test
+	python-test label-readers-test pictures install-capi capi-header capi-test ros2-test
 runtime: $(RUNTIME)
 
 # The Python wheel is the one package of ONNX Runtime that every platform's registry client fetches.
@@ -146,6 +146,20 @@ target/tools/cmake/bin/cmake:
 	rm -rf target/tools/cmake
 	$(PYTHON) -m venv target/tools/cmake
 	target/tools/cmake/bin/python -m pip install --quiet "cmake>=3.16"
+
+# The node of ROS 2 among nodes of another implementation of DDS, over loopback: this many images.
+ROS2_FRAMES ?= 50
+ROS2_VENV = target/ros2-test/venv
+ros2-test: runtime $(ROS2_VENV)
+	cargo build --release -p glip-ros2 -p glip-tools
+	ORT_DYLIB_PATH=$(abspath $(RUNTIME)) $(ROS2_VENV)/bin/python glip-ros2/tests/peer.py \
+		$(or $(CARGO_TARGET_DIR),target)/release/glip-ros2 --frames $(ROS2_FRAMES)
+
+$(ROS2_VENV):
+	rm -rf $(ROS2_VENV).partial
+	$(PYTHON) -m venv $(ROS2_VENV).partial
+	$(ROS2_VENV).partial/bin/python -m pip install --quiet cyclonedds==11.0.1 pillow
+	mv $(ROS2_VENV).partial $(ROS2_VENV)
 
 # Hostile bytes for everything that reads what strangers send (fuzz/README.md), this many seconds in all.
 FUZZ_SECONDS ?= 60

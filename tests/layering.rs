@@ -53,7 +53,7 @@ const ARROWS: &Allowed = &[
     ),
     (
         "live",
-        "control detection detector error geometry preprocess tracks",
+        "control detection detector error geometry postprocess preprocess tracks",
     ),
 ];
 

@@ -11,7 +11,7 @@ use std::{
 
 use common::fixture;
 use glip::{
-    Detections, Detector, Error, ImageSize, PixelFormat, SourceImage,
+    Detections, Detector, Error, GroundOptions, ImageSize, PixelFormat, SourceImage,
     live::{Frame, FrameResult, Live, LiveOptions},
     parts::{Arena, CpuOptions},
 };
@@ -85,6 +85,32 @@ fn frames_are_looked_at_as_pictures_are() {
         assert!(stats.image_encoder.max > Duration::ZERO);
         assert!(stats.total.p50 >= stats.image_encoder.p50);
     }
+}
+
+#[test]
+fn a_prompt_may_have_options_until_the_next() {
+    let detector = Detector::from_dir(fixture("colour")).unwrap();
+    let (sender, results) = mpsc::channel::<Arc<FrameResult>>();
+    let options = LiveOptions::default().on_result(move |result| {
+        let _ = sender.send(result);
+    });
+    let live = Live::new(&detector, "red", options).unwrap();
+    let look = |id| {
+        live.push(frame(id, RED));
+        results.recv().unwrap().found().unwrap().len()
+    };
+    let all = look(1);
+    assert!(all > 0);
+    let strict = GroundOptions::default().with_score_threshold(1.0);
+    assert_eq!(live.set_prompt_with("red", &strict).unwrap(), 1);
+    assert_eq!(look(2), 0);
+
+    let none = GroundOptions::default().with_score_threshold(2.0);
+    let error = live.set_prompt_with("red", &none).unwrap_err();
+    assert!(matches!(error, Error::InvalidOption { .. }), "{error}");
+    assert_eq!(look(3), 0);
+    assert_eq!(live.set_prompt("red").unwrap(), 2);
+    assert_eq!(look(4), all);
 }
 
 #[test]

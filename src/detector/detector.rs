@@ -426,7 +426,10 @@ impl Detector {
     }
 
     /// The post-processor of a call: the detector's, unless the call has options of its own.
-    fn postprocessor_with(&self, options: &GroundOptions) -> Result<Cow<'_, Postprocessor>> {
+    pub(crate) fn postprocessor_with(
+        &self,
+        options: &GroundOptions,
+    ) -> Result<Cow<'_, Postprocessor>> {
         if *options == GroundOptions::default() {
             return Ok(Cow::Borrowed(self.postprocessor()));
         }

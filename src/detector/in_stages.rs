@@ -7,14 +7,17 @@ use super::{
     inputs::EncodedPrompt,
     stage::{Kept, Run, Stage, Watch},
 };
-use crate::{detection::Detections, error::Result, preprocess::SourceImage};
+use crate::{
+    detection::Detections, error::Result, postprocess::Postprocessor, preprocess::SourceImage,
+};
 
 impl Detector {
-    /// As [`ground`](Self::ground), in memory that is kept from one call to the next.
+    /// As [`ground`](Self::ground), with a post-processor of the call's own, in memory that is kept from one call to the next.
     pub(crate) fn ground_in_stages(
         &self,
         image: &SourceImage<'_>,
         prompt: &EncodedPrompt,
+        postprocessor: &Postprocessor,
         kept: &mut Kept,
         watch: Watch<'_>,
     ) -> Result<Detections> {
@@ -35,7 +38,7 @@ impl Detector {
             &pyramid,
             pixels.geometries(),
             texts,
-            self.postprocessor(),
+            postprocessor,
             &mut run,
         )?;
         run.over(Stage::Postprocess)?;

@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     control::Control,
-    detector::{Detector, EncodedPrompt, Kept, PromptInput},
+    detector::{Detector, EncodedPrompt, GroundOptions, Kept, PromptInput},
     error::Result,
     geometry::ImageSize,
+    postprocess::Postprocessor,
 };
 
 /// Looks at a camera's frames, always at the newest, on a thread of its own.
@@ -52,7 +53,22 @@ pub struct Live {
     detector: Detector,
     /// Of what runs on the thread.
     control: Control,
-    engine: Engine<EncodedPrompt>,
+    engine: Engine<Asked>,
+}
+
+/// What frames are asked for, and what is taken of it.
+struct Asked {
+    prompt: EncodedPrompt,
+    postprocessor: Postprocessor,
+}
+
+impl Asked {
+    fn new(detector: &Detector, prompt: PromptInput<'_>, options: &GroundOptions) -> Result<Self> {
+        Ok(Self {
+            postprocessor: detector.postprocessor_with(options)?.into_owned(),
+            prompt: detector.encode_prompt(prompt)?,
+        })
+    }
 }
 
 impl Live {
@@ -67,16 +83,21 @@ impl Live {
         prompt: impl Into<PromptInput<'p>>,
         options: LiveOptions,
     ) -> Result<Self> {
-        let prompt = detector.encode_prompt(prompt)?;
+        let asked = Asked::new(detector, prompt.into(), &GroundOptions::default())?;
         let control = Control::new();
         let controlled = detector.controlled(&control);
         let mut kept = Kept::default();
         let engine = Engine::start(
-            prompt,
+            asked,
             options,
             Box::new(Instant::now),
-            move |frame: &Frame, prompt: &EncodedPrompt, after| {
-                controlled.ground_in_stages(&frame.image()?, prompt, &mut kept, after)
+            move |frame: &Frame, asked: &Asked, after| {
+                let Asked {
+                    prompt,
+                    postprocessor,
+                } = asked;
+                let image = frame.image()?;
+                controlled.ground_in_stages(&image, prompt, postprocessor, &mut kept, after)
             },
         )?;
         Ok(Self {
@@ -98,8 +119,23 @@ impl Live {
     /// # Errors
     /// As [`Detector::encode_prompt`]; the one before stays then.
     pub fn set_prompt<'p>(&self, prompt: impl Into<PromptInput<'p>>) -> Result<u64> {
-        let prompt = self.detector.encode_prompt(prompt)?;
-        Ok(self.engine.set_prompt(prompt))
+        self.set_prompt_with(prompt, &GroundOptions::default())
+    }
+
+    /// As [`set_prompt`](Self::set_prompt), with options until the prompt is set again: thresholds, limits and aggregation.
+    ///
+    /// # Errors
+    /// - As [`Detector::encode_prompt`].
+    /// - [`Error::InvalidOption`](crate::Error::InvalidOption): an option is outside its range.
+    ///
+    /// The prompt and the options before stay then.
+    pub fn set_prompt_with<'p>(
+        &self,
+        prompt: impl Into<PromptInput<'p>>,
+        options: &GroundOptions,
+    ) -> Result<u64> {
+        let asked = Asked::new(&self.detector, prompt.into(), options)?;
+        Ok(self.engine.set_prompt(asked))
     }
 
     /// What became of the last frame that was looked at.
