@@ -92,6 +92,11 @@ def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return (cross_entropy + dice).mean()
 
 
+def overlaps(a: Tensor, b: Tensor) -> Tensor:
+    """IoU `[n]` of masks, bool `[n, height, width]`, pair by pair."""
+    return (a & b).sum((1, 2)) / (a | b).sum((1, 2)).clamp(min=1)
+
+
 def paste(logits: Tensor, widened: Tensor, height: int, width: int) -> Tensor:
     """Masks of the whole image, bool `[n, height, width]`, of logits `[n, SIDE, SIDE]` over crops `[n, 4]`."""
     low, size = widened[:, :2], widened[:, 2:] - widened[:, :2]

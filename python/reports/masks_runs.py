@@ -1,161 +1,106 @@
-"""Can a small head learn masks from glip-drawn as it is? `python reports/masks_runs.py RUN --model .../glip-drawn/model.pth`.
+"""Masks above glip-drawn, measured: `python reports/masks_runs.py RUN --model checkpoints/glip-drawn/model.pth`.
 
-It trains `glip_torch.mask_head` on drawn scenes, whose masks are known, above the frozen detector; then measures masks of what the
-detector finds in the scenes that it is itself measured on. RUN/scenes keeps what the detector makes of the training scenes, half
-a megabyte each. A run that was stopped goes on where it last wrote RUN/state.pt.
+Arms: a mask head as it is, and the same with nothing to see in the picture or in the fused levels. Each is trained by
+`glip_torch.train_masks` on the same scenes, in RUN/scenes, and measured in the test scenes of `evaluate` and `evaluate_mixed`, on what
+the detector finds there by their names. RUN/ARM has the head and `result.json`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-import time
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numba
 import numpy as np
 import torch
+from PIL import Image
 from pycocotools import mask as rle
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from glip_torch import evaluate, evaluate_mixed
-from glip_torch.atomic import written
 from glip_torch.average_precision import coco_areas, coco_detections, coco_truth, mean_precision
-from glip_torch.checkpoint import load_detector
-from glip_torch.data.batches import collate
+from glip_torch.checkpoint import load_checkpoint
 from glip_torch.data.nouns import NOUNS
-from glip_torch.data.scenes import HELD_OUT, Scene
-from glip_torch.data.worlds import WORLDS
-from glip_torch.dyconv import DeformableBranch
-from glip_torch.evaluate import CANVASES, CATEGORIES, EncodedPicture, chunks, ground, merge
-from glip_torch.mask_head import MaskHead, mask_loss, mask_targets, paste, widen
+from glip_torch.data.scenes import HELD_OUT, Scene, Thing
+from glip_torch.evaluate import CATEGORIES, EncodedPicture, chunks, merge
+from glip_torch.mask_head import MaskHead, overlaps, paste, widen
 from glip_torch.model import GLIP
 from glip_torch.postprocess import Detections, inclusive_iou, to_edges
 from glip_torch.preprocess import normalise
 from glip_torch.tokenizer import model_tokenizer
+from glip_torch.train_masks import SEED, SeenScenes, train
 
 TEXT_HEADS = 4
-#: Of the scenes that the head learns from; the detector's own have others.
-SEED = 6001
-#: Scenes of a step, all of one size.
-SCENES = 8
-#: Levels that are kept for training: those that the head reads.
-LEVELS = 3
-#: Standard deviation of the boxes' edges in training, as a share of the sides: the detector's are not exact either.
-JITTER = 0.05
-RATE, WARM_UP, WEIGHT_DECAY, GRADIENT_CLIP = 3e-3, 100, 1e-4, 2.0
-LOG_EVERY, SAVE_EVERY = 50, 250
+#: What an arm's head sees: the picture, and the levels.
+ARMS = {"both": (1.0, 1.0), "levels": (0.0, 1.0), "picture": (1.0, 0.0)}
+AREAS = ("all", "small", "medium", "large")
 
 
-# --- training -------------------------------------------------------------------------------------------------------
+class Blinded(nn.Module):
+    """A head that sees its inputs times these."""
+
+    def __init__(self, head: MaskHead, picture: float, levels: float):
+        super().__init__()
+        self.head, self.picture, self.levels = head, picture, levels
+
+    def forward(self, pixels: Tensor, levels: list[Tensor], crops: Tensor) -> Tensor:
+        return self.head(pixels * self.picture, [level * self.levels for level in levels], crops)
 
 
-class TrainingScenes:
-    """Batches of scenes as the frozen detector sees them: drawn and seen once, then read from a folder."""
-
-    def __init__(self, model: GLIP, tokenizer: Tokenizer, folder: Path):
-        self.model, self.tokenizer, self.folder = model, tokenizer, folder
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def load(self, number: int) -> dict:
-        """Batch `number`: `images` uint8 `[SCENES, height, width, 3]`, `levels`, `boxes [n, 5]` with the image's number first, and
-        `masks [n, height, width]`, of all objects that a phrase of the scene's prompt means."""
-        file = self.folder / f"{number:05}.pt"
-        if not file.exists():
-            with written(file) as partial:
-                torch.save(self._make(number), partial)
-        batch = torch.load(file)
-        owners, objects = batch.pop("owners"), batch.pop("objects")
-        return batch | {"masks": owners[batch["boxes"][:, 0].long()] == objects[:, None, None] + 1}
-
-    @torch.no_grad()
-    def _make(self, number: int) -> dict:
-        world, (width, height) = WORLDS["mixed"], CANVASES[number % len(CANVASES)]
-        scenes = [world.render(SEED, number * SCENES + i, width, height) for i in range(SCENES)]
-        prompts = [world.prompt(np.random.default_rng([SEED, 2, number, i]), scene, 0.2) for i, scene in enumerate(scenes)]
-        batch = collate(scenes, prompts, self.tokenizer)
-        hidden, _ = self.model.text_encoder(batch.input_ids, batch.attention_mask)
-        levels, _ = self.model.fuse(self.model.image_encoder(batch.pixels), hidden, batch.attention_mask)
-        asked = [(i, k) for i, prompt in enumerate(prompts) for k in sorted(set(chain(*prompt.targets)))]
-        boxes = torch.tensor([scenes[i].objects[k].box for i, k in asked], dtype=torch.float32)
-        return {
-            "images": torch.from_numpy(np.stack([scene.image for scene in scenes])),
-            "levels": [level.half() for level in levels[:LEVELS]],
-            "owners": torch.from_numpy(np.stack([scene.owner for scene in scenes]).astype(np.uint8)),
-            "boxes": torch.cat([torch.tensor([[float(i)] for i, _ in asked]), to_edges(boxes)], dim=1),
-            "objects": torch.tensor([k for _, k in asked], dtype=torch.int64),
-        }
+# --- what is asked --------------------------------------------------------------------------------------------------
 
 
-def jittered(edges: Tensor, generator: torch.Generator) -> Tensor:
-    sides = (edges[:, 2:] - edges[:, :2]).repeat(1, 2)
-    shift = torch.randn(edges.shape, generator=generator).clamp(-2, 2) * JITTER
-    return edges + shift * sides
+class Shapes:
+    """The scenes of `evaluate`, asked for all combinations."""
+
+    names = tuple(" ".join(pair) for pair in CATEGORIES)
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """Which names are averaged together."""
+        held_out = np.array([pair in HELD_OUT for pair in CATEGORIES])
+        return {"seen": ~held_out, "unseen": held_out}
+
+    def scene(self, index: int) -> Scene:
+        return evaluate.evaluation_scene("test", index)
+
+    def phrases(self, index: int) -> list[str]:
+        return list(self.names)
+
+    def objects(self, scene: Scene) -> Iterator[tuple[int, int]]:
+        """The number of each object that has a name, and the name's."""
+        for k, thing in enumerate(scene.objects):
+            yield k, CATEGORIES.index((thing.colour, thing.shape))
 
 
-def train(head: MaskHead, scenes: TrainingScenes, batches: int, steps: int, run: Path) -> None:
-    """Trains in place, or goes on with it."""
-    optimizer = torch.optim.AdamW(head.parameters(), RATE, weight_decay=WEIGHT_DECAY)
-    state, first = run / "state.pt", 0
-    if state.exists():
-        stored = torch.load(state)
-        head.load_state_dict(stored["head"])
-        optimizer.load_state_dict(stored["optimizer"])
-        first = stored["step"]
-    head.train()
-    logged, since = [], time.monotonic()
-    for step in range(first, steps):
-        epoch, place = divmod(step, batches)
-        order = np.random.default_rng([SEED, 3, epoch]).permutation(batches) if epoch else np.arange(batches)
-        batch = scenes.load(int(order[place]))
-        generator = torch.Generator().manual_seed(step)
-        crops = widen(jittered(batch["boxes"][:, 1:], generator))
-        pixels = torch.stack([normalise(image.numpy()) for image in batch["images"]])
-        logits = head(pixels, [level.float() for level in batch["levels"]], torch.cat([batch["boxes"][:, :1], crops], 1))
-        targets = mask_targets(batch["masks"], crops)
-        loss = mask_loss(logits, targets)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(head.parameters(), GRADIENT_CLIP)
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1, (step + 1) / WARM_UP) * (1 + math.cos(math.pi * step / steps)) / 2
-        optimizer.step()
-        logged.append((loss.item(), _overlaps(logits > 0, targets > 0).mean().item()))
-        if (step + 1) % LOG_EVERY == 0:
-            loss, overlap = np.mean(logged, 0)
-            seconds, logged = time.monotonic() - since, []
-            line = {"step": step + 1, "loss": round(loss, 4), "IoU": round(overlap, 4), "seconds": round(seconds)}
-            since = time.monotonic()
-            with (run / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-            with written(state) as partial:
-                torch.save({"head": head.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}, partial)
+class Things:
+    """The scenes of `evaluate_mixed`, asked for all nouns by a trained name each."""
+
+    names = evaluate_mixed.NAMES
+
+    def parts(self) -> dict[str, np.ndarray]:
+        return {"things": np.ones(len(self.names), bool)}
+
+    def scene(self, index: int) -> Scene:
+        return evaluate_mixed.evaluation_scene("test", index)
+
+    def phrases(self, index: int) -> list[str]:
+        return [noun.names[index % len(noun.names)] for noun in NOUNS.values()]
+
+    def objects(self, scene: Scene) -> Iterator[tuple[int, int]]:
+        for k, thing in enumerate(scene.objects):
+            if isinstance(thing, Thing):
+                yield k, self.names.index(thing.noun)
 
 
-def _overlaps(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of masks `[n, height, width]`, pair by pair."""
-    return (a & b).sum((1, 2)) / (a | b).sum((1, 2)).clamp(min=1)
-
-
-def faster(model: GLIP) -> GLIP:
-    """The frozen model with the deformable convolutions of training, which have the same numbers in a third of the time."""
-    for module in model.modules():
-        if isinstance(module, DeformableBranch):
-            module.training = True
-    return model
-
-
-# --- measuring ------------------------------------------------------------------------------------------------------
+# --- what is answered -----------------------------------------------------------------------------------------------
 
 
 class KeepsLevels:
-    """A detector that remembers the levels it last fused."""
+    """A detector that remembers the levels that it fused last."""
 
     def __init__(self, model: GLIP):
         self.model, self.config = model, model.config
@@ -167,57 +112,20 @@ class KeepsLevels:
         return self.levels, text
 
 
-class Shapes:
-    """The scenes of `evaluate`, asked for all 80 combinations."""
-
-    names = [" ".join(pair) for pair in CATEGORIES]
-    parts = {"seen": [pair not in HELD_OUT for pair in CATEGORIES], "unseen": [pair in HELD_OUT for pair in CATEGORIES]}
-
-    def scene(self, index: int) -> Scene:
-        return evaluate.evaluation_scene("test", index)
-
-    def phrases(self, index: int) -> list[str]:
-        return self.names
-
-    def objects(self, scene: Scene) -> Iterator[tuple[int, int]]:
-        """The number of each object that has a name, and the name's."""
-        for k, thing in enumerate(scene.objects):
-            yield k, CATEGORIES.index((thing.colour, thing.shape))
-
-
-class Things:
-    """The scenes of `evaluate_mixed`, asked for all nouns by a trained name each."""
-
-    names = list(evaluate_mixed.NAMES)
-    parts = {"things": [True] * len(names)}
-
-    def scene(self, index: int) -> Scene:
-        return evaluate_mixed.evaluation_scene("test", index)
-
-    def phrases(self, index: int) -> list[str]:
-        return [noun.names[index % len(noun.names)] for noun in NOUNS.values()]
-
-    def objects(self, scene: Scene) -> Iterator[tuple[int, int]]:
-        for k, thing in enumerate(scene.objects):
-            if thing in evaluate_mixed.things(scene):
-                yield k, self.names.index(thing.noun)
-
-
 @torch.no_grad()
-def find(model: GLIP, head: MaskHead, tokenizer: Tokenizer, scene: Scene, phrases: list[str]) -> tuple[Detections, Tensor]:
+def find(
+    model: GLIP, head: nn.Module, tokenizer: Tokenizer, scene: Scene, phrases: list[str]
+) -> tuple[Detections, Tensor]:
     """What is found in a scene, labelled by the phrase's number, and the masks that the head gives it."""
-    from PIL import Image
-
     keeps, groups = KeepsLevels(model), chunks(len(phrases))
-    picture = EncodedPicture(keeps, tokenizer, Image.fromarray(scene.image))
-    found = picture.ground([[phrases[k] for k in group] for group in groups])
-    height, width = scene.image.shape[:2]
-    pixels = normalise(scene.image)[None].expand(len(groups), -1, -1, -1)
-    numbers = torch.cat([torch.full((len(f.boxes), 1), float(n)) for n, f in enumerate(found)])
-    merged = merge(found, groups)
+    # The scenes have the size that the model is asked at.
+    found = EncodedPicture(keeps, tokenizer, Image.fromarray(scene.image)).ground(
+        [[phrases[k] for k in group] for group in groups]
+    )
+    numbers = torch.cat([torch.full((len(these.boxes), 1), float(n)) for n, these in enumerate(found)])
+    pixels, merged = normalise(scene.image)[None].expand(len(groups), -1, -1, -1), merge(found, groups)
     crops = widen(to_edges(merged.boxes))
-    logits = head(pixels, keeps.levels, torch.cat([numbers, crops], dim=1))
-    return merged, paste(logits, crops, height, width)
+    return merged, paste(head(pixels, keeps.levels, torch.cat([numbers, crops], dim=1)), crops, *scene.image.shape[:2])
 
 
 def filled(boxes: Tensor, height: int, width: int) -> Tensor:
@@ -228,97 +136,147 @@ def filled(boxes: Tensor, height: int, width: int) -> Tensor:
     return down[:, :, None] & across[:, None, :]
 
 
+def true_masks(scene: Scene) -> Tensor:
+    return torch.from_numpy(np.stack([scene.mask(k) for k in range(len(scene.objects))]))
+
+
 def perfect(scene: Scene, boxes: Tensor, otherwise: Tensor) -> Tensor:
-    """The true mask of the object whose box a box fits best, whatever it was called; `otherwise` where it fits none."""
-    overlap = torch.stack([inclusive_iou(torch.tensor(thing.box), boxes) for thing in scene.objects], 1)
-    best, nearest = overlap.max(1)
-    truth = torch.from_numpy(np.stack([scene.mask(k) for k in range(len(scene.objects))]))
-    return torch.where((best >= 0.5)[:, None, None], truth[nearest], otherwise)
+    """The true mask of the object that a box fits best, whatever it was called; `otherwise` where it fits none."""
+    fit, nearest = torch.stack([inclusive_iou(torch.tensor(thing.box), boxes) for thing in scene.objects], 1).max(1)
+    return torch.where((fit >= 0.5)[:, None, None], true_masks(scene)[nearest], otherwise)
+
+
+# --- measuring ------------------------------------------------------------------------------------------------------
+
+
+class Answers:
+    """What was found in all scenes of a set, and the truth."""
+
+    def __init__(self, asked: Shapes | Things, threshold: float):
+        self.asked, self.threshold = asked, threshold
+        self.truth: list[list] = []
+        self.sizes: list[dict] = []
+        self.true_segments: list[dict] = []
+        self.found: list[Detections] = []
+        self.segments: dict[str, list[dict]] = {"head": [], "whole box": [], "perfect": []}
+        #: Kind, size and the mask's IoU of each object that was found over the threshold.
+        self.right: list[tuple[str, str, float]] = []
+
+    def add(self, scene: Scene, found: Detections, masks: Tensor) -> None:
+        height, width = scene.image.shape[:2]
+        boxes, truth = filled(found.boxes, height, width), true_masks(scene)
+        for name, these in (("head", masks), ("whole box", boxes), ("perfect", perfect(scene, found.boxes, boxes))):
+            self.segments[name] += encoded(these)
+        objects = list(self.asked.objects(scene))
+        self.found.append(found)
+        self.truth.append([(label, scene.objects[k].box) for k, label in objects])
+        self.sizes.append({"height": height, "width": width})
+        self.true_segments += encoded(truth[[k for k, _ in objects]])
+        for k, label in objects:
+            thing = scene.objects[k]
+            named = (found.labels == label) & (found.scores >= self.threshold)
+            fit = torch.where(named, inclusive_iou(torch.tensor(thing.box), found.boxes), 0.0)
+            if len(fit) and fit.max() >= 0.5:
+                overlap = overlaps(masks[fit.argmax()][None], truth[k][None]).item()
+                self.right.append((getattr(thing, "noun", None) or thing.shape, thing.size, overlap))
+
+    def numbers(self) -> dict:
+        """Precision by part of the names, kind of answer and area; IoU of masks where the box is right."""
+        results: dict = {"objects": len(self.true_segments), "found": len(self.segments["head"])}
+        truth, found = self._truth(), coco_detections(self.found)
+        answers = {"boxes": ("bbox", found)} | {
+            name: ("segm", [d | s for d, s in zip(found, map(measured, segments), strict=True)])
+            for name, segments in self.segments.items()
+        }
+        for name, (kind, detections) in answers.items():
+            precision = coco_areas(truth, detections, kind)
+            for part, columns in self.asked.parts().items():
+                results.setdefault(part, {})[name] = means(precision[:, :, columns])
+        return results | {"IoU": self._overlaps()}
+
+    def _truth(self) -> dict:
+        dataset = coco_truth(self.truth, self.asked.names)
+        for image, size in zip(dataset["images"], self.sizes, strict=True):
+            image |= size
+        for annotation, segment in zip(dataset["annotations"], self.true_segments, strict=True):
+            annotation |= measured(segment)
+        return dataset
+
+    def _overlaps(self) -> dict[str, list]:
+        """The mean over all objects, over those of a size and of a kind, and of how many."""
+        groups: dict[str, list[float]] = {}
+        for kind, size, overlap in self.right:
+            for name in ("all", size, kind):
+                groups.setdefault(name, []).append(overlap)
+        return {name: [round(float(np.mean(values)), 3), len(values)] for name, values in sorted(groups.items())}
 
 
 def encoded(masks: Tensor) -> list[dict]:
+    """Run lengths of masks, bool `[n, height, width]`."""
     return rle.encode(np.asfortranarray(masks.permute(1, 2, 0).numpy().astype(np.uint8))) if len(masks) else []
 
 
-def measure(model: GLIP, head: MaskHead, tokenizer: Tokenizer, asked: Shapes | Things, scenes: int, threshold: float) -> dict:
-    head.eval()
-    found: list[Detections] = []
-    segments: dict[str, list] = {"head": [], "whole box": [], "perfect": []}
-    truth, true_segments, sizes, overlaps = [], [], [], []
+def measured(segment: dict) -> dict:
+    return {"segmentation": segment, "area": float(rle.area(segment))}
+
+
+def means(precision: np.ndarray) -> dict[str, dict[str, float]]:
+    """AP and AP50 of each area in which something is."""
+    by_area = {name: precision[..., k] for k, name in enumerate(AREAS) if (precision[..., k] > -1).any()}
+    return {
+        name: {measure: round(value, 4) for measure, value in mean_precision(these).items()}
+        for name, these in by_area.items()
+    }
+
+
+def measure(model: GLIP, head: nn.Module, tokenizer: Tokenizer, asked: Shapes | Things, scenes: int) -> dict:
+    answers = Answers(asked, model.recommended.score_threshold)
     for index in tqdm(range(scenes), type(asked).__name__, mininterval=10):
         scene = asked.scene(index)
-        height, width = scene.image.shape[:2]
-        detections, masks = find(model, head, tokenizer, scene, asked.phrases(index))
-        boxes = filled(detections.boxes, height, width)
-        for name, these in (("head", masks), ("whole box", boxes), ("perfect", perfect(scene, detections.boxes, boxes))):
-            segments[name] += encoded(these)
-        found.append(detections)
-        objects = list(asked.objects(scene))
-        truth.append([(label, scene.objects[k].box) for k, label in objects])
-        sizes.append({"height": height, "width": width})
-        for k, label in objects:
-            mask = torch.from_numpy(scene.mask(k))
-            true_segments += encoded(mask[None])
-            right = (detections.labels == label) & (detections.scores >= threshold)
-            fit = torch.where(right, inclusive_iou(torch.tensor(scene.objects[k].box), detections.boxes), 0.0)
-            if len(fit) and fit.max() >= 0.5:
-                kind = getattr(scene.objects[k], "noun", None) or scene.objects[k].shape
-                overlaps.append((kind, scene.objects[k].size, _overlaps(masks[fit.argmax()][None], mask[None]).item()))
-    dataset = coco_truth(truth, asked.names)
-    for image, size in zip(dataset["images"], sizes):
-        image |= size
-    for annotation, segment in zip(dataset["annotations"], true_segments, strict=True):
-        annotation |= {"segmentation": segment, "area": float(rle.area(segment))}
-    results: dict = {"scenes": scenes, "objects": len(true_segments), "detections": len(segments["head"])}
-    plain = coco_detections(found)
-    answers = {"boxes": ("bbox", plain)} | {
-        name: ("segm", [d | {"segmentation": s, "area": float(rle.area(s))} for d, s in zip(plain, these, strict=True)])
-        for name, these in segments.items()
-    }
-    for name, (kind, detections) in answers.items():
-        precision = coco_areas(dataset, detections, kind)
-        for part, columns in asked.parts.items():
-            for area, size in enumerate(("all", "small", "medium", "large")):
-                these = precision[:, :, columns, area]
-                if (these > -1).any():
-                    values = mean_precision(these)
-                    results.setdefault(part, {}).setdefault(name, {})[size] = {m: round(v, 4) for m, v in values.items()}
-    results["IoU of right detections"] = {
-        "all": _mean(overlaps, lambda _: True),
-        **{size: _mean(overlaps, lambda o, size=size: o[1] == size) for size in ("small", "medium", "large")},
-        **{kind: _mean(overlaps, lambda o, kind=kind: o[0] == kind) for kind in sorted({o[0] for o in overlaps})},
-    }
-    return results
+        answers.add(scene, *find(model, head.eval(), tokenizer, scene, asked.phrases(index)))
+    return answers.numbers()
 
 
-def _mean(overlaps: list, chosen) -> list:
-    """Mean IoU, and of how many."""
-    values = [overlap[2] for overlap in overlaps if chosen(overlap)]
-    return [round(float(np.mean(values)), 3) if values else None, len(values)]
+def run(arm: str, arguments: argparse.Namespace, load: Callable[[], tuple[GLIP, Tokenizer]]) -> dict:
+    torch.manual_seed(SEED)
+    model, tokenizer = load()
+    head = Blinded(MaskHead(model.config.fused_channels), *ARMS[arm])
+    scenes = SeenScenes(model, tokenizer, arguments.run / "scenes")
+    train(head, scenes, arguments.batches, arguments.steps, arguments.run / arm)
+    return {
+        "parameters": sum(parameter.numel() for parameter in head.parameters()),
+        "steps": arguments.steps,
+        "scenes": arguments.scenes,
+        **{
+            type(asked).__name__: measure(model, head, tokenizer, asked, arguments.scenes)
+            for asked in (Things(), Shapes())
+        },
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--model", type=Path, required=True, help="model.pth of glip-drawn, vocab.txt beside it")
-    parser.add_argument("--batches", type=int, default=500, help="of 8 training scenes")
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--batches", type=int, default=320, help="of 8 training scenes")
+    parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--scenes", type=int, default=300, help="of each set that is measured on")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     numba.set_num_threads(arguments.threads)
-    torch.manual_seed(SEED)
-    model = faster(load_detector(arguments.model, TEXT_HEADS).eval().requires_grad_(False))
-    tokenizer = model_tokenizer(model, arguments.model.with_name("vocab.txt"))
-    head = MaskHead(model.config.fused_channels)
-    print(f"{sum(p.numel() for p in head.parameters())} parameters", flush=True)
-    train(head, TrainingScenes(model, tokenizer, arguments.run / "scenes"), arguments.batches, arguments.steps, arguments.run)
-    results = {}
-    for asked in (Things(), Shapes()):
-        numbers = measure(model, head, tokenizer, asked, arguments.scenes, model.recommended.score_threshold)
-        results[type(asked).__name__] = numbers
-        (arguments.run / "result.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+    def load() -> tuple[GLIP, Tokenizer]:
+        model = load_checkpoint(arguments.model, TEXT_HEADS)
+        return model, model_tokenizer(model, arguments.model.with_name("vocab.txt"))
+
+    for arm in arguments.arms:
+        out = arguments.run / arm / "result.json"
+        if not out.exists():
+            out.parent.mkdir(parents=True, exist_ok=True)
+            result = run(arm, arguments, load)
+            out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def test_masks_are_what_is_in_view_of_each_object(scenes):
             assert mask[y1 : y2 + 1, x1 : x2 + 1].sum() == mask.sum() > 0
             in_front = any(_meet(thing.box, other.box) for other in scene.objects[k + 1 :])
             overlapped += in_front and tight(mask) != thing.box
-            if not in_front and 0 < x1 and 0 < y1 and x2 < width - 1 and y2 < height - 1:
+            if not in_front and x1 > 0 and y1 > 0 and x2 < width - 1 and y2 < height - 1:
                 assert tight(mask) == thing.box
     assert overlapped
 

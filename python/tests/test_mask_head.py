@@ -1,11 +1,22 @@
 """Masks of boxes: from whole images to crops and back, and what a head makes of them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from glip_torch import train_masks
 from glip_torch.average_precision import coco_areas, mean_precision
-from glip_torch.mask_head import LEVELS, SIDE, MaskHead, mask_loss, mask_targets, paste, widen
+from glip_torch.checkpoint import load_checkpoint
+from glip_torch.data import sprites
+from glip_torch.mask_head import LEVELS, SIDE, MaskHead, mask_loss, mask_targets, overlaps, paste, widen
+from glip_torch.tokenizer import build_tokenizer
+from glip_torch.train_masks import SeenScenes
+
+DRAWN = Path(__file__).parents[1] / "checkpoints" / "glip-drawn"
+missing = sprites.available()
+needs_pictures = pytest.mark.skipif(missing is not None, reason=str(missing))
 
 #: Edges of two boxes in an image 96 wide and 64 high; the second reaches over its corner.
 BOXES = torch.tensor([[10.0, 8, 50, 36], [70, 40, 100, 70]])
@@ -42,8 +53,7 @@ def test_a_mask_comes_back_from_its_crop():
     targets = mask_targets(masks, widened)
     assert targets.shape == (2, SIDE, SIDE) and set(targets.unique().tolist()) == {0, 1}
     back = paste(targets * 2 - 1, widened, 64, 96)
-    overlap = (back & masks).sum((1, 2)) / (back | masks).sum((1, 2))
-    assert (overlap > 0.9).all()
+    assert (overlaps(back, masks) > 0.9).all()
     # Beside the crop there is no mask, whatever its border says.
     everywhere = paste(torch.ones(1, SIDE, SIDE), BOXES[:1], 64, 96)
     assert everywhere.sum() == 40 * 28 and everywhere[0, 8:36, 10:50].all()
@@ -82,6 +92,54 @@ def test_a_head_learns_masks(head):
         losses[-1].backward()
         optimizer.step()
     assert losses[-1] < losses[0] / 3
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    model, tokenizer = load_checkpoint(DRAWN / "model.pth", text_heads=4), build_tokenizer(DRAWN / "vocab.txt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_masks, "SCENES", 2)
+        yield SeenScenes(model, tokenizer, tmp_path_factory.mktemp("scenes"))
+
+
+@needs_pictures
+def test_scenes_are_the_same_when_they_are_read(scenes):
+    first, again = scenes.load(0), scenes.load(0)
+    assert first.pixels.shape == (2, 3, 256, 256)
+    assert [level.shape for level in first.levels] == [(2, 64, side, side) for side in (32, 16, 8)]
+    assert 0 < len(first.edges) == len(first.numbers) == len(first.masks)
+    for name, value in vars(first).items():
+        values = zip(value, getattr(again, name))
+        assert all((a == b).all() for a, b in values), name
+    for (x1, y1, x2, y2), mask in zip(first.edges.int().tolist(), first.masks):
+        assert mask[y1:y2, x1:x2].sum() == mask.sum() > 0
+
+
+@needs_pictures
+def test_a_run_that_was_stopped_goes_on(scenes, tmp_path, monkeypatch):
+    class Stopping:
+        left = 3
+
+        def load(self, batch):
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+            return scenes.load(batch)
+
+    def trained(source, name):
+        torch.manual_seed(0)
+        head, out = MaskHead(64), tmp_path / name
+        out.mkdir(exist_ok=True)
+        train_masks.train(head, source, batches=2, steps=5, out=out)
+        return head.state_dict()
+
+    monkeypatch.setattr(train_masks, "SAVE_EVERY", 2)
+    whole = trained(scenes, "whole")
+    with pytest.raises(KeyboardInterrupt):
+        trained(Stopping(), "stopped")
+    assert torch.load(tmp_path / "stopped" / "state.pt")["step"] == 2
+    for name, value in trained(scenes, "stopped").items():
+        torch.testing.assert_close(value, whole[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_masks_are_measured_by_their_pixels():
