@@ -1,6 +1,8 @@
 //! From the small maps of logits that a segmentation graph gives to masks.
 
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3, Axis};
+use std::{array, ops::Range};
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, Axis, Zip};
 use serde::Deserialize;
 
 use crate::{
@@ -37,14 +39,8 @@ use crate::{
 /// # Errors
 /// - As those of [`upsample_logits`].
 pub fn upsample_mask(logits: ArrayView2<'_, f32>, geometry: &ImageGeometry) -> Result<Mask> {
-    let upsampling = Upsampling::new(logits, geometry)?;
-    let mut row = Vec::new();
-    Mask::from_fn(geometry.original, |x, y| {
-        if x == 0 {
-            upsampling.row(y, &mut row);
-        }
-        row.get(x as usize).is_some_and(|&logit| logit > 0.0)
-    })
+    let mut upsampling = Upsampling::new(logits, geometry)?;
+    Mask::from_runs(geometry.original, |y, runs| upsampling.runs(y, runs))
 }
 
 /// Logits [rows, columns] of a small map, in the size of the original image [height, width].
@@ -60,16 +56,13 @@ pub fn upsample_logits(
     logits: ArrayView2<'_, f32>,
     geometry: &ImageGeometry,
 ) -> Result<Array2<f32>> {
-    let upsampling = Upsampling::new(logits, geometry)?;
+    let mut upsampling = Upsampling::new(logits, geometry)?;
     let ImageSize { width, height } = geometry.original;
     let mut large = Array2::zeros((height as usize, width as usize));
-    let mut row = Vec::new();
-    for (y, mut place) in (0..height).zip(large.rows_mut()) {
-        upsampling.row(y, &mut row);
-        place
-            .iter_mut()
-            .zip(&row)
-            .for_each(|(to, &logit)| *to = logit);
+    for (y, mut row) in (0..height).zip(large.rows_mut()) {
+        upsampling.blend_down(y);
+        let across = row.iter_mut().enumerate();
+        across.for_each(|(x, logit)| *logit = upsampling.blend_across(x));
     }
     Ok(large)
 }
@@ -185,13 +178,18 @@ impl MaskChoice {
 /// What a value is made of: places, and how much each counts. Two resizes on end, each between two neighbours.
 type Taps = [(usize, f32); 4];
 
-/// A map on its way to the size of the original image.
+/// A map on its way to the size of the original image, a row at a time. Down first, as the small map's rows are the shorter
+/// ones.
 struct Upsampling<'a> {
     logits: ArrayView2<'a, f32>,
     /// For each row of the original image, rows of the map.
     rows: Vec<Taps>,
     /// For each column of the original image, columns of the map.
     columns: Vec<Taps>,
+    /// For each column of the map, the first of the original image that columns beyond it count for.
+    beyond: Vec<usize>,
+    /// A row of the original image, in the map's columns.
+    short: Array1<f32>,
 }
 
 impl<'a> Upsampling<'a> {
@@ -221,31 +219,76 @@ impl<'a> Upsampling<'a> {
                 found: vec![resized.height as usize, resized.width as usize],
             });
         }
+        let across = taps(columns, padded.width, resized.width, original.width);
+        let beyond = |column| across.partition_point(|taps| ends(taps).1 <= column);
         Ok(Self {
             logits,
             rows: taps(rows, padded.height, resized.height, original.height),
-            columns: taps(columns, padded.width, resized.width, original.width),
+            beyond: (0..columns).map(beyond).collect(),
+            columns: across,
+            short: Array1::zeros(columns),
         })
     }
 
-    /// Row `y` of the large map. Down first, as the small map's rows are the shorter ones.
-    fn row(&self, y: u32, row: &mut Vec<f32>) {
-        let rows = &self.rows[y as usize];
-        let columns = 0..self.logits.ncols();
-        let short: Vec<f32> = columns
-            .map(|column| blend(rows, |row| self.logits[[row, column]]))
-            .collect();
-        row.clear();
-        row.extend(
-            self.columns
-                .iter()
-                .map(|taps| blend(taps, |column| short[column])),
-        );
+    /// Makes `short` that of row `y`.
+    fn blend_down(&mut self, y: u32) {
+        let taps = self.rows[y as usize];
+        let [a, b, c, d] = taps.map(|(row, _)| self.logits.row(row));
+        let shares = taps.map(|(_, share)| share);
+        let short = Zip::from(&mut self.short);
+        short
+            .and(a)
+            .and(b)
+            .and(c)
+            .and(d)
+            .for_each(|short, &a, &b, &c, &d| {
+                *short = blend(shares, [a, b, c, d]);
+            });
+    }
+
+    /// The logit of column `x` in the row of `short`.
+    fn blend_across(&self, x: usize) -> f32 {
+        let taps = self.columns[x];
+        blend(
+            taps.map(|(_, share)| share),
+            taps.map(|(column, _)| self.short[column]),
+        )
+    }
+
+    /// Hands on the ranges of columns of row `y` whose logits are above 0.
+    ///
+    /// Shares are not negative: if all that a column is made of is on one side of 0, the column is too, and so are those after
+    /// it until something of the other side counts. Only near outlines there is something to calculate.
+    fn runs(&mut self, y: u32, found: &mut dyn FnMut(Range<usize>)) {
+        self.blend_down(y);
+        let is_above = |column: usize| self.short[column] > 0.0;
+        let (mut x, mut last_alike) = (0, 0);
+        while x < self.columns.len() {
+            let (first, last) = ends(&self.columns[x]);
+            let above = is_above(first);
+            last_alike = first.max(last_alike);
+            while last_alike + 1 < self.short.len() && is_above(last_alike + 1) == above {
+                last_alike += 1;
+            }
+            let (end, above) = match last <= last_alike {
+                true => (self.beyond[last_alike], above),
+                false => (x + 1, self.blend_across(x) > 0.0),
+            };
+            if above {
+                found(x..end);
+            }
+            x = end;
+        }
     }
 }
 
-fn blend(taps: &Taps, value: impl Fn(usize) -> f32) -> f32 {
-    let [a, b, c, d] = taps.map(|(place, share)| share * value(place));
+/// The first and the last of the places that a value is made of.
+fn ends(&[(first, _), .., (last, _)]: &Taps) -> (usize, usize) {
+    (first, last)
+}
+
+fn blend(shares: [f32; 4], values: [f32; 4]) -> f32 {
+    let [a, b, c, d] = array::from_fn(|place| shares[place] * values[place]);
     (a + b) + (c + d)
 }
 
