@@ -137,7 +137,7 @@ impl Alone {
     fn run(&mut self, boxes: usize) -> Result<()> {
         for first in (0..boxes).step_by(PROMPTS_IN_RUN) {
             let prompts = PROMPTS_IN_RUN.min(boxes - first);
-            let corners = [100.0, 100.0, 400.0, 300.0].repeat(prompts);
+            let corners = [100.0f32, 100.0, 400.0, 300.0].repeat(prompts);
             let outputs = self.session.run(ort::inputs![
                 "image_embeddings" => &self.features,
                 "point_coords" => Tensor::from_array(([prompts, 2, 2], corners))?,

@@ -2,7 +2,7 @@
 
 use std::{array, ops::Range};
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, Axis, Zip};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, Axis, Zip, s};
 use serde::Deserialize;
 
 use crate::{
@@ -175,8 +175,26 @@ impl MaskChoice {
     }
 }
 
-/// What a value is made of: places, and how much each counts. Two resizes on end, each between two neighbours.
-type Taps = [(usize, f32); 4];
+/// What a value is made of, two resizes on end: two pairs of neighbours, and how much each of the four counts. No share is
+/// negative.
+#[derive(Clone, Copy)]
+struct Taps {
+    /// The first of each pair, in order. Its second may be one past the last place, which is as the last.
+    pairs: [usize; 2],
+    shares: [f32; 4],
+}
+
+impl Taps {
+    fn blend(&self, values: [f32; 4]) -> f32 {
+        let [a, b, c, d] = array::from_fn(|tap| self.shares[tap] * values[tap]);
+        (a + b) + (c + d)
+    }
+
+    /// The first and the last place that may count.
+    fn ends(&self) -> (usize, usize) {
+        (self.pairs[0], self.pairs[1] + 1)
+    }
+}
 
 /// A map on its way to the size of the original image, a row at a time. Down first, as the small map's rows are the shorter
 /// ones.
@@ -188,7 +206,7 @@ struct Upsampling<'a> {
     columns: Vec<Taps>,
     /// For each column of the map, the first of the original image that columns beyond it count for.
     beyond: Vec<usize>,
-    /// A row of the original image, in the map's columns.
+    /// A row of the original image, in the map's columns and one more, which is as the last.
     short: Array1<f32>,
 }
 
@@ -220,51 +238,52 @@ impl<'a> Upsampling<'a> {
             });
         }
         let across = taps(columns, padded.width, resized.width, original.width);
-        let beyond = |column| across.partition_point(|taps| ends(taps).1 <= column);
+        let beyond = |column| across.partition_point(|taps| taps.ends().1 <= column);
         Ok(Self {
             logits,
             rows: taps(rows, padded.height, resized.height, original.height),
-            beyond: (0..columns).map(beyond).collect(),
+            beyond: (0..=columns).map(beyond).collect(),
             columns: across,
-            short: Array1::zeros(columns),
+            short: Array1::zeros(columns + 1),
         })
     }
 
     /// Makes `short` that of row `y`.
     fn blend_down(&mut self, y: u32) {
         let taps = self.rows[y as usize];
-        let [a, b, c, d] = taps.map(|(row, _)| self.logits.row(row));
-        let shares = taps.map(|(_, share)| share);
-        let short = Zip::from(&mut self.short);
+        let (rows, columns) = self.logits.dim();
+        let row = |row: usize| self.logits.row(row.min(rows - 1));
+        let [near, far] = taps.pairs;
+        let short = Zip::from(self.short.slice_mut(s![..columns]));
         short
-            .and(a)
-            .and(b)
-            .and(c)
-            .and(d)
-            .for_each(|short, &a, &b, &c, &d| {
-                *short = blend(shares, [a, b, c, d]);
-            });
+            .and(row(near))
+            .and(row(near + 1))
+            .and(row(far))
+            .and(row(far + 1))
+            .for_each(|short, &a, &b, &c, &d| *short = taps.blend([a, b, c, d]));
+        self.short[columns] = self.short[columns - 1];
     }
 
     /// The logit of column `x` in the row of `short`.
     fn blend_across(&self, x: usize) -> f32 {
-        let taps = self.columns[x];
-        blend(
-            taps.map(|(_, share)| share),
-            taps.map(|(column, _)| self.short[column]),
-        )
+        let taps = &self.columns[x];
+        let [near, far] = taps.pairs;
+        let short = &self.short;
+        taps.blend([short[near], short[near + 1], short[far], short[far + 1]])
     }
 
     /// Hands on the ranges of columns of row `y` whose logits are above 0.
     ///
-    /// Shares are not negative: if all that a column is made of is on one side of 0, the column is too, and so are those after
-    /// it until something of the other side counts. Only near outlines there is something to calculate.
+    /// As no share is negative, a column is on that side of 0 on which all is that it is made of, and so are those after it until
+    /// something of the other side counts. Only near outlines there is something to calculate.
     fn runs(&mut self, y: u32, found: &mut dyn FnMut(Range<usize>)) {
         self.blend_down(y);
         let is_above = |column: usize| self.short[column] > 0.0;
-        let (mut x, mut last_alike) = (0, 0);
-        while x < self.columns.len() {
-            let (first, last) = ends(&self.columns[x]);
+        let mut last_alike = 0;
+        let mut run = 0..0;
+        while run.end < self.columns.len() {
+            let x = run.end;
+            let (first, last) = self.columns[x].ends();
             let above = is_above(first);
             last_alike = first.max(last_alike);
             while last_alike + 1 < self.short.len() && is_above(last_alike + 1) == above {
@@ -274,52 +293,44 @@ impl<'a> Upsampling<'a> {
                 true => (self.beyond[last_alike], above),
                 false => (x + 1, self.blend_across(x) > 0.0),
             };
-            if above {
-                found(x..end);
+            run.end = end;
+            if !above {
+                found(run.start..x);
+                run.start = end;
             }
-            x = end;
         }
+        found(run);
     }
-}
-
-/// The first and the last of the places that a value is made of.
-fn ends(&[(first, _), .., (last, _)]: &Taps) -> (usize, usize) {
-    (first, last)
-}
-
-fn blend(shares: [f32; 4], values: [f32; 4]) -> f32 {
-    let [a, b, c, d] = array::from_fn(|place| shares[place] * values[place]);
-    (a + b) + (c + d)
 }
 
 /// For each of `original` pixels the places of a side of `map` logits that it is made of.
 fn taps(map: usize, padded: u32, resized: u32, original: u32) -> Vec<Taps> {
-    let places = 0..original as usize;
-    let of_place = |place| {
-        let [near, far] = neighbours(place, resized as usize, original as usize);
-        let through = |(place, share): (usize, f32)| {
-            neighbours(place, map, padded as usize).map(|(place, of_it)| (place, share * of_it))
-        };
-        let ([a, b], [c, d]) = (through(near), through(far));
-        [a, b, c, d]
+    let of_pixel = |pixel| {
+        let (near, shares) = neighbours(pixel, resized as usize, original as usize);
+        let far = (near + 1).min(resized as usize - 1);
+        let through = |place| neighbours(place, map, padded as usize);
+        let ((near, [a, b]), (far, [c, d])) = (through(near), through(far));
+        let [of_near, of_far] = shares;
+        Taps {
+            pairs: [near, far],
+            shares: [of_near * a, of_near * b, of_far * c, of_far * d],
+        }
     };
-    places.map(of_place).collect()
+    (0..original as usize).map(of_pixel).collect()
 }
 
-/// The two of `from` places between which place `index` of `to` lies, and how much each counts. In PyTorch's float32, as
-/// another rounding moves the shares by as much as 1e-4.
-fn neighbours(index: usize, from: usize, to: usize) -> [(usize, f32); 2] {
+/// The first of the two of `from` places between which place `index` of `to` lies, and how much each counts. In PyTorch's float32, as another rounding moves the shares by as much as 1e-4.
+fn neighbours(index: usize, from: usize, to: usize) -> (usize, [f32; 2]) {
     let scale = from as f32 / to as f32;
     let place = (scale * (index as f32 + 0.5) - 0.5).max(0.0);
     let near = (place as usize).min(from - 1);
-    let far = (near + 1).min(from - 1);
     let share = (place - near as f32).clamp(0.0, 1.0);
-    [(near, 1.0 - share), (far, share)]
+    (near, [1.0 - share, share])
 }
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array3, array, s};
+    use ndarray::{Array3, array};
     use proptest::prelude::*;
 
     use super::*;
