@@ -645,6 +645,19 @@ pub enum Error {
         /// The size of the mask.
         found: String,
     },
+    /// A mask was asked for by more points than the segmenter's decoder looks at.
+    #[error(
+        "prompt {index} has {points} points, two for a box included, of which this segmenter looks at {limit}: \
+         leave some out, or take another segmenter"
+    )]
+    PromptPoints {
+        /// The prompt's place in the list, from 0.
+        index: usize,
+        /// How many there are.
+        points: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// A mask was asked for by a box or a point that is not on the image.
     #[error(
         "{what} of prompt {index} is not on the image of {image} pixels: \
@@ -852,6 +865,7 @@ impl Error {
             | Self::MaskSize { .. }
             | Self::MaskMismatch { .. }
             | Self::PromptOutside { .. }
+            | Self::PromptPoints { .. }
             | Self::RunLengths { .. }
             | Self::OtherModel { .. } => ErrorKind::Value,
             #[cfg(feature = "tracks")]
