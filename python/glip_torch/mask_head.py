@@ -9,8 +9,10 @@ from torchvision.ops import roi_align
 
 #: Rows and columns of a mask, over its box and a margin around it: a share of the box's sides, on every side.
 SIDE, MARGIN = 28, 1 / 8
-#: Levels that are read, from the finest on; their channels once they are; and those of maps at strides 2 and 16 cells' width.
-LEVELS, WIDTH, FINE_WIDTH, INNER_WIDTH = 3, 32, 16, 48
+#: Levels that are read, from the finest on.
+LEVELS = 3
+#: Channels at stride 2, at stride 4 and in a crop, and in a crop's middle.
+FINE_WIDTH, WIDTH, INNER_WIDTH = 16, 32, 48
 #: Points that a cell of a crop is the mean of, in each direction.
 SAMPLES = 2
 
