@@ -18,7 +18,7 @@ FEATURES = glip-rs/draw,glip-rs/yaml,glip-rs/captions,glip-rs/tracks,glip-rs/sha
 # With `cuda`, as on a machine that has none: what is asked for and missing must be an error or logged.
 TEST = cargo test --workspace --features $(FEATURES),glip-rs/cuda
 
-.PHONY: runtime demo test fast check style lint msrv deny package public-api public-api-update semver smoke fuzz sanitize bench bench-glip-t bench-gdino golden \
+.PHONY: runtime demo test fast check style lint msrv deny package public-api public-api-update semver smoke fuzz sanitize bench bench-glip-t bench-gdino bench-sizes golden \
 	python-test label-readers-test pictures install-capi capi-header capi-test ros2-test
 runtime: $(RUNTIME)
 
@@ -120,12 +120,14 @@ smoke: runtime $(VENV)
 	cargo bench --bench pipeline --bench host -- --test
 	cargo bench --bench robot -- soak --seconds 2
 	cargo bench --bench robot -- neighbour --seconds 0.5
+	cargo bench --bench robot -- latency --frames 5
 	cargo bench --bench segmenter -- tests/fixtures/golden/segmenter/sam --boxes 20 --runs 1
 	cargo bench --bench workloads -- --size 256x384 --batch 2 --runs 1 --warm-up 0 \
 		components reuse ground vocabulary names batch pipelined callers load
 	$(VENV)/bin/python python/tools/evaluation_speed.py --images 20 --rounds 1
 	$(MAKE) bench-glip-t ARGS="--model glip-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
 	$(MAKE) bench-gdino ARGS="--model gdino-small --runs 1 --tokens 10 --out $(SMOKE)/RESULTS.md"
+	$(MAKE) bench-sizes ARGS="--model glip-small --rounds 1 --runs 1 --out $(SMOKE)/RESULTS.md --plot $(SMOKE)/sizes.svg"
 	PYTHON=$(VENV)/bin/python benches/gpu.sh --device cpu --small --runs 1 --warm-up 0 --batches 1 2 \
 		--precisions fp16 --stages correctness speed profile gdino
 
@@ -191,6 +193,11 @@ bench-gdino: MODEL = gdino-t
 bench-glip-t bench-gdino: $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --editable "./python[bench]"
 	$(VENV)/bin/python -m benches.full_size --model $(MODEL) $(ARGS)
+
+# What an image's size costs, and with photographs what is found at each: make bench-sizes ARGS="--photos ANNOTATIONS IMAGES"
+bench-sizes: $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --editable "./python[bench]"
+	$(VENV)/bin/python -m benches.sizes $(ARGS)
 
 # An environment for the Python side. PyTorch is a large download, so it is kept.
 $(VENV):

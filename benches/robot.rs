@@ -1,7 +1,9 @@
-//! What a robot wants to know: whether memory stays what it is over hours, and what others on the same processor lose.
+//! What a robot wants to know: whether memory stays what it is over hours, what others on the same processor lose, and how long
+//! a frame takes from the camera to its result.
 //!
 //!     cargo bench --bench robot -- soak --minutes 30
 //!     cargo bench --bench robot -- neighbour --seconds 10
+//!     cargo bench --bench robot -- latency --frames 2000
 //!
 //! Runs on the model in the box (feature `nano`), or on another with `GLIP_MODEL=FOLDER`.
 
@@ -18,6 +20,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -34,9 +37,11 @@ use lexopt::{Arg, Parser, ValueExt};
 const USAGE: &str = "\
 robot soak [--minutes N] [--arena kept|shrunk|none] [--no-memory-pattern]
 robot neighbour [--seconds N]
+robot latency [--frames N]
 
 soak        frames of changing sizes, formats, rates and prompts; the memory every so often
 neighbour   what another thread's work loses while frames are looked at, with and without spinning
+latency     from a frame of 640 x 480 to its result, beside the same image in `ground`, in turn
 ";
 
 fn main() -> ExitCode {
@@ -44,6 +49,7 @@ fn main() -> ExitCode {
         match arguments.subject {
             Subject::Soak => soak(&arguments),
             Subject::Neighbour => neighbour(&arguments),
+            Subject::Latency => latency(&arguments),
         }
     })
 }
@@ -192,7 +198,7 @@ fn pieces_done(duration: Duration, live: Option<&Live>) -> Result<String> {
     is_over.store(true, Ordering::Relaxed);
     let mut times = worker.join().map_err(|_| "the neighbour panicked")?;
     times.sort();
-    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
+    let at = |percent: usize| percentile(&times, percent);
     let rate = times.len() as f64 / duration.as_secs_f64();
     Ok(format!(
         "{rate:.0} pieces a second, p50 {:.2?}, p99 {:.2?}, max {:.2?}",
@@ -202,15 +208,54 @@ fn pieces_done(duration: Duration, live: Option<&Live>) -> Result<String> {
     ))
 }
 
+fn latency(arguments: &Arguments) -> Result<()> {
+    let detector = detector(0, arguments.cpu.clone())?;
+    let picture = picture::picture(640, 480, 0);
+    let prompt = detector.encode_prompt(NAMES[0])?;
+    let (sender, results) = mpsc::channel();
+    let options = LiveOptions::default().on_result(move |_| {
+        // The receiver is there as long as there are frames.
+        let _ = sender.send(Instant::now());
+    });
+    let live = Live::new(&detector, &prompt, options)?;
+    live.warm_up(&[ImageSize::new(640, 480)])?;
+    let (mut grounded, mut lived) = (Vec::new(), Vec::new());
+    for _ in 0..arguments.frames {
+        let begin = Instant::now();
+        black_box(detector.ground(&picture, &prompt)?);
+        grounded.push(begin.elapsed());
+        let frame = Frame::from(picture.clone());
+        let begin = Instant::now();
+        live.push(frame);
+        lived.push(results.recv()?.duration_since(begin));
+    }
+    for (name, times) in [("ground", &mut grounded), ("push to result", &mut lived)] {
+        times.sort();
+        let (p50, p99) = (percentile(times, 50), percentile(times, 99));
+        let ratio = p99.as_secs_f64() / p50.as_secs_f64();
+        println!("{name}: p50 {p50:.2?}, p99 {p99:.2?}, p99 / p50 {ratio:.2}");
+    }
+    let ratio = percentile(&lived, 50).as_secs_f64() / percentile(&grounded, 50).as_secs_f64();
+    println!("push to result / ground, p50: {ratio:.3}");
+    Ok(())
+}
+
+/// Of times in order.
+fn percentile(times: &[Duration], percent: usize) -> Duration {
+    times[(times.len() * percent / 100).min(times.len() - 1)]
+}
+
 #[derive(Clone, Copy)]
 enum Subject {
     Soak,
     Neighbour,
+    Latency,
 }
 
 struct Arguments {
     subject: Subject,
     duration: Duration,
+    frames: usize,
     cpu: CpuOptions,
 }
 
@@ -220,6 +265,7 @@ impl Arguments {
         let mut arguments = Self {
             subject: Subject::Soak,
             duration: Duration::from_secs(10),
+            frames: 2000,
             cpu: CpuOptions::default(),
         };
         let seconds = |seconds: f64| {
@@ -232,7 +278,10 @@ impl Arguments {
                     arguments.subject = match &*value.string()? {
                         "soak" => Subject::Soak,
                         "neighbour" => Subject::Neighbour,
-                        other => return Err(format!("{other}: soak or neighbour").into()),
+                        "latency" => Subject::Latency,
+                        other => {
+                            return Err(format!("{other}: soak, neighbour or latency").into());
+                        }
                     };
                 }
                 Arg::Long("minutes") => {
@@ -240,6 +289,7 @@ impl Arguments {
                     arguments.duration = seconds(60.0 * minutes)?;
                 }
                 Arg::Long("seconds") => arguments.duration = seconds(parser.value()?.parse()?)?,
+                Arg::Long("frames") => arguments.frames = parser.value()?.parse()?,
                 Arg::Long("no-memory-pattern") => {
                     arguments.cpu = arguments.cpu.without_memory_pattern();
                 }

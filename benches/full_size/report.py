@@ -121,9 +121,13 @@ def run_facts(rounds: list[Round], flops: int, tokens: int) -> list[str]:
 
 
 def write(path: Path, report: Report) -> None:
-    """Puts the report between the markers of its model and precision, or with them at the end."""
-    begin, end = (f"<!-- bench-{report.model.name}, {report.precision}: {edge} -->" for edge in ("begin", "end"))
-    block = f"{begin}\n{report.markdown()}{end}\n"
+    put(path, f"bench-{report.model.name}, {report.precision}", report.markdown())
+
+
+def put(path: Path, name: str, markdown: str) -> None:
+    """Puts a report between the markers of its name, or with them at the end."""
+    begin, end = (f"<!-- {name}: {edge} -->" for edge in ("begin", "end"))
+    block = f"{begin}\n{markdown}{end}\n"
     text = path.read_text(encoding="utf-8") if path.exists() else "# Results\n\n"
     if begin in text and end in text:
         before, rest = text.split(begin, 1)
