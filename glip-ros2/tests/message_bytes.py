@@ -9,6 +9,8 @@ from messages import (
     Detection2DArray,
     DiagnosticArray,
     DiagnosticStatus,
+    GroundRequest,
+    GroundResponse,
     Header,
     Image,
     KeyValue,
@@ -28,10 +30,14 @@ CUP = Detection2D(
     "7",
 )
 NOTHING = Detection2D(HEADER, [], BoundingBox2D(Pose2D(Point2D(0.0, 0.0), 0.0), 0.0, 0.0), "")
+IMAGE = Image(HEADER, 2, 1, "rgb8", 0, 4, [1, 2, 3, 0, 5, 6, 7])
+DETECTIONS = Detection2DArray(HEADER, [CUP, NOTHING])
 MESSAGES = {
-    "image": Image(HEADER, 2, 1, "rgb8", 0, 4, [1, 2, 3, 0, 5, 6, 7]),
+    "image": IMAGE,
     "compressed_image": CompressedImage(HEADER, "jpeg", [255, 216, 255]),
-    "detections": Detection2DArray(HEADER, [CUP, NOTHING]),
+    "detections": DETECTIONS,
+    "ground_request": GroundRequest(IMAGE, "cup . person", 0.5),
+    "ground_response": GroundResponse(True, "none", DETECTIONS),
     "diagnostics": DiagnosticArray(
         HEADER, [DiagnosticStatus(1, "glip: detections", "no images", "cpu", [KeyValue("done", "12")])]
     ),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from cyclonedds.idl import IdlStruct
-from cyclonedds.idl.types import array, float64, int32, int64, sequence, uint8, uint32
+from cyclonedds.idl.types import array, float32, float64, int32, int64, sequence, uint8, uint32, uint64
 
 
 def message(name: str) -> str:
@@ -169,3 +169,35 @@ class SetParametersRequest(IdlStruct, typename="rcl_interfaces::srv::dds_::SetPa
 @dataclass
 class SetParametersResponse(IdlStruct, typename="rcl_interfaces::srv::dds_::SetParameters_Response_"):
     results: sequence[SetParametersResult]
+
+
+@dataclass
+class GroundRequest(IdlStruct, typename="glip_msgs::srv::dds_::Ground_Request_"):
+    image: Image
+    prompt: str
+    threshold: float32
+
+
+@dataclass
+class GroundResponse(IdlStruct, typename="glip_msgs::srv::dds_::Ground_Response_"):
+    success: bool
+    message: str
+    detections: Detection2DArray
+
+
+@dataclass
+class CycloneGroundRequest(IdlStruct, typename="glip_msgs::srv::dds_::Ground_Request_"):
+    """The same as nodes of rmw_cyclonedds_cpp send it: after who asks, and for the how manieth time."""
+
+    client: uint64
+    sequence: int64
+    request: GroundRequest
+
+
+@dataclass
+class CycloneGroundResponse(IdlStruct, typename="glip_msgs::srv::dds_::Ground_Response_"):
+    """The same as nodes of rmw_cyclonedds_cpp expect it."""
+
+    client: uint64
+    sequence: int64
+    response: GroundResponse
