@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cyclonedds.idl import IdlStruct
 from messages import (
     BoundingBox2D,
     CompressedImage,
@@ -43,6 +44,7 @@ MESSAGES = {
     ),
 }
 
+assert IMAGE.serialize() == IdlStruct.serialize(IMAGE), "images are written otherwise"
 for name, message in MESSAGES.items():
     # After the four bytes that say which encoding follows; DDS pads to four bytes, and says by how much.
     header, body = message.serialize()[:4], message.serialize()[4:]

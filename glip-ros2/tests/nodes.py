@@ -139,9 +139,9 @@ class CycloneAsker(Asker):
     def ask(self, request: GroundRequest) -> GroundResponse:
         """What the service answers."""
         who = (0x0123_4567_89AB_CDEF, 7)
-        answer = super().ask(CycloneGroundRequest(*who, request))
+        answer = super().ask(CycloneGroundRequest(*who, request.image, request.prompt, request.threshold))
         check((answer.client, answer.sequence) == who, f"an answer is for {answer.client:x}, {answer.sequence}")
-        return answer.response
+        return GroundResponse(answer.success, answer.message, answer.detections)
 
 
 def wait_for(what, name: str):

@@ -7,7 +7,7 @@ mod masks;
 mod newest;
 mod painter;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use glip::{
     Segmenter,
@@ -98,6 +98,7 @@ impl Pictures {
         let painter = Painter { segmenter };
         let paint = move || {
             while let Some(scene) = scenes.take() {
+                let begin = Instant::now();
                 let wanted = Wanted {
                     masks: masks.as_ref().is_some_and(Output::is_wanted),
                     annotated: annotated.as_ref().is_some_and(Output::is_wanted),
@@ -106,8 +107,9 @@ impl Pictures {
                     publish(masks.as_ref(), painted.masks)?;
                     publish(annotated.as_ref(), painted.annotated)
                 });
-                if let Err(error) = published {
-                    faults.add(in_one_line(&error));
+                match published {
+                    Ok(()) => log::debug!("{wanted:?} took {:.1?}", begin.elapsed()),
+                    Err(error) => faults.add(in_one_line(&error)),
                 }
             }
         };
