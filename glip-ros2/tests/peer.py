@@ -6,6 +6,7 @@ It is a camera and a subscriber: what the node finds in photographs must be what
 """
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import random
@@ -111,7 +112,10 @@ def at_a_rate(peers: Peers, photographs: dict, expected: dict, frames: int, rate
         check_found(message, expected[name, prompt], f"{name}, {prompt!r}")
     print(f"{frames} images at {rate:g} a second: {len(found)} looked at, none wrong", flush=True)
     report_latencies(peers, {stamp: (gone[stamp], message) for stamp, message in found.items()})
-    check(2 * len(found) >= frames, f"of {frames} images {len(found)} were looked at")
+    # On a machine that is busy with something else, it need not keep up.
+    latency = statistics.median(message.sample_info.source_timestamp - stamp for stamp, message in found.items())
+    possible = min(frames, frames / rate / (latency / SECOND))
+    check(2 * len(found) >= possible, f"of {frames} images {len(found)} were looked at, {possible:.0f} could have been")
 
 
 def report_latencies(peers: Peers, found: dict) -> None:
@@ -155,11 +159,10 @@ def too_fast(peers: Peers, photographs: dict, frames: int) -> None:
     wait_for(lambda: found.update(peers.found()) or sent[-1] in found, "result of the last image")
     check(len(found) < frames, "an image every 3 ms was looked at: the test is too slow for this machine")
     ages = [(message.sample_info.source_timestamp - stamp) / 1e6 for stamp, message in found.items()]
-    half = len(ages) // 2
-    check(
-        statistics.median(ages[half:]) < 2 * statistics.median(ages[:half]) + 100,
-        f"results get older and older: {ages}",
-    )
+    ends = [message.sample_info.source_timestamp for message in found.values()]
+    pace = statistics.median((after - before) / 1e6 for before, after in itertools.pairwise(ends))
+    # One is looked at and one waits, whatever the machine does; were there a queue, they would get older and older.
+    check(statistics.median(ages) < 3 * pace + 100, f"results come every {pace:.0f} ms, and are of {ages} ms ago")
     print(f"{frames} images as fast as they go: {len(found)} looked at, at most {max(ages):.0f} ms old", flush=True)
 
 
