@@ -137,7 +137,7 @@ Service, of the type glip_msgs/srv/Ground, for which glip-ros2/glip_msgs is a pa
 Examples:
   glip-ros2 --image /camera/image_raw --detections /detections --prompt \"person . cup\"
   glip-ros2 --image /camera/image_raw/compressed --compressed --prompt \"person\" --model models/glip-t --device cuda
-  glip-ros2 --image /camera/image_raw --prompt \"cup\" --annotated ~/image --masks ~/masks --segmenter models/mobile-sam
+  glip-ros2 --image /camera/image_raw --prompt \"cup\" --annotated /annotated --masks /masks --segmenter models/mobile-sam
   ROS_DOMAIN_ID=7 glip-ros2 --image /front/image --prompt \"forklift\" --deadline 200 --no-spinning
 
 ONNX Runtime (1.25 or later) is loaded from the file that ORT_DYLIB_PATH names, or from where it is found, as `pip install

@@ -1,7 +1,7 @@
 //! The node among others: from a topic of images to one of detections.
 
 use std::{
-    sync::{Arc, OnceLock, mpsc},
+    sync::{Arc, OnceLock, Weak, mpsc},
     time::Duration,
 };
 
@@ -26,7 +26,8 @@ use crate::{
     parameters,
     picture::{Picture, now},
     ros::Ros,
-    service, threads,
+    service::Serving,
+    threads,
 };
 
 /// How often is told how it does.
@@ -46,20 +47,20 @@ pub(crate) fn run(arguments: &Arguments, stop: oneshot::Receiver<()>) -> Result<
     let device = detector.device();
     let segmenter = arguments.segmenter().map(|folder| loader.segmenter(folder));
     let asked = asked(arguments, &detector);
-    let looker = Arc::new(OnceLock::<Looker>::new());
+    let there = Arc::new(OnceLock::<Weak<Looker>>::new());
     let faults = Arc::new(Faults::default());
 
     let options = parameters::declare(&asked, arguments.model());
-    let options = with_set_action(options, &looker);
+    let options = with_set_action(options, Arc::clone(&there));
     let RosOptions { name, domain, .. } = &arguments.ros;
     let ros = Ros::start(&arguments.ros.namespace, name, *domain, options)?;
     let outputs = outputs(arguments, &ros, segmenter.transpose()?, &faults)?;
     let tell = move |shown, result| outputs.tell(shown, result);
     let options = arguments.live_options();
-    let started = Looker::start(loader, detector, asked, options, tell)?;
-    let looker_there = looker.get_or_init(|| started);
+    let looker = Arc::new(Looker::start(loader, detector, asked, options, tell)?);
+    there.get_or_init(|| Arc::downgrade(&looker));
     ros.spin()?;
-    serve(arguments, &ros, &looker)?;
+    let _serving = serve(arguments, &ros, Arc::downgrade(&looker))?;
 
     let diagnostics = Diagnostics {
         node: name.clone(),
@@ -68,16 +69,16 @@ pub(crate) fn run(arguments: &Arguments, stop: oneshot::Receiver<()>) -> Result<
         before: Report::default(),
     };
     let told = ros.publisher("/diagnostics", "topic", DIAGNOSTICS)?;
-    let _diagnosing = diagnose(diagnostics, told, &looker, &faults)?;
+    let _diagnosing = diagnose(diagnostics, told, Arc::downgrade(&looker), &faults)?;
     log::info!("looking at {} for {:?}", arguments.image, arguments.prompt);
     match arguments.compressed {
         true => {
             let images = images(arguments, &ros, COMPRESSED_IMAGE)?;
-            look::<CompressedImage>(&images, looker_there, &faults, stop);
+            look::<CompressedImage>(&images, &looker, &faults, stop);
         }
         false => {
             let images = images(arguments, &ros, IMAGE)?;
-            look::<Image>(&images, looker_there, &faults, stop);
+            look::<Image>(&images, &looker, &faults, stop);
         }
     }
     Ok(())
@@ -123,20 +124,20 @@ fn images<P: Message + 'static>(
 }
 
 /// Answers who sends an image and what to look for, beside what looks at the camera's.
-fn serve(arguments: &Arguments, ros: &Ros, looker: &Arc<OnceLock<Looker>>) -> Result<()> {
+fn serve(arguments: &Arguments, ros: &Ros, looker: Weak<Looker>) -> Result<Serving> {
     let server = ros.server(&arguments.service, "--service", GROUND, arguments.ros.rmw)?;
-    let looker = Arc::clone(looker);
-    threads::start("the thread of the service", "glip-service", move || {
-        service::serve(&server, || looker.get().map(Looker::detector));
-    })
+    Serving::start(server, move || Some(looker.upgrade()?.detector()))
 }
 
 /// Has parameters do something once there is something that looks.
-fn with_set_action(options: NodeOptions, looker: &Arc<OnceLock<Looker>>) -> NodeOptions {
-    let looker = Arc::clone(looker);
-    options.parameter_set_action(Box::new(move |name, value| match looker.get() {
-        Some(looker) => parameters::set(looker, name, value).map_err(|error| in_one_line(&error)),
-        None => Ok(()),
+fn with_set_action(options: NodeOptions, there: Arc<OnceLock<Weak<Looker>>>) -> NodeOptions {
+    options.parameter_set_action(Box::new(move |name, value| {
+        match there.get().and_then(Weak::upgrade) {
+            Some(looker) => {
+                parameters::set(&looker, name, value).map_err(|error| in_one_line(&error))
+            }
+            None => Ok(()),
+        }
     }))
 }
 
@@ -168,14 +169,16 @@ fn look<P: Picture + Message + 'static>(
 fn diagnose(
     mut diagnostics: Diagnostics,
     told: Publisher<DiagnosticArray>,
-    looker: &Arc<OnceLock<Looker>>,
+    looker: Weak<Looker>,
     faults: &Arc<Faults>,
 ) -> Result<mpsc::Sender<()>> {
     let (ends, end) = mpsc::channel();
-    let (looker, faults) = (Arc::clone(looker), Arc::clone(faults));
+    let faults = Arc::clone(faults);
     let tell = move || {
         while end.recv_timeout(DIAGNOSTICS_PERIOD) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let Some(looker) = looker.get() else { break };
+            let Some(looker) = looker.upgrade() else {
+                break;
+            };
             let report = Report {
                 stats: looker.stats(),
                 faults: faults.record(),

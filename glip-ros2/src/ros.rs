@@ -68,7 +68,8 @@ impl Ros {
             if let Err(error) = block_on(spinner.spin()) {
                 log::error!("parameters can be set no more: {error}");
             }
-        })
+        })?;
+        Ok(())
     }
 
     pub(crate) fn publisher<M: Message>(

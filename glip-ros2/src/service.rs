@@ -1,7 +1,9 @@
 //! The service: an image and what to look for, and what is found is the answer.
 
-use futures::{StreamExt, executor::block_on};
-use glip::{Detections, Detector, GroundOptions};
+use std::thread::JoinHandle;
+
+use futures::{StreamExt, channel::oneshot, executor::block_on, future::select};
+use glip::{Control, Detections, Detector, GroundOptions};
 use ros2_client::Server;
 
 use crate::{
@@ -9,12 +11,50 @@ use crate::{
     messages::{Detection2DArray, GroundRequest, GroundResponse},
     outputs::detections,
     picture::Picture,
+    threads,
 };
 
-/// Answers requests as they come, one after the other, with the detector that there is then.
-pub(crate) fn serve(
+/// What answers requests, until this is dropped.
+pub(crate) struct Serving {
+    /// Of what runs for a request.
+    control: Control,
+    ends: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Serving {
+    /// Answers requests as they come, one after the other, with the detector that there is then.
+    pub(crate) fn start(
+        server: Server<GroundRequest, GroundResponse>,
+        detector: impl Fn() -> Option<Detector> + Send + 'static,
+    ) -> Result<Self> {
+        let (ends, end) = oneshot::channel();
+        let control = Control::new();
+        let controlled = control.clone();
+        let detector = move || Some(detector()?.controlled(&controlled));
+        let thread = threads::start("the thread of the service", "glip-service", move || {
+            serve(&server, detector, end);
+        })?;
+        Ok(Self {
+            control,
+            ends: Some(ends),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.control.stop();
+        drop(self.ends.take());
+        threads::join(self.thread.take());
+    }
+}
+
+fn serve(
     server: &Server<GroundRequest, GroundResponse>,
     detector: impl Fn() -> Option<Detector>,
+    end: oneshot::Receiver<()>,
 ) {
     let answered = server.receive_request_stream().for_each(|request| {
         let sent = request.map(|(id, request)| {
@@ -28,7 +68,7 @@ pub(crate) fn serve(
         }
         std::future::ready(())
     });
-    block_on(answered);
+    block_on(select(answered, end));
 }
 
 fn answer(detector: &Detector, request: GroundRequest) -> GroundResponse {

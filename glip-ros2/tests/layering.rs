@@ -24,7 +24,7 @@ const ARROWS: &Allowed = &[
     ("diagnostics", "faults messages"),
     ("looker", "error loader messages picture"),
     ("outputs", "error faults looker messages ros threads"),
-    ("service", "error messages outputs picture"),
+    ("service", "error messages outputs picture threads"),
     ("parameters", "error looker"),
     ("arguments", "loader"),
     (

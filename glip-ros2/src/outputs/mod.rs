@@ -7,10 +7,10 @@ mod masks;
 mod newest;
 mod painter;
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, thread::JoinHandle, time::Instant};
 
 use glip::{
-    Segmenter,
+    Control, Segmenter,
     live::{FrameResult, Outcome},
 };
 use ros2_client::Publisher;
@@ -20,7 +20,7 @@ use self::{
     painter::{Painter, Scene, Wanted},
 };
 use crate::{
-    error::{Result, in_one_line},
+    error::{Error, Result, in_one_line},
     faults::Faults,
     looker::Shown,
     messages::{Detection2DArray, Image},
@@ -31,8 +31,16 @@ use crate::{
 /// Where results go.
 pub(crate) struct Outputs {
     detections: Publisher<Detection2DArray>,
-    pictures: Option<Arc<Newest<Scene>>>,
+    pictures: Option<Painting>,
     faults: Arc<Faults>,
+}
+
+/// The thread that makes pictures, until this is dropped.
+struct Painting {
+    newest: Arc<Newest<Scene>>,
+    /// Of what runs there.
+    control: Control,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// Where pictures go, and what makes masks for them.
@@ -67,9 +75,11 @@ impl Outputs {
                     self.faults.add(fault);
                 }
                 if let Some(pictures) = &self.pictures {
-                    pictures.put(Scene { shown, result });
+                    pictures.newest.put(Scene { shown, result });
                 }
             }
+            // The node ends, or its model is another now.
+            Outcome::Failed(glip::Error::Stopped) => {}
             Outcome::Failed(error) => self.faults.add(in_one_line(error)),
             // Counted, and told of in the diagnostics.
             _ => {}
@@ -77,17 +87,17 @@ impl Outputs {
     }
 }
 
-impl Drop for Outputs {
+impl Drop for Painting {
     fn drop(&mut self) {
-        if let Some(pictures) = &self.pictures {
-            pictures.close();
-        }
+        self.newest.close();
+        self.control.stop();
+        threads::join(self.thread.take());
     }
 }
 
 impl Pictures {
     /// Makes them on a thread of its own, of what is put there.
-    fn start(self, faults: Arc<Faults>) -> Result<Arc<Newest<Scene>>> {
+    fn start(self, faults: Arc<Faults>) -> Result<Painting> {
         let newest = Arc::new(Newest::new());
         let scenes = Arc::clone(&newest);
         let Self {
@@ -95,6 +105,8 @@ impl Pictures {
             annotated,
             segmenter,
         } = self;
+        let control = Control::new();
+        let segmenter = segmenter.map(|segmenter| segmenter.controlled(&control));
         let painter = Painter { segmenter };
         let paint = move || {
             while let Some(scene) = scenes.take() {
@@ -109,12 +121,17 @@ impl Pictures {
                 });
                 match published {
                     Ok(()) => log::debug!("{wanted:?} took {:.1?}", begin.elapsed()),
+                    Err(Error::Detector(glip::Error::Stopped)) => {}
                     Err(error) => faults.add(in_one_line(&error)),
                 }
             }
         };
-        threads::start("the thread that makes pictures", "glip-pictures", paint)?;
-        Ok(newest)
+        let thread = threads::start("the thread that makes pictures", "glip-pictures", paint)?;
+        Ok(Painting {
+            newest,
+            control,
+            thread: Some(thread),
+        })
     }
 }
 
