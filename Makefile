@@ -151,7 +151,7 @@ target/tools/cmake/bin/cmake:
 	target/tools/cmake/bin/python -m pip install --quiet "cmake>=3.16"
 
 # The node of ROS 2 among nodes of another implementation of DDS, over loopback: this many images.
-ROS2_FRAMES ?= 50
+ROS2_FRAMES ?= 200
 ROS2_VENV = target/ros2-test/venv
 ros2-test: runtime $(ROS2_VENV)
 	cargo build --release -p glip-ros2 -p glip-tools
