@@ -1,5 +1,6 @@
 //! Labelled boxes in the formats of training and of labelling tools, made of a run's journal.
 
+mod brush;
 mod classes;
 mod coco;
 mod cvat;
@@ -7,6 +8,7 @@ mod gligen;
 mod grounding;
 mod json;
 mod label_studio;
+mod outlines;
 mod records;
 mod yolo;
 
@@ -27,14 +29,14 @@ use crate::{
 
 /// A format that labelled boxes are written in.
 ///
-/// | format | name | file | boxes |
-/// | --- | --- | --- | --- |
-/// | [`Grounding`](Self::Grounding) | `grounding` | `labels.jsonl` | kept ones |
-/// | [`Coco`](Self::Coco) | `coco` | `coco.json` | kept ones |
-/// | [`Yolo`](Self::Yolo) | `yolo` | `yolo/` | kept ones |
-/// | [`Gligen`](Self::Gligen) | `gligen` | `gligen.jsonl` | kept ones |
-/// | [`LabelStudio`](Self::LabelStudio) | `label-studio` | `label_studio.json` | kept ones, those in review |
-/// | [`Cvat`](Self::Cvat) | `cvat` | `cvat.xml` | kept ones, those in review |
+/// | format | name | file | boxes | masks, if a segmenter was asked |
+/// | --- | --- | --- | --- | --- |
+/// | [`Grounding`](Self::Grounding) | `grounding` | `labels.jsonl` | kept ones | run lengths |
+/// | [`Coco`](Self::Coco) | `coco` | `coco.json` | kept ones | run lengths or polygons |
+/// | [`Yolo`](Self::Yolo) | `yolo` | `yolo/` | kept ones | polygons, in place of boxes |
+/// | [`Gligen`](Self::Gligen) | `gligen` | `gligen.jsonl` | kept ones | none |
+/// | [`LabelStudio`](Self::LabelStudio) | `label-studio` | `label_studio.json` | kept ones, those in review | brushes or polygons, in place of boxes |
+/// | [`Cvat`](Self::Cvat) | `cvat` | `cvat.xml` | kept ones, those in review | masks or polygons, in place of boxes |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -82,6 +84,11 @@ impl Format {
         }
     }
 
+    /// Whether it has a place for masks.
+    pub fn has_masks(self) -> bool {
+        self != Self::Gligen
+    }
+
     /// Whether an image can occur once only.
     fn is_keyed_by_image(self) -> bool {
         !matches!(self, Self::Grounding | Self::Gligen)
@@ -107,6 +114,44 @@ impl FromStr for Format {
     }
 }
 
+/// What masks are written as, in formats that leave a choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MaskForm {
+    /// Pixel by pixel: COCO's run lengths, Label Studio's brush, CVAT's mask.
+    #[default]
+    Rle,
+    /// By outlines, which a person can correct: within a pixel of the mask's edge, and nearer in small things. Holes stay
+    /// open, as a bridge without width leads to each.
+    Polygon,
+}
+
+impl MaskForm {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Rle, Self::Polygon];
+
+    /// What it is called on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rle => "rle",
+            Self::Polygon => "polygon",
+        }
+    }
+}
+
+impl FromStr for MaskForm {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let named = Self::ALL.into_iter().find(|form| form.name() == name);
+        named.ok_or_else(|| Error::Option {
+            option: "masks",
+            found: format!("{name:?}"),
+            expected: Self::ALL.map(Self::name).join(" or "),
+        })
+    }
+}
+
 /// How labelled boxes are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -118,6 +163,8 @@ pub struct OutputOptions {
     pub image_url: String,
     /// Whether the YOLO folder has copies of the images, instead of links to them. Default: no.
     pub copy_images: bool,
+    /// What masks are written as, if there are any. Default: [`MaskForm::Rle`].
+    pub masks: MaskForm,
 }
 
 impl Default for OutputOptions {
@@ -126,6 +173,7 @@ impl Default for OutputOptions {
             formats: vec![Format::Grounding],
             image_url: "/data/local-files/?d=".to_owned(),
             copy_images: false,
+            masks: MaskForm::default(),
         }
     }
 }
@@ -149,6 +197,13 @@ impl OutputOptions {
     #[must_use]
     pub fn with_copy_images(mut self, copy: bool) -> Self {
         self.copy_images = copy;
+        self
+    }
+
+    /// Sets [`masks`](Self::masks).
+    #[must_use]
+    pub fn with_masks(mut self, form: MaskForm) -> Self {
+        self.masks = form;
         self
     }
 }
@@ -202,11 +257,11 @@ fn write_format(
 ) -> Result<Vec<Failure>> {
     match format {
         Format::Grounding => grounding::write(journal, folder)?,
-        Format::Coco => coco::write(journal, &folder.join("coco.json"))?,
+        Format::Coco => coco::write(journal, &folder.join("coco.json"), options.masks)?,
         Format::Yolo => return yolo::write(journal, &folder.join("yolo"), options.copy_images),
         Format::Gligen => gligen::write(journal, &folder.join("gligen.jsonl"))?,
-        Format::LabelStudio => label_studio::write(journal, folder, &options.image_url)?,
-        Format::Cvat => cvat::write(journal, &folder.join("cvat.xml"))?,
+        Format::LabelStudio => label_studio::write(journal, folder, options)?,
+        Format::Cvat => cvat::write(journal, &folder.join("cvat.xml"), options.masks)?,
     }
     Ok(Vec::new())
 }
