@@ -12,7 +12,9 @@ use crate::{
     label::{
         journal::Journal,
         options::Verdict,
-        outputs::{MaskForm, classes::Classes, json::json_elements, outlines, records::images},
+        outputs::{
+            classes::Classes, json::json_elements, options::MaskForm, outlines, records::images,
+        },
         record::{LabelRecord, LabelledBox},
     },
 };

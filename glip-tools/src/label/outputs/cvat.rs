@@ -12,7 +12,8 @@ use crate::{
         journal::Journal,
         options::Verdict,
         outputs::{
-            MaskForm, classes::Classes, coco::hundredths, outlines, records::images_to_review,
+            classes::Classes, coco::hundredths, options::MaskForm, outlines,
+            records::images_to_review,
         },
         record::{LabelRecord, LabelledBox},
     },

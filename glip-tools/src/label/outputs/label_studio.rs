@@ -12,8 +12,13 @@ use crate::{
     label::{
         journal::Journal,
         outputs::{
-            MaskForm, OutputOptions, brush, classes::Classes, cvat::escaped, json::json_elements,
-            outlines, records::images_to_review,
+            brush,
+            classes::Classes,
+            cvat::escaped,
+            json::json_elements,
+            options::{MaskForm, OutputOptions},
+            outlines,
+            records::images_to_review,
         },
         record::{LabelRecord, LabelledBox},
     },
