@@ -645,6 +645,20 @@ pub enum Error {
         /// The size of the mask.
         found: String,
     },
+    /// A mask was asked for by points alone, and the segmenter's decoder was exported for boxes.
+    #[error(
+        "prompt {index} has no box, which {model} needs: decoders of the kind {family} were exported for boxes, and would \
+         answer points alone with other masks than the model's; give the box too, or export the segmenter from the model \
+         itself (python -m glip_torch.export_segmenter)"
+    )]
+    PromptWithoutBox {
+        /// Its place among the prompts, from 0.
+        index: usize,
+        /// The segmenter's name.
+        model: String,
+        /// How its graphs were exported, as the manifest says.
+        family: &'static str,
+    },
     /// A mask was asked for by a box or a point that is not on the image.
     #[error(
         "{what} of prompt {index} is not on the image of {image} pixels: \
@@ -852,6 +866,7 @@ impl Error {
             | Self::MaskSize { .. }
             | Self::MaskMismatch { .. }
             | Self::PromptOutside { .. }
+            | Self::PromptWithoutBox { .. }
             | Self::RunLengths { .. }
             | Self::OtherModel { .. } => ErrorKind::Value,
             #[cfg(feature = "tracks")]

@@ -83,6 +83,7 @@ impl Segmenter {
     /// - As [`encode_image`](Self::encode_image), for a picture.
     /// - [`Error::OtherModel`]: another segmenter encoded the scene.
     /// - [`Error::PromptOutside`]: a box lies beside the image as a whole, or a point is not on it.
+    /// - [`Error::PromptWithoutBox`]: a prompt is points alone, and the decoder was exported for boxes.
     /// - [`Error::MaskSize`]: a side of the image has more than 65,535 pixels.
     /// - [`Error::GraphRun`], [`Error::NonFinite`]: the decoder fails, or gives what is no number.
     /// - [`Error::Stopped`], [`Error::DeadlinePassed`]: a [control](Self::controlled) said so.
@@ -100,6 +101,7 @@ impl Segmenter {
         let prompts = prompts.iter().enumerate();
         let prompts = prompts.map(|(index, prompt)| prompt.on_network(index, &scene.geometry));
         let prompts = prompts.collect::<Result<Vec<_>>>()?;
+        self.check_boxes(&prompts)?;
         let decoder = self.parts.decoder.controlled(&self.control);
         let mut masks = Vec::with_capacity(prompts.len());
         for run in self.runs(&prompts) {
@@ -168,6 +170,20 @@ impl Segmenter {
             model: own.name.clone(),
             found: model.name.clone(),
         })
+    }
+
+    /// Refuses prompts without a box where the decoder needs one.
+    fn check_boxes(&self, prompts: &[NetworkPrompt]) -> Result<()> {
+        let manifest = &self.parts.manifest;
+        let mut prompts = prompts.iter();
+        match prompts.position(|prompt| prompt.corners.is_none()) {
+            Some(index) if manifest.family.needs_boxes => Err(Error::PromptWithoutBox {
+                index,
+                model: manifest.name.clone(),
+                family: manifest.family.name,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The prompts of each run of the decoder, in their order.
