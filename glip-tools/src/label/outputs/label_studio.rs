@@ -37,28 +37,20 @@ pub(super) fn write(journal: &Journal, folder: &Path, options: &OutputOptions) -
     })?;
     let path = folder.join("label_studio.xml");
     let masks = journal.header().has_masks().then_some(options.masks);
-    let configuration = configuration(&Classes::of(journal)?, Region::of(masks));
+    let configuration = configuration(&Classes::of(journal)?, control(masks));
     AtomicFile::write(&path, |file| {
         file.write_all(configuration.as_bytes())
             .map_err(unwritable(&path))
     })
 }
 
-/// A kind of region: what its type is called, and the element of the configuration that has its labels.
-struct Region {
-    kind: &'static str,
-    element: &'static str,
-}
-
-impl Region {
-    /// That of masks in a form, or of boxes.
-    fn of(masks: Option<MaskForm>) -> Self {
-        let (kind, element) = match masks {
-            None => ("rectanglelabels", "RectangleLabels"),
-            Some(MaskForm::Rle) => ("brushlabels", "BrushLabels"),
-            Some(MaskForm::Polygon) => ("polygonlabels", "PolygonLabels"),
-        };
-        Self { kind, element }
+/// The element of the configuration that has the labels of masks in a form, or of boxes. Regions are of the type that is
+/// called like it in small letters.
+fn control(masks: Option<MaskForm>) -> &'static str {
+    match masks {
+        None => "RectangleLabels",
+        Some(MaskForm::Rle) => "BrushLabels",
+        Some(MaskForm::Polygon) => "PolygonLabels",
     }
 }
 
@@ -87,12 +79,12 @@ fn region(
     found: &LabelledBox,
     masks: MaskForm,
 ) -> Result<Value> {
-    let Region { kind, .. } = Region::of(found.mask.as_ref().map(|_| masks));
+    let kind = control(found.mask.as_ref().map(|_| masks)).to_ascii_lowercase();
     let mut value = match &found.mask {
         Some(mask) => shape(&Mask::from(&mask.rle), masks)?,
         None => rectangle(record, found),
     };
-    value[kind] = json!([record.name(found)]);
+    value[&kind] = json!([record.name(found)]);
     Ok(json!({
         "id": format!("box-{number}"),
         "type": kind,
@@ -135,14 +127,14 @@ fn percent(part: f32, side: u32) -> f64 {
     (f64::from(part) / f64::from(side) * 1e6).round() / 1e4
 }
 
-fn configuration(classes: &Classes, Region { element, .. }: Region) -> String {
+fn configuration(classes: &Classes, control: &str) -> String {
     let labels = classes.names().iter();
     let labels: String = labels
         .map(|name| format!("    <Label value=\"{}\"/>\n", escaped(name)))
         .collect();
     format!(
         "<View>\n  <Image name=\"image\" value=\"$image\"/>\n  \
-         <{element} name=\"label\" toName=\"image\">\n{labels}  </{element}>\n</View>\n"
+         <{control} name=\"label\" toName=\"image\">\n{labels}  </{control}>\n</View>\n"
     )
 }
 
