@@ -16,7 +16,7 @@ use glip::{
         GridSize, HeadBoxes, HeadOutput, ImageGeometry, Phrase, PreprocessOptions, Preprocessor,
         TokenizedPhrase,
     },
-    postprocess::{HeadSpec, PostprocessOptions, Postprocessor},
+    postprocess::{HeadSpec, PostprocessOptions, Postprocessor, upsample_mask},
 };
 use image::DynamicImage;
 use ndarray::{Array2, Array3};
@@ -27,6 +27,7 @@ fn benchmarks(criterion: &mut Criterion) {
         preprocess(criterion),
         camera(criterion),
         postprocess(criterion),
+        masks(criterion),
     ] {
         if let Err(error) = result {
             eprintln!("error: {error}");
@@ -235,6 +236,36 @@ fn noise() -> impl FnMut() -> f32 {
         };
         ((0..12).map(|_| uniform(&mut state)).sum::<f32>()) - 6.0
     }
+}
+
+/// From a map of 256 x 256 logits, as SAM gives it, to the mask of an image of 1920 x 1080 in run lengths.
+fn masks(criterion: &mut Criterion) -> Result<()> {
+    let geometry = ImageGeometry {
+        original: ImageSize::new(1920, 1080),
+        resized: ImageSize::new(1024, 576),
+        padded: ImageSize::new(1024, 1024),
+    };
+    let mut noise = noise();
+    // A thing over a quarter of the image, with an outline that is not smooth.
+    let distance = |(row, column): (usize, usize)| {
+        let (y, x) = ((row as f32 - 70.0) / 40.0, (column as f32 - 120.0) / 70.0);
+        1.0 - y.hypot(x)
+    };
+    let thing = Array2::from_shape_fn((256, 256), |at| 10.0 * distance(at) + 0.3 * noise());
+    let nothing_but_edges = Array2::from_shape_simple_fn((256, 256), &mut noise);
+    let mut group = criterion.benchmark_group("masks, 1920 x 1080");
+    group.sample_size(30);
+    for (name, logits) in [("a thing", &thing), ("noise", &nothing_but_edges)] {
+        group.bench_function(format!("{name}, upsampled"), |bencher| {
+            bencher.iter(|| upsample_mask(black_box(logits.view()), &geometry))
+        });
+        let mask = upsample_mask(logits.view(), &geometry)?;
+        group.bench_function(format!("{name}, run lengths"), |bencher| {
+            bencher.iter(|| black_box(&mask).rle().to_compressed())
+        });
+    }
+    group.finish();
+    Ok(())
 }
 
 criterion_group!(host, benchmarks);

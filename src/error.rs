@@ -647,17 +647,26 @@ pub enum Error {
     },
     /// A mask was asked for by points alone, and the segmenter's decoder was exported for boxes.
     #[error(
-        "prompt {index} has no box, which {model} needs: decoders of the kind {family} were exported for boxes, and would \
-         answer points alone with other masks than the model's; give the box too, or export the segmenter from the model \
-         itself (python -m glip_torch.export_segmenter)"
+        "prompt {index} has no box, which this segmenter needs: its decoder was exported for boxes, and points alone would \
+         have another mask than the model's; give the box too, or export the segmenter from the model itself \
+         (python -m glip_torch.export_segmenter)"
     )]
     PromptWithoutBox {
-        /// Its place among the prompts, from 0.
+        /// The prompt's place in the list, from 0.
         index: usize,
-        /// The segmenter's name.
-        model: String,
-        /// How its graphs were exported, as the manifest says.
-        family: &'static str,
+    },
+    /// A mask was asked for by more points than the segmenter's decoder looks at.
+    #[error(
+        "prompt {index} has {points} points, two for a box included, of which this segmenter looks at {limit}: \
+         leave some out, or take another segmenter"
+    )]
+    PromptPoints {
+        /// The prompt's place in the list, from 0.
+        index: usize,
+        /// How many there are.
+        points: usize,
+        /// How many there may be.
+        limit: usize,
     },
     /// A mask was asked for by a box or a point that is not on the image.
     #[error(
@@ -867,6 +876,7 @@ impl Error {
             | Self::MaskMismatch { .. }
             | Self::PromptOutside { .. }
             | Self::PromptWithoutBox { .. }
+            | Self::PromptPoints { .. }
             | Self::RunLengths { .. }
             | Self::OtherModel { .. } => ErrorKind::Value,
             #[cfg(feature = "tracks")]

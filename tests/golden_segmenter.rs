@@ -12,15 +12,17 @@ use std::{fs, path::PathBuf};
 use common::fixture;
 use glip::{BBox, Control, Error, ErrorKind, ImageSize, Mask, MaskPrompt, Segmenter};
 use image::{Rgb, RgbImage};
+use ndarray::Array2;
 use serde::Deserialize;
 
-/// Folders, and the cases that they answer: two that were exported by this project, and two pairs of files as others publish them,
-/// segment-anything's own decoder with samexporter's encoder, and those of the Hugging Face hub.
-const SEGMENTERS: [(&str, &str); 4] = [
+/// Folders, and the cases that they answer: two that were exported by this project, and three pairs of files as others publish them,
+/// segment-anything's own decoder with samexporter's encoder, those of the Hugging Face hub, and EfficientSAM's.
+const SEGMENTERS: [(&str, &str); 5] = [
     ("sam", "sam"),
     ("sam2", "sam2"),
     ("sam-official", "sam"),
     ("sam2-hf", "sam2-hf"),
+    ("efficient-sam", "efficient-sam"),
 ];
 
 /// A picture, boxes and points, and the mask of each.
@@ -30,7 +32,15 @@ struct Case {
     size: (u32, u32),
     boxes: Vec<BBox>,
     points: Vec<(f32, f32)>,
-    masks: Vec<Mask>,
+    masks: Vec<CaseMask>,
+}
+
+#[derive(Deserialize)]
+struct CaseMask {
+    #[serde(flatten)]
+    mask: Mask,
+    /// Logits in the middles of five by five fields of the image.
+    logits: [[f32; 5]; 5],
 }
 
 impl Case {
@@ -80,6 +90,21 @@ fn assert_same(found: &Mask, expected: &Mask, what: &str) {
     );
 }
 
+/// Within 1e-3.
+fn assert_near(found: Array2<f32>, expected: [[f32; 5]; 5], what: &str) {
+    let (height, width) = found.dim();
+    for (row, logits) in expected.iter().enumerate() {
+        for (column, logit) in logits.iter().enumerate() {
+            let (y, x) = ((2 * row + 1) * height / 10, (2 * column + 1) * width / 10);
+            let difference = (found[[y, x]] - logit).abs();
+            assert!(
+                difference < 1e-3,
+                "{what}: logit ({x}, {y}) differs by {difference}"
+            );
+        }
+    }
+}
+
 #[test]
 fn masks_are_those_of_the_libraries() {
     for (kind, cases) in SEGMENTERS {
@@ -88,10 +113,20 @@ fn masks_are_those_of_the_libraries() {
         // Twelve megapixels take seconds without optimisation, once for each kind of case.
         let cases = Case::all_of(cases).into_iter();
         for case in cases.filter(|case| is_first || case.name != "large") {
-            let masks = segmenter.masks(case.picture(), case.prompts()).unwrap();
-            assert_eq!(masks.len(), case.masks.len());
-            for (index, (found, expected)) in masks.iter().zip(&case.masks).enumerate() {
-                assert_same(found, expected, &format!("{kind} {} {index}", case.name));
+            let scene = segmenter.encode_image(&case.picture()).unwrap();
+            let masks = segmenter.masks(&scene, case.prompts()).unwrap();
+            let logits = segmenter.mask_logits(&scene, case.prompts()).unwrap();
+            assert_eq!((masks.len(), logits.len()), (case.masks.len(), masks.len()));
+            for (index, expected) in case.masks.iter().enumerate() {
+                let what = format!("{kind} {} {index}", case.name);
+                assert_same(&masks[index], &expected.mask, &what);
+                let logits = &logits[index];
+                assert_eq!(masks[index], logits.mask(logits.best()).unwrap(), "{what}");
+                assert_near(
+                    logits.upsampled(logits.best()).unwrap(),
+                    expected.logits,
+                    &what,
+                );
             }
         }
     }
@@ -108,7 +143,11 @@ fn a_scene_is_asked_many_times_and_prompts_do_not_depend_on_one_another() {
         // The same model, though loaded twice.
         for (index, prompt) in case.prompts().iter().enumerate() {
             let masks = one_at_a_time.masks(&scene, [prompt]).unwrap();
-            assert_same(&masks[0], &case.masks[index], &format!("{kind} {index}"));
+            assert_same(
+                &masks[0],
+                &case.masks[index].mask,
+                &format!("{kind} {index}"),
+            );
         }
         assert_eq!(one_at_a_time.masks(&scene, [] as [BBox; 0]).unwrap(), []);
     }
@@ -153,6 +192,15 @@ fn what_cannot_be_answered_is_an_error_that_says_why() {
     let with_box = [MaskPrompt::from(inside).and_at(10.0, 10.0)];
     assert_eq!(hub.masks(&picture, with_box).unwrap().len(), 1);
 
+    let seven = (0..4).fold(MaskPrompt::from(inside), |prompt, x| {
+        prompt.and_at(x as f32, 9.0)
+    });
+    let seven = seven.and_not_at(30.0, 9.0);
+    let many = segmenter("efficient-sam")
+        .masks(&picture, [seven])
+        .unwrap_err();
+    assert!(many.to_string().contains("prompt 0 has 7 points"), "{many}");
+
     let empty = sam.masks(RgbImage::new(0, 4), [inside]).unwrap_err();
     assert!(matches!(empty, Error::EmptyImage { .. }), "{empty}");
 
@@ -188,7 +236,10 @@ fn a_manifest_or_a_graph_of_another_kind_is_refused_by_name() {
     type Edit = fn(&mut serde_json::Value);
     let cases: [(Edit, &str); 9] = [
         (|m| m["format_version"] = 9.into(), "format version 9"),
-        (|m| m["family"] = "sam3".into(), "sam, sam2, sam2-hf"),
+        (
+            |m| m["family"] = "sam3".into(),
+            "sam, sam2, sam2-hf, efficient-sam",
+        ),
         (|m| m["precision"] = "fp7".into(), "precision"),
         (|m| m["features"] = serde_json::json!([]), "features"),
         (

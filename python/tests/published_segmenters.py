@@ -58,6 +58,48 @@ class HubDecoder(nn.Module):
         return output.iou_scores, output.pred_masks, output.object_score_logits
 
 
+class EfficientEncoder(nn.Module):
+    """As EfficientSAM's: pixels from 0 to 1 of an image of any size, which is resized and normalised inside."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.image_encoder = model.image_encoder
+        self.register_buffer("mean", torch.tensor(IMAGE_MEAN).reshape(1, 3, 1, 1) / 255)
+        self.register_buffer("std", torch.tensor(IMAGE_STD).reshape(1, 3, 1, 1) / 255)
+
+    def forward(self, images: Tensor) -> Tensor:
+        resized = nn.functional.interpolate(images, (SIDE, SIDE), mode="bilinear", align_corners=False)
+        return self.image_encoder((resized - self.mean) / self.std)
+
+
+class EfficientDecoder(nn.Module):
+    """As EfficientSAM's: six points, of which those that are not there are padding; points in pixels of the size that masks
+    are resized to; three masks, then those before they are resized."""
+
+    POINTS = 6
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        from segment_anything.utils.onnx import SamOnnxModel
+
+        self.model = model
+        self.sam = SamOnnxModel(model, return_single_mask=False)
+
+    def forward(self, features: Tensor, points: Tensor, labels: Tensor, size: Tensor) -> tuple[Tensor, ...]:
+        points = points[0] * SIDE / size.flip(0)
+        missing = self.POINTS - points.shape[1]
+        points = nn.functional.pad(points, (0, 0, 0, missing), value=-1.0)
+        labels = nn.functional.pad(labels[0], (0, missing), value=-1.0)
+        prompts = self.sam._embed_points(points, labels)
+        no_mask = self.model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, *features.shape[2:])
+        masks, scores = self.model.mask_decoder.predict_masks(
+            features, self.model.prompt_encoder.get_dense_pe(), prompts, no_mask
+        )
+        masks, scores = masks[:, 1:], scores[:, 1:]
+        large = nn.functional.interpolate(masks, (size[0], size[1]), mode="bilinear", align_corners=False)
+        return large[None], scores[None], masks
+
+
 def official(model: nn.Module, folder: Path) -> None:
     """What segment-anything 1.0 exports: one prompt a run, and large masks with the crop of one picture built in."""
     from segment_anything.utils.onnx import SamOnnxModel
@@ -90,6 +132,19 @@ def hub_sam2(model: nn.Module, folder: Path) -> None:
     _write(HubDecoder(model), inputs, outputs, folder / "prompt_encoder_mask_decoder.onnx")
 
 
+def efficient_sam(model: nn.Module, folder: Path) -> None:
+    """What EfficientSAM's project exports: one prompt a run, and a third output that has no name of its own."""
+    images = {"batched_images": torch.rand(1, 3, 108, 192)}
+    _write(EfficientEncoder(model), images, ["image_embeddings"], folder / "encoder.onnx")
+    inputs = {
+        "image_embeddings": torch.randn(1, 32, SIDE // 16, SIDE // 16),
+        "batched_point_coords": torch.rand(1, 1, 5, 2) * 100,
+        "batched_point_labels": torch.tensor([[[1.0, 0, 1, 2, 3]]]),
+        "orig_im_size": torch.tensor([108, 192]),
+    }
+    _write(EfficientDecoder(model), inputs, ["output_masks", "iou_predictions"], folder / "decoder.onnx")
+
+
 _FREE = {
     "input_image": {0: "height", 1: "width"},
     "point_coords": {1: "points"},
@@ -97,6 +152,9 @@ _FREE = {
     "input_points": {1: "prompts", 2: "points"},
     "input_labels": {1: "prompts", 2: "points"},
     "input_boxes": {1: "boxes"},
+    "batched_images": {0: "batch", 2: "height", 3: "width"},
+    "batched_point_coords": {2: "points"},
+    "batched_point_labels": {2: "points"},
 }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from published_segmenters import hub_sam2, official
+from published_segmenters import EfficientDecoder, EfficientEncoder, efficient_sam, hub_sam2, official
 from pycocotools import mask as coco
 from tiny_segmenters import SIDE, official_sam, sam2
 from torch.nn.functional import interpolate
@@ -38,16 +38,18 @@ def picture(width: int, height: int) -> np.ndarray:
 
 
 def official_masks(model, image: np.ndarray, boxes: np.ndarray, point: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """`SamPredictor`, end to end: a mask for each box, and for the point the best of three."""
+    """`SamPredictor`, end to end: logits for each box, and for the point the best of three."""
     from segment_anything import SamPredictor
 
     predictor = SamPredictor(model)
     predictor.set_image(image)
     found = []
     for box in boxes:
-        masks, scores, _ = predictor.predict(box=box, multimask_output=False)
+        masks, scores, _ = predictor.predict(box=box, multimask_output=False, return_logits=True)
         found.append((masks[0], float(scores[0])))
-    masks, scores, _ = predictor.predict(point_coords=point[None], point_labels=np.ones(1), multimask_output=True)
+    masks, scores, _ = predictor.predict(
+        point_coords=point[None], point_labels=np.ones(1), multimask_output=True, return_logits=True
+    )
     best = int(scores.argmax())
     return [*found, (masks[best], float(scores[best]))]
 
@@ -75,7 +77,7 @@ def sam2_masks(
         scores = output.iou_scores[0, 0]
         best = int(scores.argmax())
         logits = interpolate(output.pred_masks[0, :, best, None], (height, width), mode="bilinear", align_corners=False)
-        found.append((logits[0, 0].numpy() > 0, float(scores[best])))
+        found.append((logits[0, 0].numpy(), float(scores[best])))
     return found
 
 
@@ -84,8 +86,37 @@ def sam2_best_masks(model, image: np.ndarray, boxes: np.ndarray, point: np.ndarr
     return sam2_masks(model, image, boxes, point, several=True)[:-1]
 
 
+def efficient_masks(
+    model, image: np.ndarray, boxes: np.ndarray, point: np.ndarray
+) -> list[tuple[np.ndarray, float]]:
+    """As EfficientSAM's own example: the image as it is, masks of its size, of three the best."""
+    encoder, decoder = EfficientEncoder(model), EfficientDecoder(model)
+    prompts = [(box.reshape(2, 2), [2.0, 3.0]) for box in boxes] + [(point[None], [1.0])]
+    found = []
+    with torch.no_grad():
+        features = encoder(torch.tensor(image).permute(2, 0, 1)[None].float() / 255)
+        for points, labels in prompts:
+            coords = torch.tensor(points).float()[None, None]
+            logits, scores, _ = decoder(features, coords, torch.tensor([[labels]]), torch.tensor(image.shape[:2]))
+            best = int(scores[0, 0].argmax())
+            found.append((logits[0, 0, best].numpy(), float(scores[0, 0, best])))
+    return found
+
+
 #: Exported here.
 KINDS = {"sam": (official_sam, official_masks), "sam2": (sam2, sam2_masks)}
+
+
+def case_mask(logits: np.ndarray, score: float) -> dict:
+    """COCO's run lengths of what is above 0, and some of the logits."""
+    height, width = logits.shape
+    middles = np.arange(1, 10, 2)
+    return {
+        "size": [height, width],
+        "counts": coco.encode(np.asfortranarray((logits > 0).astype(np.uint8)))["counts"].decode(),
+        "score": min(max(score, 0.0), 1.0),
+        "logits": logits[np.ix_(middles * height // 10, middles * width // 10)].round(5).tolist(),
+    }
 
 
 def cases(model, masks_of) -> list[dict]:
@@ -94,23 +125,16 @@ def cases(model, masks_of) -> list[dict]:
         size = np.array([width, height] * 2)
         boxes = np.array(BOXES) * size
         point = np.array(POINT) * size[:2]
-        masks = masks_of(model, picture(width, height), boxes, point)
+        found = masks_of(model, picture(width, height), boxes, point)
         if name == "large":  # one mask of it is megabytes of work for a test
-            boxes, masks = boxes[1:2], masks[1:2]
+            boxes, found = boxes[1:2], found[1:2]
         made.append(
             {
                 "name": name,
                 "size": [width, height],
                 "boxes": boxes.tolist(),
                 "points": [] if name == "large" else [point.tolist()],
-                "masks": [
-                    {
-                        "size": [height, width],
-                        "counts": coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode(),
-                        "score": min(max(score, 0.0), 1.0),
-                    }
-                    for mask, score in masks
-                ],
+                "masks": [case_mask(logits, score) for logits, score in found],
             }
         )
     return made
@@ -134,6 +158,10 @@ def write(folder: Path) -> None:
         hub_sam2(sam2(), pair)
         encoder, decoder = pair / "vision_encoder.onnx", pair / "prompt_encoder_mask_decoder.onnx"
         print(*import_segmenter(encoder, decoder, "sam2-hf", folder / "sam2-hf", options, True), sep="\n")
+        efficient_sam(official_sam(), pair)
+        encoder, decoder = pair / "encoder.onnx", pair / "decoder.onnx"
+        print(*import_segmenter(encoder, decoder, "efficient-sam", folder / "efficient-sam", options, True), sep="\n")
+    write_cases(folder / "efficient-sam.json", cases(official_sam(), efficient_masks))
     best = [case for case in cases(sam2(), sam2_best_masks) if case["name"] != "large"]
     write_cases(folder / "sam2-hf.json", [case | {"points": []} for case in best])
 

@@ -25,6 +25,11 @@ pub(crate) struct SegmenterFamily {
     /// Whether maps are resized to the original image at once, as they are: they lie over all of it. Otherwise they
     /// lie over the padded image.
     pub(crate) maps_lie_over_image: bool,
+    /// Whether points are in pixels of the size that the graph is told, as [`PromptKind::ImageSize`], not of its image encoder's
+    /// input.
+    pub(crate) points_in_told_size: bool,
+    /// How many points a prompt may have, corners of its box included. Graphs leave out what is more, and say nothing.
+    pub(crate) most_points: Option<usize>,
 }
 
 /// An input of a decoder that says something of the prompts.
@@ -58,12 +63,12 @@ pub(crate) enum PromptKind {
     HasMask,
     /// The same, `[prompts]`.
     HasMaskOfEach,
-    /// Height and width that masks are resized to in the graph, which nobody reads.
+    /// Height and width that masks are resized to in the graph: those that they have.
     ImageSize,
 }
 
 /// Every family that manifests may name.
-static FAMILIES: [&SegmenterFamily; 3] = [&SAM, &SAM2, &SAM2_HF];
+static FAMILIES: [&SegmenterFamily; 4] = [&SAM, &SAM2, &SAM2_HF, &EFFICIENT_SAM];
 
 impl SegmenterFamily {
     /// The family of that name.
@@ -139,6 +144,8 @@ static SAM: SegmenterFamily = SegmenterFamily {
     decoder_pads: false,
     needs_boxes: false,
     maps_lie_over_image: false,
+    points_in_told_size: false,
+    most_points: None,
 };
 
 /// SAM 2 and 2.1 (https://arxiv.org/abs/2408.00714) as samexporter exports them.
@@ -160,6 +167,8 @@ static SAM2: SegmenterFamily = SegmenterFamily {
     decoder_pads: true,
     needs_boxes: false,
     maps_lie_over_image: true,
+    points_in_told_size: false,
+    most_points: None,
 };
 
 /// SAM 2 and 2.1 as the Hugging Face hub has them: an axis for images, boxes on their own.
@@ -176,4 +185,34 @@ static SAM2_HF: SegmenterFamily = SegmenterFamily {
     // It pads the corners of boxes alone: it was traced with boxes, where the model does not pad points.
     needs_boxes: true,
     maps_lie_over_image: true,
+    points_in_told_size: false,
+    most_points: None,
+};
+
+/// EfficientSAM (https://arxiv.org/abs/2312.00863) as its own project exports it: the image in its own size, which the
+/// encoder resizes, and one prompt a run.
+static EFFICIENT_SAM: SegmenterFamily = SegmenterFamily {
+    name: "efficient-sam",
+    inputs: &[
+        tensor(
+            "batched_point_coords",
+            PromptKind::PointsAndCorners,
+            Element::F32,
+            4,
+        ),
+        tensor(
+            "batched_point_labels",
+            PromptKind::LabelsOfAll,
+            Element::F32,
+            3,
+        ),
+        tensor("orig_im_size", PromptKind::ImageSize, Element::I64, 1),
+    ],
+    logits: ("output_masks", 5),
+    scores: ("iou_predictions", 3),
+    decoder_pads: true,
+    needs_boxes: false,
+    maps_lie_over_image: true,
+    points_in_told_size: true,
+    most_points: Some(6),
 };

@@ -32,6 +32,17 @@ impl Bits {
         index < self.len && self.words[index / WORD] >> (index % WORD) & 1 == 1
     }
 
+    /// Sets those of a range, which ends within.
+    pub(super) fn set(&mut self, range: Range<usize>) {
+        let mut at = range.start;
+        while at < range.end {
+            let shift = at % WORD;
+            let count = (range.end - at).min(WORD - shift);
+            self.words[at / WORD] |= lowest(count) << shift;
+            at += count;
+        }
+    }
+
     /// Flips those of the 64 bits from `index` on that are set in `word`.
     pub(super) fn flip(&mut self, index: usize, word: u64) {
         let (at, shift) = (index / WORD, index % WORD);
@@ -152,6 +163,9 @@ mod tests {
                 }
             }
             prop_assert_eq!(packed.runs(within).collect::<Vec<_>>(), expected);
+            let mut runs = Bits::zeros(bits.len());
+            packed.runs(0..bits.len()).for_each(|run| runs.set(run));
+            prop_assert_eq!(&runs, &packed);
             let set: Vec<usize> = (0..64).filter(|&place| packed.get(from + place)).collect();
             prop_assert_eq!(places(packed.word_at(from)).collect::<Vec<_>>(), set);
         }

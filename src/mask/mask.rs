@@ -76,6 +76,23 @@ impl Mask {
         Ok(Self::of(size, bitmap.iter().copied()))
     }
 
+    /// The pixels of ranges of columns; `runs` is asked for those of row y, which it hands on. With a score of 1.
+    ///
+    /// # Errors
+    /// - [`Error::MaskSize`]: a side has no pixel, or more than 65,535.
+    pub(crate) fn from_runs(
+        size: ImageSize,
+        mut runs: impl FnMut(u32, &mut dyn FnMut(Range<usize>)),
+    ) -> Result<Self> {
+        let size = checked_size(size)?;
+        let mut bits = Bits::zeros(size.pixels() as usize);
+        for y in 0..size.height {
+            let start = y as usize * size.width as usize;
+            runs(y, &mut |run| bits.set(start + run.start..start + run.end));
+        }
+        Ok(Self::from_bits(size, bits))
+    }
+
     /// `pixels` come row by row.
     fn of(size: ImageSize, pixels: impl Iterator<Item = bool>) -> Self {
         Self::from_bits(size, Bits::collect(size.pixels() as usize, pixels))

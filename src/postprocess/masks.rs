@@ -1,6 +1,8 @@
 //! From the small maps of logits that a segmentation graph gives to masks.
 
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3, Axis};
+use std::{array, ops::Range};
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, Axis, Zip, s};
 use serde::Deserialize;
 
 use crate::{
@@ -37,14 +39,8 @@ use crate::{
 /// # Errors
 /// - As those of [`upsample_logits`].
 pub fn upsample_mask(logits: ArrayView2<'_, f32>, geometry: &ImageGeometry) -> Result<Mask> {
-    let upsampling = Upsampling::new(logits, geometry)?;
-    let mut row = Vec::new();
-    Mask::from_fn(geometry.original, |x, y| {
-        if x == 0 {
-            upsampling.row(y, &mut row);
-        }
-        row.get(x as usize).is_some_and(|&logit| logit > 0.0)
-    })
+    let mut upsampling = Upsampling::new(logits, geometry)?;
+    Mask::from_runs(geometry.original, |y, runs| upsampling.runs(y, runs))
 }
 
 /// Logits [rows, columns] of a small map, in the size of the original image [height, width].
@@ -60,16 +56,13 @@ pub fn upsample_logits(
     logits: ArrayView2<'_, f32>,
     geometry: &ImageGeometry,
 ) -> Result<Array2<f32>> {
-    let upsampling = Upsampling::new(logits, geometry)?;
+    let mut upsampling = Upsampling::new(logits, geometry)?;
     let ImageSize { width, height } = geometry.original;
     let mut large = Array2::zeros((height as usize, width as usize));
-    let mut row = Vec::new();
-    for (y, mut place) in (0..height).zip(large.rows_mut()) {
-        upsampling.row(y, &mut row);
-        place
-            .iter_mut()
-            .zip(&row)
-            .for_each(|(to, &logit)| *to = logit);
+    for (y, mut row) in (0..height).zip(large.rows_mut()) {
+        upsampling.blend_down(y);
+        let across = row.iter_mut().enumerate();
+        across.for_each(|(x, logit)| *logit = upsampling.blend_across(x));
     }
     Ok(large)
 }
@@ -182,16 +175,39 @@ impl MaskChoice {
     }
 }
 
-/// What a value is made of: places, and how much each counts. Two resizes on end, each between two neighbours.
-type Taps = [(usize, f32); 4];
+/// What a value is made of, two resizes on end: two pairs of neighbours, and how much each of the four counts. No share is
+/// negative.
+#[derive(Clone, Copy)]
+struct Taps {
+    /// The first of each pair, in order. Its second may be one past the last place, which is as the last.
+    pairs: [usize; 2],
+    shares: [f32; 4],
+}
 
-/// A map on its way to the size of the original image.
+impl Taps {
+    fn blend(&self, values: [f32; 4]) -> f32 {
+        let [a, b, c, d] = array::from_fn(|tap| self.shares[tap] * values[tap]);
+        (a + b) + (c + d)
+    }
+
+    /// The first and the last place that may count.
+    fn ends(&self) -> (usize, usize) {
+        (self.pairs[0], self.pairs[1] + 1)
+    }
+}
+
+/// A map on its way to the size of the original image, a row at a time. Down first, as the small map's rows are the shorter
+/// ones.
 struct Upsampling<'a> {
     logits: ArrayView2<'a, f32>,
     /// For each row of the original image, rows of the map.
     rows: Vec<Taps>,
     /// For each column of the original image, columns of the map.
     columns: Vec<Taps>,
+    /// For each column of the map, the first of the original image that columns beyond it count for.
+    beyond: Vec<usize>,
+    /// A row of the original image, in the map's columns and one more, which is as the last.
+    short: Array1<f32>,
 }
 
 impl<'a> Upsampling<'a> {
@@ -221,62 +237,100 @@ impl<'a> Upsampling<'a> {
                 found: vec![resized.height as usize, resized.width as usize],
             });
         }
+        let across = taps(columns, padded.width, resized.width, original.width);
+        let beyond = |column| across.partition_point(|taps| taps.ends().1 <= column);
         Ok(Self {
             logits,
             rows: taps(rows, padded.height, resized.height, original.height),
-            columns: taps(columns, padded.width, resized.width, original.width),
+            beyond: (0..=columns).map(beyond).collect(),
+            columns: across,
+            short: Array1::zeros(columns + 1),
         })
     }
 
-    /// Row `y` of the large map. Down first, as the small map's rows are the shorter ones.
-    fn row(&self, y: u32, row: &mut Vec<f32>) {
-        let rows = &self.rows[y as usize];
-        let columns = 0..self.logits.ncols();
-        let short: Vec<f32> = columns
-            .map(|column| blend(rows, |row| self.logits[[row, column]]))
-            .collect();
-        row.clear();
-        row.extend(
-            self.columns
-                .iter()
-                .map(|taps| blend(taps, |column| short[column])),
-        );
+    /// Makes `short` that of row `y`.
+    fn blend_down(&mut self, y: u32) {
+        let taps = self.rows[y as usize];
+        let (rows, columns) = self.logits.dim();
+        let row = |row: usize| self.logits.row(row.min(rows - 1));
+        let [near, far] = taps.pairs;
+        let short = Zip::from(self.short.slice_mut(s![..columns]));
+        short
+            .and(row(near))
+            .and(row(near + 1))
+            .and(row(far))
+            .and(row(far + 1))
+            .for_each(|short, &a, &b, &c, &d| *short = taps.blend([a, b, c, d]));
+        self.short[columns] = self.short[columns - 1];
     }
-}
 
-fn blend(taps: &Taps, value: impl Fn(usize) -> f32) -> f32 {
-    let [a, b, c, d] = taps.map(|(place, share)| share * value(place));
-    (a + b) + (c + d)
+    /// The logit of column `x` in the row of `short`.
+    fn blend_across(&self, x: usize) -> f32 {
+        let taps = &self.columns[x];
+        let [near, far] = taps.pairs;
+        let short = &self.short;
+        taps.blend([short[near], short[near + 1], short[far], short[far + 1]])
+    }
+
+    /// Hands on the ranges of columns of row `y` whose logits are above 0.
+    ///
+    /// As no share is negative, a column is on that side of 0 on which all is that it is made of, and so are those after it until
+    /// something of the other side counts. Only near outlines there is something to calculate.
+    fn runs(&mut self, y: u32, found: &mut dyn FnMut(Range<usize>)) {
+        self.blend_down(y);
+        let is_above = |column: usize| self.short[column] > 0.0;
+        let mut last_alike = 0;
+        let mut run = 0..0;
+        while run.end < self.columns.len() {
+            let x = run.end;
+            let (first, last) = self.columns[x].ends();
+            let above = is_above(first);
+            last_alike = first.max(last_alike);
+            while last_alike + 1 < self.short.len() && is_above(last_alike + 1) == above {
+                last_alike += 1;
+            }
+            let (end, above) = match last <= last_alike {
+                true => (self.beyond[last_alike], above),
+                false => (x + 1, self.blend_across(x) > 0.0),
+            };
+            run.end = end;
+            if !above {
+                found(run.start..x);
+                run.start = end;
+            }
+        }
+        found(run);
+    }
 }
 
 /// For each of `original` pixels the places of a side of `map` logits that it is made of.
 fn taps(map: usize, padded: u32, resized: u32, original: u32) -> Vec<Taps> {
-    let places = 0..original as usize;
-    let of_place = |place| {
-        let [near, far] = neighbours(place, resized as usize, original as usize);
-        let through = |(place, share): (usize, f32)| {
-            neighbours(place, map, padded as usize).map(|(place, of_it)| (place, share * of_it))
-        };
-        let ([a, b], [c, d]) = (through(near), through(far));
-        [a, b, c, d]
+    let of_pixel = |pixel| {
+        let (near, shares) = neighbours(pixel, resized as usize, original as usize);
+        let far = (near + 1).min(resized as usize - 1);
+        let through = |place| neighbours(place, map, padded as usize);
+        let ((near, [a, b]), (far, [c, d])) = (through(near), through(far));
+        let [of_near, of_far] = shares;
+        Taps {
+            pairs: [near, far],
+            shares: [of_near * a, of_near * b, of_far * c, of_far * d],
+        }
     };
-    places.map(of_place).collect()
+    (0..original as usize).map(of_pixel).collect()
 }
 
-/// The two of `from` places between which place `index` of `to` lies, and how much each counts. In PyTorch's float32, as
-/// another rounding moves the shares by as much as 1e-4.
-fn neighbours(index: usize, from: usize, to: usize) -> [(usize, f32); 2] {
+/// The first of the two of `from` places between which place `index` of `to` lies, and how much each counts. In PyTorch's float32, as another rounding moves the shares by as much as 1e-4.
+fn neighbours(index: usize, from: usize, to: usize) -> (usize, [f32; 2]) {
     let scale = from as f32 / to as f32;
     let place = (scale * (index as f32 + 0.5) - 0.5).max(0.0);
     let near = (place as usize).min(from - 1);
-    let far = (near + 1).min(from - 1);
     let share = (place - near as f32).clamp(0.0, 1.0);
-    [(near, 1.0 - share), (far, share)]
+    (near, [1.0 - share, share])
 }
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array3, array, s};
+    use ndarray::{Array3, array};
     use proptest::prelude::*;
 
     use super::*;

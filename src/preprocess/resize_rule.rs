@@ -48,6 +48,8 @@ pub enum ResizeRule {
         /// Length of both sides, in pixels.
         side: u32,
     },
+    /// It stays as large as it is: the network resizes it. An image of 12 megapixels takes 144 MB as its input.
+    None,
 }
 
 /// How the long side follows, where the cap on it made the short side shorter.
@@ -86,7 +88,7 @@ impl ResizeRule {
         Self::Square { side }
     }
 
-    /// The same rule with other sides: a rule with one side takes the long one.
+    /// The same rule with other sides: a rule with one side takes the long one, and one without stays.
     ///
     /// ```
     /// use glip::ResizeRule;
@@ -104,6 +106,7 @@ impl ResizeRule {
             },
             Self::LongestSide { .. } => Self::longest_side(long_side),
             Self::Square { .. } => Self::square(long_side),
+            Self::None => self,
         }
     }
 
@@ -116,6 +119,7 @@ impl ResizeRule {
         let (min, max) = (width.min(height), width.max(height));
         let (short, long) = match *self {
             Self::Square { side } => (side, side),
+            Self::None => (min, max),
             Self::LongestSide { side } => (nearest(side, min, max).max(1), side),
             Self::ShortSide {
                 short_side,
@@ -141,6 +145,7 @@ impl ResizeRule {
                 ("resize.long_side", long_side),
             ],
             Self::LongestSide { side } | Self::Square { side } => vec![("resize.side", side)],
+            Self::None => vec![],
         };
         for (option, side) in sides {
             check_side(option, side)?;
@@ -252,6 +257,7 @@ mod tests {
         assert_eq!(resized(longest, 1200, 1800), (683, 1024));
         assert_eq!(resized(longest, 10_000, 1), (1024, 1));
         assert_eq!(resized(ResizeRule::square(640), 10, 3000), (640, 640));
+        assert_eq!(resized(ResizeRule::None, 10, 3000), (10, 3000));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use crate::{
     bundle::SegmenterBundle,
     control::Control,
     error::{Error, Result},
-    family::PromptTensor,
+    family::{PromptTensor, SegmenterFamily},
+    geometry::ImageSize,
     runtime::{Runtime, SessionOptions},
     session::{CheckedGraph, HostTensor, Tensor},
 };
@@ -18,18 +19,14 @@ pub(super) struct Decoder {
     graph: CheckedGraph,
     /// What it takes beside features.
     inputs: Vec<PromptTensor>,
-    decoder_pads: bool,
+    family: &'static SegmenterFamily,
     logits: String,
     scores: String,
 }
 
-/// What a decoder gives for some prompts.
-pub(super) struct MaskLogits {
-    /// `[prompts, candidates, rows, columns]`.
-    pub(super) logits: Array4<f32>,
-    /// How good each candidate is held to be, `[prompts, candidates]`.
-    pub(super) scores: Array2<f32>,
-}
+/// What a decoder gives for some prompts: logits `[prompts, candidates, rows, columns]`, and how good each candidate is
+/// held to be, `[prompts, candidates]`.
+pub(super) type RunLogits = (Array4<f32>, Array2<f32>);
 
 impl Decoder {
     pub(super) fn load(
@@ -43,7 +40,7 @@ impl Decoder {
         Ok(Self {
             graph: CheckedGraph::load(runtime, &bundle.decoder()?, signature, options)?,
             inputs: manifest.decoder.inputs.clone(),
-            decoder_pads: manifest.family.decoder_pads,
+            family: manifest.family,
             logits,
             scores,
         })
@@ -56,9 +53,31 @@ impl Decoder {
         }
     }
 
-    /// Prompts that fit into one tensor, at least one.
-    pub(super) fn run(&self, features: &[Tensor], prompts: &[NetworkPrompt]) -> Result<MaskLogits> {
-        let tensors = PromptTensors::new(prompts, map_size(features), self.decoder_pads);
+    /// Refuses a prompt without the box that the graph needs, or of more points than it looks at. `index` is its place in
+    /// the list.
+    pub(super) fn check(&self, index: usize, prompt: &NetworkPrompt) -> Result<()> {
+        if self.family.needs_boxes && prompt.corners.is_none() {
+            return Err(Error::PromptWithoutBox { index });
+        }
+        let points = prompt.points.len() + 2 * usize::from(prompt.corners.is_some());
+        match self.family.most_points {
+            Some(limit) if points > limit => Err(Error::PromptPoints {
+                index,
+                points,
+                limit,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Prompts that fit into one tensor, at least one, in pixels of an image of this size.
+    pub(super) fn run(
+        &self,
+        features: &[Tensor],
+        image: ImageSize,
+        prompts: &[NetworkPrompt],
+    ) -> Result<RunLogits> {
+        let tensors = PromptTensors::new(prompts, image, map_size(features), self.family);
         let tensors: Vec<(&str, HostTensor)> = self
             .inputs
             .iter()
@@ -77,10 +96,10 @@ impl Decoder {
         if candidates == 0 {
             return Err(self.unfit(logits, count));
         }
-        Ok(MaskLogits {
-            logits: without_leading(&self.logits, logits, (count, candidates, rows, columns))?,
-            scores: without_leading(&self.scores, scores, (count, candidates))?,
-        })
+        Ok((
+            without_leading(&self.logits, logits, (count, candidates, rows, columns))?,
+            without_leading(&self.scores, scores, (count, candidates))?,
+        ))
     }
 
     fn unfit(&self, logits: &Tensor, prompts: usize) -> Error {

@@ -3,6 +3,7 @@
 mod builder;
 mod decoder;
 mod encoder;
+mod logits;
 mod prompt;
 mod scene;
 #[allow(clippy::module_inception, reason = "files are named after their type")]
@@ -11,6 +12,7 @@ mod tensors;
 
 pub use self::{
     builder::SegmenterBuilder,
+    logits::MaskLogits,
     prompt::MaskPrompt,
     scene::{SceneInput, SegmentationScene},
     segmenter::Segmenter,

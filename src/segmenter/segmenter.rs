@@ -2,11 +2,12 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use ndarray::Axis;
+use ndarray::{Array1, Array3};
 
 use super::{
-    decoder::{Decoder, MaskLogits},
+    decoder::Decoder,
     encoder::Encoder,
+    logits::MaskLogits,
     prompt::{MaskPrompt, NetworkPrompt},
     scene::{SceneInput, SegmentationScene},
 };
@@ -16,7 +17,6 @@ use crate::{
     error::{Error, Result},
     geometry::ImageGeometry,
     mask::Mask,
-    postprocess::upsample_mask,
     preprocess::{PictureOr, Preprocessor, SourceImage},
     runtime::Device,
 };
@@ -84,6 +84,7 @@ impl Segmenter {
     /// - [`Error::OtherModel`]: another segmenter encoded the scene.
     /// - [`Error::PromptOutside`]: a box lies beside the image as a whole, or a point is not on it.
     /// - [`Error::PromptWithoutBox`]: a prompt is points alone, and the decoder was exported for boxes.
+    /// - [`Error::PromptPoints`]: a prompt has more points than the decoder looks at.
     /// - [`Error::MaskSize`]: a side of the image has more than 65,535 pixels.
     /// - [`Error::GraphRun`], [`Error::NonFinite`]: the decoder fails, or gives what is no number.
     /// - [`Error::Stopped`], [`Error::DeadlinePassed`]: a [control](Self::controlled) said so.
@@ -92,28 +93,24 @@ impl Segmenter {
         P: IntoIterator,
         P::Item: Into<MaskPrompt>,
     {
-        let prompts: Vec<MaskPrompt> = prompts.into_iter().map(Into::into).collect();
-        let image = image.into();
-        if prompts.is_empty() && !matches!(image.0, PictureOr::Encoded(_)) {
-            return Ok(Vec::new());
-        }
-        let scene = self.scene(image)?;
-        let prompts = prompts.iter().enumerate();
-        let prompts = prompts.map(|(index, prompt)| prompt.on_network(index, &scene.geometry));
-        let prompts = prompts.collect::<Result<Vec<_>>>()?;
-        self.check_boxes(&prompts)?;
-        let decoder = self.parts.decoder.controlled(&self.control);
-        let mut masks = Vec::with_capacity(prompts.len());
-        for run in self.runs(&prompts) {
-            self.control.step(masks.len(), prompts.len())?;
-            let found = decoder.run(&scene.features, run)?;
-            for (index, prompt) in run.iter().enumerate() {
-                masks.push(self.mask(&found, index, prompt, &scene.geometry)?);
-            }
-        }
-        // There is nothing left to stop.
-        let _ = self.control.step(prompts.len(), prompts.len());
-        Ok(masks)
+        self.each_mask(image.into(), prompts, |logits| logits.mask(logits.best()))
+    }
+
+    /// What masks are made of: the logits of everything that a prompt may mean, for each prompt in their order. They take 0.8 MB
+    /// a prompt, with SAM's three candidates.
+    ///
+    /// # Errors
+    /// As [`masks`](Self::masks).
+    pub fn mask_logits<'a, P>(
+        &self,
+        image: impl Into<SceneInput<'a>>,
+        prompts: P,
+    ) -> Result<Vec<MaskLogits>>
+    where
+        P: IntoIterator,
+        P::Item: Into<MaskPrompt>,
+    {
+        self.each_mask(image.into(), prompts, Ok)
     }
 
     /// Encodes an image, for any number of prompts. It is most of the work.
@@ -148,6 +145,45 @@ impl Segmenter {
         &self.parts.preprocessor
     }
 
+    /// What is made of the logits of each prompt, which are gone once the decoder is asked again.
+    fn each_mask<'a, P, T>(
+        &self,
+        image: SceneInput<'a>,
+        prompts: P,
+        make: impl Fn(MaskLogits) -> Result<T>,
+    ) -> Result<Vec<T>>
+    where
+        P: IntoIterator,
+        P::Item: Into<MaskPrompt>,
+    {
+        let prompts: Vec<MaskPrompt> = prompts.into_iter().map(Into::into).collect();
+        if prompts.is_empty() && !matches!(image.0, PictureOr::Encoded(_)) {
+            return Ok(Vec::new());
+        }
+        let scene = self.scene(image)?;
+        let geometry = &scene.geometry;
+        let decoder = self.parts.decoder.controlled(&self.control);
+        let prompts = prompts.iter().enumerate().map(|(index, prompt)| {
+            let prompt = prompt.on_network(index, geometry)?;
+            decoder.check(index, &prompt)?;
+            Ok(prompt)
+        });
+        let prompts = prompts.collect::<Result<Vec<_>>>()?;
+        let mut made = Vec::with_capacity(prompts.len());
+        for run in self.runs(&prompts) {
+            self.control.step(made.len(), prompts.len())?;
+            let (logits, scores) = decoder.run(&scene.features, geometry.resized, run)?;
+            let found = logits.outer_iter().zip(scores.outer_iter());
+            for (prompt, (logits, scores)) in run.iter().zip(found) {
+                let logits = self.logits(logits.to_owned(), scores.to_owned(), prompt, geometry);
+                made.push(make(logits?)?);
+            }
+        }
+        // There is nothing left to stop.
+        let _ = self.control.step(prompts.len(), prompts.len());
+        Ok(made)
+    }
+
     fn scene<'a>(&self, image: SceneInput<'a>) -> Result<Cow<'a, SegmentationScene>> {
         match image.0 {
             PictureOr::Encoded(scene) => {
@@ -172,20 +208,6 @@ impl Segmenter {
         })
     }
 
-    /// Refuses prompts without a box where the decoder needs one.
-    fn check_boxes(&self, prompts: &[NetworkPrompt]) -> Result<()> {
-        let manifest = &self.parts.manifest;
-        let mut prompts = prompts.iter();
-        match prompts.position(|prompt| prompt.corners.is_none()) {
-            Some(index) if manifest.family.needs_boxes => Err(Error::PromptWithoutBox {
-                index,
-                model: manifest.name.clone(),
-                family: manifest.family.name,
-            }),
-            _ => Ok(()),
-        }
-    }
-
     /// The prompts of each run of the decoder, in their order.
     fn runs<'p>(&self, prompts: &'p [NetworkPrompt]) -> impl Iterator<Item = &'p [NetworkPrompt]> {
         let most = match self.parts.manifest.decoder.prompts {
@@ -196,27 +218,29 @@ impl Segmenter {
         alike.flat_map(move |alike| alike.chunks(most))
     }
 
-    /// The best candidate for a prompt, in the size of the image.
-    fn mask(
+    /// The candidates for a prompt, and which of them is the best.
+    fn logits(
         &self,
-        found: &MaskLogits,
-        index: usize,
+        logits: Array3<f32>,
+        scores: Array1<f32>,
         prompt: &NetworkPrompt,
         geometry: &ImageGeometry,
-    ) -> Result<Mask> {
-        let logits = found.logits.index_axis(Axis(0), index);
-        let scores = found.scores.row(index);
+    ) -> Result<MaskLogits> {
+        let manifest = &self.parts.manifest;
         let choice = match prompt.is_ambiguous() {
-            true => self.parts.manifest.decoder.choose.of_an_ambiguous_prompt(),
-            false => self.parts.manifest.decoder.choose,
+            true => manifest.decoder.choose.of_an_ambiguous_prompt(),
+            false => manifest.decoder.choose,
         };
-        let best = choice.choose(logits, scores)?;
-        let map = logits.index_axis(Axis(0), best);
-        let geometry = match self.parts.manifest.family.maps_lie_over_image {
-            true => geometry.of_map_over_image(map.dim()),
-            false => *geometry,
-        };
-        Ok(upsample_mask(map, &geometry)?.with_score(scores[best].clamp(0.0, 1.0)))
+        let (_, rows, columns) = logits.dim();
+        Ok(MaskLogits {
+            best: choice.choose(logits.view(), scores.view())?,
+            geometry: match manifest.family.maps_lie_over_image {
+                true => geometry.of_map_over_image((rows, columns)),
+                false => *geometry,
+            },
+            logits,
+            scores,
+        })
     }
 }
 

@@ -7,7 +7,8 @@ use ndarray::{ArrayD, IxDyn};
 use super::prompt::NetworkPrompt;
 use crate::{
     error::{Error, Result},
-    family::{PromptKind, PromptTensor},
+    family::{PromptKind, PromptTensor, SegmenterFamily},
+    geometry::ImageSize,
     session::{Element, HostTensor},
 };
 
@@ -23,16 +24,30 @@ pub(super) struct PromptTensors<'a> {
     prompts: &'a [NetworkPrompt],
     /// Rows and columns of a mask to start from.
     map: [usize; 2],
+    /// What x and y are multiplied by.
+    scale: [f32; 2],
     /// Whether the decoder adds padding itself.
     decoder_pads: bool,
 }
 
 impl<'a> PromptTensors<'a> {
-    pub(super) fn new(prompts: &'a [NetworkPrompt], map: [usize; 2], decoder_pads: bool) -> Self {
+    /// Prompts in pixels of an image of this size.
+    pub(super) fn new(
+        prompts: &'a [NetworkPrompt],
+        image: ImageSize,
+        map: [usize; 2],
+        family: &SegmenterFamily,
+    ) -> Self {
+        let [rows, columns] = map.map(|side| side as f32);
+        let scale = match family.points_in_told_size {
+            true => [columns / image.width as f32, rows / image.height as f32],
+            false => [1.0; 2],
+        };
         Self {
             prompts,
             map,
-            decoder_pads,
+            scale,
+            decoder_pads: family.decoder_pads,
         }
     }
 
@@ -72,7 +87,10 @@ impl<'a> PromptTensors<'a> {
         let each = self.prompts.iter().map(points).collect::<Vec<_>>();
         let shape = vec![each.len(), each.first().map_or(0, Vec::len), 2];
         let points = each.into_iter().flatten();
-        (points.flat_map(|(place, _)| place).collect(), shape)
+        (
+            points.flat_map(|(place, _)| self.scaled(place)).collect(),
+            shape,
+        )
     }
 
     fn labels(&self, points: impl Fn(&NetworkPrompt) -> Vec<Labelled>) -> Values {
@@ -84,9 +102,14 @@ impl<'a> PromptTensors<'a> {
 
     fn boxes(&self) -> Values {
         let boxes = self.prompts.iter().filter_map(|prompt| prompt.corners);
-        let values: Vec<f32> = boxes.flatten().flatten().collect();
+        let corners = boxes.flatten();
+        let values: Vec<f32> = corners.flat_map(|place| self.scaled(place)).collect();
         let shape = vec![values.len() / 4, 4];
         (values, shape)
+    }
+
+    fn scaled(&self, [x, y]: [f32; 2]) -> [f32; 2] {
+        [x * self.scale[0], y * self.scale[1]]
     }
 }
 
@@ -125,7 +148,6 @@ fn tensor(input: PromptTensor, values: Vec<f32>, shape: Vec<usize>) -> Result<Ho
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::family::SegmenterFamily;
 
     /// A box with a point on the thing and one beside it, and a point alone.
     fn prompts() -> [NetworkPrompt; 2] {
@@ -144,7 +166,8 @@ mod tests {
     fn tensor_of(family: &str, input: &str, prompt: &NetworkPrompt) -> (Vec<usize>, Vec<f32>) {
         let family = SegmenterFamily::named(family).unwrap();
         let prompts = std::slice::from_ref(prompt);
-        let tensors = PromptTensors::new(prompts, [8, 12], family.decoder_pads);
+        let image = ImageSize::new(24, 32);
+        let tensors = PromptTensors::new(prompts, image, [8, 12], family);
         match tensors.of(family.input(input).unwrap()).unwrap() {
             HostTensor::F32(array) => (array.shape().to_vec(), array.into_iter().collect()),
             HostTensor::I64(array) => {
@@ -187,6 +210,28 @@ mod tests {
                 &with_box,
                 vec![1, 1, 4],
                 vec![1.0, 2.0, 3.0, 4.0],
+            ),
+            // In pixels of the map, of 12 x 8 for an image of 24 x 32.
+            (
+                "efficient-sam",
+                "batched_point_coords",
+                &with_box,
+                vec![1, 1, 4, 2],
+                vec![2.5, 1.5, 3.5, 2.0, 0.5, 0.5, 1.5, 1.0],
+            ),
+            (
+                "efficient-sam",
+                "batched_point_labels",
+                &point,
+                vec![1, 1, 1],
+                vec![1.0],
+            ),
+            (
+                "efficient-sam",
+                "orig_im_size",
+                &point,
+                vec![2],
+                vec![8.0, 12.0],
             ),
         ] {
             let found = tensor_of(family, input, prompt);

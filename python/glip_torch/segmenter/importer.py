@@ -30,10 +30,12 @@ class Kind:
     boxes: tuple[str, str]
     logits: tuple[str, int]
     scores: tuple[str, int]
-    #: Whether images are resized to a square, whatever their shape.
-    square: bool
+    #: How images are resized: to a square, whatever their shape, by their longest side, or not at all.
+    resize: str
     #: Which candidate is taken, by how many there are.
     choose: dict[int, str]
+    #: Whether the encoder takes pixels from 0 to 1 and normalises them itself.
+    unit_pixels: bool = False
 
 
 KINDS = {
@@ -48,7 +50,7 @@ KINDS = {
         boxes=("point_coords", "boxes are points with labels 2 and 3 to such decoders"),
         logits=("low_res_masks", 4),
         scores=("iou_predictions", 2),
-        square=False,
+        resize="longest_side",
         choose={1: "first", 3: "best_score", 4: "first"},
     ),
     "sam2": Kind(
@@ -61,7 +63,7 @@ KINDS = {
         boxes=("point_coords", "boxes are points with labels 2 and 3 to such decoders"),
         logits=("masks", 4),
         scores=("iou_predictions", 2),
-        square=True,
+        resize="square",
         choose={1: "first", 3: "best_score", 4: "stability"},
     ),
     "sam2-hf": Kind(
@@ -72,8 +74,21 @@ KINDS = {
         ),
         logits=("pred_masks", 5),
         scores=("iou_scores", 3),
-        square=True,
+        resize="square",
         choose={1: "first", 3: "best_score"},
+    ),
+    "efficient-sam": Kind(
+        inputs={
+            "batched_point_coords": ("float32", 4),
+            "batched_point_labels": ("float32", 3),
+            "orig_im_size": ("int64", 1),
+        },
+        boxes=("batched_point_coords", "boxes are points with labels 2 and 3 to such decoders"),
+        logits=("output_masks", 5),
+        scores=("iou_predictions", 3),
+        resize="none",
+        choose={3: "best_score"},
+        unit_pixels=True,
     ),
 }
 
@@ -125,7 +140,9 @@ def import_segmenter(
             },
         }
         write_manifest(folder, entries, options)
-    yield f"{encoder.name}: {side} x {side} pixels, {'normalised' if layout == 'planes' else 'as they are'}"
+    size = "images of any size" if spec.resize == "none" else f"{side} x {side} pixels"
+    normalised = layout == "planes" and not spec.unit_pixels
+    yield f"{encoder.name}: {size}, {'normalised' if normalised else 'as they are'}"
     yield f"{decoder.name}: {candidates} masks a prompt, {'many prompts' if many else 'one prompt'} a run"
 
 
@@ -195,13 +212,18 @@ def _side(pixels: _Edge, layout: str, features: list[_Edge]) -> int:
 
 
 def _image(spec: Kind, layout: str, side: int) -> dict:
-    inside = layout == "interleaved"
+    if layout == "interleaved":
+        mean, std = [0.0] * 3, [1.0] * 3
+    elif spec.unit_pixels:
+        mean, std = [0.0] * 3, [255.0] * 3
+    else:
+        mean, std = IMAGE_MEAN, IMAGE_STD
     return {
-        "resize": {"kind": "square" if spec.square else "longest_side", "side": side},
+        "resize": {"kind": spec.resize} | ({} if spec.resize == "none" else {"side": side}),
         "channel_order": "rgb",
-        "mean": [0.0, 0.0, 0.0] if inside else IMAGE_MEAN,
-        "std": [1.0, 1.0, 1.0] if inside else IMAGE_STD,
-        "padding": {"multiple_of": 1} if spec.square else {"square": side},
+        "mean": mean,
+        "std": std,
+        "padding": {"square": side} if spec.resize == "longest_side" else {"multiple_of": 1},
     }
 
 
@@ -239,6 +261,8 @@ class _Trial:
         noise = np.random.default_rng(0).uniform(-2, 2, (1, 3, self.side, self.side)).astype(np.float32)
         if self.layout == "interleaved":
             noise = (noise[0].transpose(1, 2, 0) + 2) * 60
+        elif self.spec.unit_pixels:
+            noise = (noise + 2) / 4
         names = [output.name for output, _ in self.features]
         given = encoder.run(names, {self.pixels.name: noise})
         feeds = {edge.name: value for (_, edge), value in zip(self.features, given)}
@@ -266,7 +290,9 @@ class _Trial:
             "point_labels": np.tile(np.array([2, 3], np.float32), (prompts, 1)),
             "mask_input": np.zeros((each, 1, 4 * rows, 4 * columns), np.float32),
             "has_mask_input": np.zeros(each, np.float32),
-            "orig_im_size": np.array([4 * rows, 4 * columns], np.float32),
+            "orig_im_size": np.array([4 * rows, 4 * columns], self.spec.inputs.get("orig_im_size", ("float32",))[0]),
+            "batched_point_coords": np.tile(corners / 4, (1, prompts, 1, 1)),
+            "batched_point_labels": np.tile(np.array([2, 3], np.float32), (1, prompts, 1)),
             "input_points": np.zeros((1, prompts, 0, 2), np.float32),
             "input_labels": np.zeros((1, prompts, 0), np.int64),
             "input_boxes": np.tile(corners.reshape(1, 1, 4), (1, prompts, 1)),
