@@ -113,6 +113,7 @@ smoke: runtime $(VENV)
 	cargo run --release --example compose -- examples/images/coffee.jpg $(DEMO_PROMPT)
 	cargo run --release --example custom_postprocess -- examples/images/coffee.jpg cup $(SMOKE)/map.png
 	cargo run --release --example segment -- examples/images/coffee.jpg $(DEMO_PROMPT) tests/fixtures/golden/segmenter/sam $(SMOKE)/masks.png
+	cargo run --release --example ground -- examples/images/coffee.jpg $(DEMO_PROMPT) --segmenter tests/fixtures/golden/segmenter/sam --json $(SMOKE)/masks.json
 	cargo run --release --example video_frames -- examples/images $(DEMO_PROMPT)
 	cargo run --release --example live -- examples/images $(DEMO_PROMPT) --frames 6 --then "dog . cup" --deadline 60000
 	cargo run --release --example tracks -- examples/images $(DEMO_PROMPT) $(SMOKE)/tracks

@@ -86,9 +86,7 @@ def sam2_best_masks(model, image: np.ndarray, boxes: np.ndarray, point: np.ndarr
     return sam2_masks(model, image, boxes, point, several=True)[:-1]
 
 
-def efficient_masks(
-    model, image: np.ndarray, boxes: np.ndarray, point: np.ndarray
-) -> list[tuple[np.ndarray, float]]:
+def efficient_masks(model, image: np.ndarray, boxes: np.ndarray, point: np.ndarray) -> list[tuple[np.ndarray, float]]:
     """As EfficientSAM's own example: the image as it is, masks of its size, of three the best."""
     encoder, decoder = EfficientEncoder(model), EfficientDecoder(model)
     prompts = [(box.reshape(2, 2), [2.0, 3.0]) for box in boxes] + [(point[None], [1.0])]
