@@ -14,19 +14,27 @@ from .postprocess import Detections
 
 
 def coco_precision(truth: dict, detections: list[dict]) -> np.ndarray:
-    """Precision `[IoU threshold, recall, category]` over all areas, 100 detections; -1 where a category never occurs.
+    """Precision `[IoU threshold, recall, category]` of boxes of all areas, 100 detections; -1 where a category never occurs.
 
     `truth` is a COCO data set; a detection has `image_id`, `category_id`, `bbox` (x, y, width, height) and `score`.
     """
+    return coco_areas(truth, detections)[..., 0]
+
+
+def coco_areas(truth: dict, detections: list[dict], kind: str = "bbox") -> np.ndarray:
+    """Precision `[IoU threshold, recall, category, area]`, where the areas are all, and COCO's small, medium and large ones.
+
+    As `coco_precision`; or of masks, if the `kind` is "segm": then annotations and detections have a `segmentation` and an `area`.
+    """
     found = [
-        {**detection, "id": number, "area": detection["bbox"][2] * detection["bbox"][3], "iscrowd": 0}
+        {"area": detection["bbox"][2] * detection["bbox"][3], **detection, "id": number, "iscrowd": 0}
         for number, detection in enumerate(detections, 1)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(_coco(truth), _coco({**truth, "annotations": found}), "bbox")
+        evaluation = COCOeval(_coco(truth), _coco({**truth, "annotations": found}), kind)
         evaluation.evaluate()
         evaluation.accumulate()
-    return evaluation.eval["precision"][:, :, :, 0, 2]
+    return evaluation.eval["precision"][..., 2]
 
 
 def _coco(dataset: dict) -> COCO:

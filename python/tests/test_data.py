@@ -3,7 +3,7 @@ import pytest
 
 from glip_torch.data.batches import SceneBatches, collate
 from glip_torch.data.prompts import Query, ScenePrompt, sample_prompt
-from glip_torch.data.scenes import COLOURS, HELD_OUT, SHAPES, SIZES, Scene, SceneObject, render_scene
+from glip_torch.data.scenes import COLOURS, HELD_OUT, SHAPES, SIZES, Scene, SceneObject, place, render_scene
 from glip_torch.tokenizer import build_tokenizer, nano_vocabulary, phrase_tokens
 
 
@@ -41,6 +41,46 @@ def test_boxes_lie_in_the_picture_and_have_their_size(scenes):
             if x1 > 0 and y1 > 0 and x2 < width - 1 and y2 < height - 1:
                 low, high = SIZES[thing.size]
                 assert low - 2 <= max(x2 - x1, y2 - y1) + 1 <= high + 2
+
+
+def tight(mask):
+    """The box of a mask."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return columns[0], rows[0], columns[-1], rows[-1]
+
+
+def test_masks_are_what_is_in_view_of_each_object(scenes):
+    overlapped = 0
+    for scene in scenes:
+        height, width = scene.image.shape[:2]
+        masks = [scene.mask(k) for k in range(len(scene.objects))]
+        assert scene.owner.shape == (height, width) and scene.owner.max(initial=0) == len(scene.objects)
+        # A pixel shows one object or none.
+        assert (sum(mask.astype(int) for mask in masks) == (scene.owner > 0)).all()
+        for k, (thing, mask) in enumerate(zip(scene.objects, masks)):
+            x1, y1, x2, y2 = thing.box
+            assert mask[y1 : y2 + 1, x1 : x2 + 1].sum() == mask.sum() > 0
+            in_front = any(_meet(thing.box, other.box) for other in scene.objects[k + 1 :])
+            overlapped += in_front and tight(mask) != thing.box
+            if not in_front and x1 > 0 and y1 > 0 and x2 < width - 1 and y2 < height - 1:
+                assert tight(mask) == thing.box
+    assert overlapped
+
+
+def _meet(a, b):
+    return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
+
+
+def test_a_mask_is_where_its_object_was_painted():
+    rng, canvas = np.random.default_rng(3), np.zeros((64, 64, 3), np.float32)
+    owner, areas = np.zeros((64, 64), np.int16), []
+    for paint in (1, 2):
+        disc = np.hypot(*np.mgrid[-15:16, -15:16]) < 15
+        box = place(rng, canvas, owner, areas, disc.astype(np.float32), lambda paint=paint: np.full((31, 31, 3), paint))
+        assert box is not None
+    scene = Scene(canvas, (), owner)
+    for k in range(2):
+        assert (scene.mask(k) == (canvas[..., 0] == k + 1)).all() and scene.mask(k).any()
 
 
 def test_objects_differ_from_their_background():

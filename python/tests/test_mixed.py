@@ -259,6 +259,16 @@ def test_mixed_scenes_have_both_kinds_in_boxes_of_their_size():
 
 
 @needs_pictures
+def test_masks_of_mixed_scenes_lie_in_their_boxes():
+    for scene in (render_mixed_scene(9, index, 160, 128) for index in range(10)):
+        assert scene.owner.max() == len(scene.objects) > 0
+        for k, thing in enumerate(scene.objects):
+            x1, y1, x2, y2 = thing.box
+            mask = scene.mask(k)
+            assert mask[y1 : y2 + 1, x1 : x2 + 1].sum() == mask.sum() > 0
+
+
+@needs_pictures
 def test_batches_of_the_mixed_world(tokenizer):
     load = lambda: SceneBatches(tokenizer, seed=1, size=6, world=MIXED).load(0, 64)
     first, again = load(), load()

@@ -10,7 +10,9 @@ from PIL import Image
 
 from glip_torch.checkpoint import load_checkpoint
 from glip_torch.data.grounding_batches import Example, collate
+from glip_torch.data.scenes import Scene, SceneObject
 from glip_torch.losses import grounding_losses
+from glip_torch.postprocess import Detections
 from glip_torch.preprocess import normalise
 from glip_torch.tokenizer import build_tokenizer
 
@@ -108,3 +110,31 @@ def test_photographs_teach_nothing_until_something_changes(monkeypatch):
         assert kept().item() > 1e-3
         with torch.no_grad():
             parameter.sub_(0.5)
+
+
+def test_masks_that_boxes_could_have(monkeypatch):
+    runs = load("masks_runs", monkeypatch)
+    owner = np.zeros((32, 32), np.int16)
+    owner[4:12, 4:8], owner[4:12, 8:12] = 1, 2
+    boxes = ((4, 4, 9, 11), (8, 4, 11, 11))
+    things = tuple(SceneObject("square", "red", "solid", "small", box) for box in boxes)
+    scene, found = (
+        Scene(np.zeros((32, 32, 3), np.uint8), things, owner),
+        torch.tensor([[8.0, 4, 11, 11], [20, 20, 23, 27]]),
+    )
+    whole = runs.filled(found, 32, 32)
+    assert (whole[0].numpy() == (owner == 2)).all() and whole[1].sum() == 32
+    best = runs.perfect(scene, torch.tensor([[4.0, 4, 8, 11], [20, 20, 23, 27]]), whole)
+    assert (best[0].numpy() == (owner == 1)).all() and (best[1] == whole[1]).all()
+
+    answers = runs.Answers(runs.Shapes(), threshold=0.5)
+    label = runs.Shapes.names.index("red square")
+    detections = Detections(
+        torch.tensor(boxes, dtype=torch.float32), torch.tensor([0.9, 0.4]), torch.tensor([label] * 2)
+    )
+    answers.add(scene, detections, runs.filled(detections.boxes, 32, 32))
+    numbers = answers.numbers()
+    assert numbers["seen"]["perfect"]["all"] == numbers["seen"]["boxes"]["all"] == {"AP": 1.0, "AP50": 1.0}
+    # The first box is half again as wide as what one sees of its object; the other is under the threshold.
+    assert numbers["IoU"]["all"] == [0.667, 1]
+    assert numbers["seen"]["head"] == numbers["seen"]["whole box"] and numbers["seen"]["head"]["all"]["AP"] < 0.8

@@ -42,7 +42,7 @@ def render_mixed_scene(
             placed = place_shape(rng, canvas, owner, areas, scale)
         if placed is not None:
             objects.append(placed)
-    return Scene(photograph(rng, _tint(rng, canvas, low=0.85), scale), tuple(objects))
+    return Scene(photograph(rng, _tint(rng, canvas, low=0.85), scale), tuple(objects), owner)
 
 
 def _tint(rng: np.random.Generator, canvas: np.ndarray, low: float) -> np.ndarray:

@@ -84,6 +84,12 @@ class Scene:
 
     image: np.ndarray
     objects: tuple[SceneObject | Thing, ...]
+    #: Which object each pixel shows, counted from 1, or 0 for none, int16 [height, width]; None of what was not drawn.
+    owner: np.ndarray | None = None
+
+    def mask(self, index: int) -> np.ndarray:
+        """Where object `index` is in view, bool [height, width]: not where another one, or the picture's edge, hides it."""
+        return self.owner == index + 1
 
 
 def render_scene(seed: int, index: int, width: int = 256, height: int = 256, held_out_share: float = 0.0) -> Scene:
@@ -103,7 +109,7 @@ def render_scene(seed: int, index: int, width: int = 256, height: int = 256, hel
         placed = place_shape(rng, canvas, owner, areas, scale, held_out_share)
         if placed is not None:
             objects.append(placed)
-    return Scene(photograph(rng, canvas, scale), tuple(objects))
+    return Scene(photograph(rng, canvas, scale), tuple(objects), owner)
 
 
 # --- background -----------------------------------------------------------------------------------------------------
