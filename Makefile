@@ -113,6 +113,7 @@ smoke: runtime $(VENV)
 	cargo run --release --example compose -- examples/images/coffee.jpg $(DEMO_PROMPT)
 	cargo run --release --example custom_postprocess -- examples/images/coffee.jpg cup $(SMOKE)/map.png
 	cargo run --release --example segment -- examples/images/coffee.jpg $(DEMO_PROMPT) tests/fixtures/golden/segmenter/sam $(SMOKE)/masks.png
+	cargo run --release --example ground -- examples/images/coffee.jpg $(DEMO_PROMPT) --segmenter tests/fixtures/golden/segmenter/sam --json $(SMOKE)/masks.json
 	cargo run --release --example video_frames -- examples/images $(DEMO_PROMPT)
 	cargo run --release --example live -- examples/images $(DEMO_PROMPT) --frames 6 --then "dog . cup" --deadline 60000
 	cargo run --release --example tracks -- examples/images $(DEMO_PROMPT) $(SMOKE)/tracks
@@ -151,7 +152,7 @@ target/tools/cmake/bin/cmake:
 	target/tools/cmake/bin/python -m pip install --quiet "cmake>=3.16"
 
 # The node of ROS 2 among nodes of another implementation of DDS, over loopback: this many images.
-ROS2_FRAMES ?= 50
+ROS2_FRAMES ?= 200
 ROS2_VENV = target/ros2-test/venv
 ros2-test: runtime $(ROS2_VENV)
 	cargo build --release -p glip-ros2 -p glip-tools

@@ -12,7 +12,10 @@ use std::{
 };
 
 use common::Result;
-use glip::{Detections, Detector, Device, ImageSize, Prompt, draw_detections};
+use glip::{
+    Detection, Detections, Detector, Device, ImageSize, Mask, Prompt, Segmenter, draw_detections,
+    draw_masks, parts::Rle,
+};
 use lexopt::{Arg, Parser, ValueExt};
 use serde::{Serialize, Serializer};
 
@@ -31,8 +34,9 @@ their bytes in it.
   --threshold S        the least score to show, 0 to 1 [the model's own]
   --short-side N --long-side N
                        the size that pictures are resized to [the model's own]
+  --segmenter DIR      a segmenter's folder: the pixels of what is found too
   --json FILE          writes what was found as JSON; - is the standard output
-  --draw FILE          writes the picture with the boxes drawn
+  --draw FILE          writes the picture with the boxes and pixels drawn
 ";
 
 fn main() -> ExitCode {
@@ -42,21 +46,28 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<()> {
     let mut stages = Stages::default();
     let detector = stages.time("load_model", || arguments.detector())?;
+    let segmenter = arguments.segmenter(&mut stages)?;
     let picture = stages.time("read_image", || common::read_picture(&arguments.image))?;
     let prompt = stages.time("encode_prompt", || {
         Ok(detector.encode_prompt(&arguments.prompt)?)
     })?;
     let encoded = stages.time("encode_image", || Ok(detector.encode_image(&picture)?))?;
     let found = stages.time("ground", || Ok(detector.ground(&encoded, &prompt)?))?;
+    let masks = match &segmenter {
+        Some(segmenter) => {
+            stages.time("segment", || Ok(segmenter.masks(&picture, found.boxes())?))?
+        }
+        None => Vec::new(),
+    };
 
     let json_on_stdout = arguments.json.as_deref() == Some(Path::new("-"));
     if !json_on_stdout {
-        print_table(&found, &stages);
+        print_table(&found, &masks, &stages);
     }
     if let Some(file) = &arguments.json {
         let json = serde_json::to_string_pretty(&Report {
             image: encoded.geometry().original,
-            detections: &found,
+            detections: with_masks(&found, &masks).map(Found::from).collect(),
             timings_ms: &stages,
         })?;
         if json_on_stdout {
@@ -67,21 +78,34 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     if let Some(file) = &arguments.draw {
         let mut drawing = picture.into_rgb8();
+        if segmenter.is_some() {
+            draw_masks(&mut drawing, &found, &masks)?;
+        }
         draw_detections(&mut drawing, &found);
         drawing.save(file)?;
     }
     Ok(())
 }
 
-fn print_table(found: &Detections, stages: &Stages) {
+/// Every detection, with its mask if there are masks.
+fn with_masks<'a>(
+    found: &'a Detections,
+    masks: &'a [Mask],
+) -> impl Iterator<Item = (&'a Detection, Option<&'a Mask>)> {
+    let found = found.iter().enumerate();
+    found.map(|(index, detection)| (detection, masks.get(index)))
+}
+
+fn print_table(found: &Detections, masks: &[Mask], stages: &Stages) {
     println!(
         "{:30} {:>5}  {:>7} {:>7} {:>7} {:>7}",
         "phrase", "score", "x1", "y1", "x2", "y2"
     );
-    for detection in found {
+    for (detection, mask) in with_masks(found, masks) {
         let [x1, y1, x2, y2] = detection.bbox.into();
         let (phrase, score) = (&detection.phrase, detection.score);
-        println!("{phrase:30} {score:5.2}  {x1:7.1} {y1:7.1} {x2:7.1} {y2:7.1}");
+        let pixels = mask.map_or(String::new(), |mask| format!(", {} pixels", mask.area()));
+        println!("{phrase:30} {score:5.2}  {x1:7.1} {y1:7.1} {x2:7.1} {y2:7.1}{pixels}");
     }
     let times = stages
         .0
@@ -98,8 +122,28 @@ fn print_table(found: &Detections, stages: &Stages) {
 #[derive(Serialize)]
 struct Report<'a> {
     image: ImageSize,
-    detections: &'a Detections,
+    detections: Vec<Found<'a>>,
     timings_ms: &'a Stages,
+}
+
+#[derive(Serialize)]
+struct Found<'a> {
+    #[serde(flatten)]
+    detection: &'a Detection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mask: Option<Rle>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mask_score: Option<f32>,
+}
+
+impl<'a> From<(&'a Detection, Option<&Mask>)> for Found<'a> {
+    fn from((detection, mask): (&'a Detection, Option<&Mask>)) -> Self {
+        Self {
+            detection,
+            mask: mask.map(Mask::rle),
+            mask_score: mask.map(Mask::score),
+        }
+    }
 }
 
 /// How long each stage took, in order.
@@ -137,6 +181,7 @@ struct Arguments {
     device: Device,
     threshold: Option<f32>,
     sides: Option<(u32, u32)>,
+    segmenter: Option<PathBuf>,
     json: Option<PathBuf>,
     draw: Option<PathBuf>,
 }
@@ -147,7 +192,8 @@ impl Arguments {
         let (mut image, mut list, mut caption) = (None, None, None);
         let (mut categories, mut phrases, mut spans) = (Vec::new(), Vec::new(), Vec::new());
         let (mut model, mut device, mut threshold) = (None, Device::Cpu, None);
-        let (mut short_side, mut long_side, mut json, mut draw) = (None, None, None, None);
+        let (mut short_side, mut long_side, mut segmenter) = (None, None, None);
+        let (mut json, mut draw) = (None, None);
         while let Some(argument) = parser.next()? {
             match argument {
                 Arg::Value(value) if image.is_none() => image = Some(PathBuf::from(value)),
@@ -165,6 +211,7 @@ impl Arguments {
                 Arg::Long("threshold") => threshold = Some(parser.value()?.parse()?),
                 Arg::Long("short-side") => short_side = Some(parser.value()?.parse()?),
                 Arg::Long("long-side") => long_side = Some(parser.value()?.parse()?),
+                Arg::Long("segmenter") => segmenter = Some(PathBuf::from(parser.value()?)),
                 Arg::Long("json") => json = Some(PathBuf::from(parser.value()?)),
                 Arg::Long("draw") => draw = Some(PathBuf::from(parser.value()?)),
                 Arg::Long("help") | Arg::Short('h') => return Ok(None),
@@ -189,6 +236,7 @@ impl Arguments {
             device,
             threshold,
             sides,
+            segmenter,
             json,
             draw,
         }))
@@ -205,6 +253,16 @@ impl Arguments {
             builder = builder.score_threshold(score);
         }
         Ok(builder.build()?)
+    }
+
+    fn segmenter(&self, stages: &mut Stages) -> Result<Option<Segmenter>> {
+        let load = |folder| {
+            stages.time("load_segmenter", || {
+                let builder = Segmenter::builder().dir(folder).device(self.device);
+                Ok(builder.build()?)
+            })
+        };
+        self.segmenter.as_ref().map(load).transpose()
     }
 }
 

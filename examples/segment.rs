@@ -1,4 +1,5 @@
-//! From words to pixels: finds phrases in a picture, then the pixels of each thing.
+//! From words to pixels, in the fewest lines: finds phrases in a picture, then the pixels of each thing. The example
+//! `ground` does it with options, and writes the pixels as JSON (`--segmenter`).
 //!
 //!     cargo run --release --example segment -- IMAGE PROMPT SEGMENTER_FOLDER OUTPUT.png [MODEL_FOLDER]
 

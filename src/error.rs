@@ -645,6 +645,16 @@ pub enum Error {
         /// The size of the mask.
         found: String,
     },
+    /// A mask was asked for by points alone, and the segmenter's decoder was exported for boxes.
+    #[error(
+        "prompt {index} has no box, which this segmenter needs: its decoder was exported for boxes, and points alone would \
+         have another mask than the model's; give the box too, or export the segmenter from the model itself \
+         (python -m glip_torch.export_segmenter)"
+    )]
+    PromptWithoutBox {
+        /// The prompt's place in the list, from 0.
+        index: usize,
+    },
     /// A mask was asked for by more points than the segmenter's decoder looks at.
     #[error(
         "prompt {index} has {points} points, two for a box included, of which this segmenter looks at {limit}: \
@@ -865,6 +875,7 @@ impl Error {
             | Self::MaskSize { .. }
             | Self::MaskMismatch { .. }
             | Self::PromptOutside { .. }
+            | Self::PromptWithoutBox { .. }
             | Self::PromptPoints { .. }
             | Self::RunLengths { .. }
             | Self::OtherModel { .. } => ErrorKind::Value,

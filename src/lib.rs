@@ -174,7 +174,9 @@ pub use {
     preprocess::{PixelFormat, ResizeRule, SourceImage},
     prompt::{Category, LearnedPrompt, Prompt, Vocabulary, Wording},
     runtime::{CudaOptions, Device, Runtime, TensorRtOptions},
-    segmenter::{MaskLogits, MaskPrompt, SceneInput, SegmentationScene, Segmenter, SegmenterBuilder},
+    segmenter::{
+        MaskLogits, MaskPrompt, SceneInput, SegmentationScene, Segmenter, SegmenterBuilder,
+    },
 };
 // For glip-tools, which reads files of the same kinds; no part of what this crate promises.
 #[doc(hidden)]

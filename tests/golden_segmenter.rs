@@ -177,6 +177,21 @@ fn what_cannot_be_answered_is_an_error_that_says_why() {
         "{outside}"
     );
 
+    // Of a decoder that was exported for boxes.
+    let hub = segmenter("sam2-hf");
+    let point = MaskPrompt::at(10.0, 10.0);
+    let boxless = hub.masks(&picture, [&MaskPrompt::from(inside), &point]);
+    let boxless = boxless.unwrap_err();
+    assert!(
+        boxless
+            .to_string()
+            .starts_with("prompt 1 has no box, which "),
+        "{boxless}"
+    );
+    assert_eq!(boxless.kind(), ErrorKind::Value);
+    let with_box = [MaskPrompt::from(inside).and_at(10.0, 10.0)];
+    assert_eq!(hub.masks(&picture, with_box).unwrap().len(), 1);
+
     let seven = (0..4).fold(MaskPrompt::from(inside), |prompt, x| {
         prompt.and_at(x as f32, 9.0)
     });

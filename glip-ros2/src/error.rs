@@ -17,6 +17,9 @@ pub(crate) enum Error {
     /// DDS does not start, or not all of it.
     #[error("{what} could not be made: {reason}")]
     Create { what: String, reason: String },
+    /// What was made is not sent.
+    #[error("a message was not published on {topic}: {reason}")]
+    Publish { topic: String, reason: String },
     /// Images that no model is shown.
     #[error(
         "images have the encoding {encoding:?}, and the node reads rgb8, bgr8, rgba8, bgra8, mono8, mono16, nv12, nv21, i420, \

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    mem,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
@@ -10,48 +11,16 @@ use std::{
 };
 
 use glip::{
-    Bundle, Detector, Device, GroundOptions,
-    live::{FrameResult, Live, LiveOptions, LiveStats},
-    parts::CpuOptions,
+    Detector, GroundOptions,
+    live::{Frame, FrameResult, Live, LiveOptions, LiveStats},
 };
 
 use crate::{
     error::Result,
+    loader::Loader,
     messages::Header,
     picture::{Picture, stamp},
 };
-
-/// How models are run.
-#[derive(Clone, Debug)]
-pub(crate) struct Loader {
-    pub(crate) device: Device,
-    pub(crate) threads: usize,
-    pub(crate) cpu: CpuOptions,
-}
-
-impl Loader {
-    /// The model of a folder, or the small one in the program.
-    pub(crate) fn load(&self, model: Option<&Path>) -> Result<Detector> {
-        let bundle = match model {
-            Some(folder) => Bundle::from_dir(folder)?,
-            None => nano()?,
-        };
-        let builder = Detector::builder().bundle(bundle).device(self.device);
-        let builder = builder.threads(self.threads).cpu(self.cpu.clone());
-        Ok(builder.build()?)
-    }
-}
-
-#[cfg(feature = "nano")]
-fn nano() -> Result<Bundle> {
-    Ok(Bundle::nano()?)
-}
-
-/// Built without the small model, the node needs another.
-#[cfg(not(feature = "nano"))]
-fn nano() -> Result<Bundle> {
-    Err(glip::Error::NoModel.into())
-}
 
 /// What is looked for.
 #[derive(Clone, Debug)]
@@ -66,40 +35,52 @@ impl Asked {
     }
 }
 
-/// Shows images to a detector, always the newest, and hands on what it says with the header of the image.
+/// An image as it was shown: its header, and its pixels, which are not copied for it.
+pub(crate) struct Shown {
+    pub(crate) header: Header,
+    pub(crate) frame: Frame,
+}
+
+/// Shows images to a detector, always the newest, and hands on what it says with the image.
 pub(crate) struct Looker {
     loader: Loader,
     options: LiveOptions,
     /// Held while it is changed, so that one change follows another.
     asked: Mutex<Asked>,
-    live: RwLock<Live>,
+    running: RwLock<Running>,
     last_id: AtomicU64,
-    headers: Arc<Headers>,
+    pending: Arc<Pending>,
+}
+
+/// A model at work.
+struct Running {
+    detector: Detector,
+    live: Live,
 }
 
 impl Looker {
     /// Begins to wait for images. `tell` is called on the thread that looks at them.
     pub(crate) fn start(
         loader: Loader,
-        detector: &Detector,
+        detector: Detector,
         asked: Asked,
         options: LiveOptions,
-        tell: impl Fn(Header, &FrameResult) + Send + Sync + 'static,
+        tell: impl Fn(Shown, Arc<FrameResult>) + Send + Sync + 'static,
     ) -> Result<Self> {
-        let headers = Arc::new(Headers::default());
-        let kept = Arc::clone(&headers);
+        let pending = Arc::new(Pending::default());
+        let kept = Arc::clone(&pending);
         let options = options.on_result(move |result| {
-            if let Some(header) = kept.take(result.id) {
-                tell(header, &result);
+            if let Some(shown) = kept.take(result.id) {
+                tell(shown, result);
             }
         });
         Ok(Self {
-            live: RwLock::new(live(detector, &asked, &options)?),
+            running: RwLock::new(Running::start(detector, &asked, &options)?),
             loader,
             options,
             asked: Mutex::new(asked),
             last_id: AtomicU64::new(0),
-            headers,
+            pending,
         })
     }
 
@@ -108,8 +89,14 @@ impl Looker {
         let header = picture.header().clone();
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let frame = picture.into_frame()?.with_id(id).with_stamp(stamp(&header));
-        self.headers.keep(id, header);
-        self.live().push(frame);
+        let shown = Shown {
+            header,
+            frame: frame.clone(),
+        };
+        self.pending.keep(id, shown);
+        if let Some(dropped) = self.running().live.push(frame) {
+            self.pending.forget(dropped);
+        }
         Ok(())
     }
 
@@ -118,8 +105,9 @@ impl Looker {
         let mut asked = self.asked();
         let mut changed = asked.clone();
         change(&mut changed);
-        self.live()
-            .set_prompt_with(changed.prompt.as_str(), &changed.options())?;
+        let prompt = changed.prompt.as_str();
+        let live = &self.running().live;
+        live.set_prompt_with(prompt, &changed.options())?;
         *asked = changed;
         Ok(())
     }
@@ -127,14 +115,23 @@ impl Looker {
     /// Looks with another model. Until it is loaded, images are shown to the one before.
     pub(crate) fn change_model(&self, model: Option<PathBuf>) -> Result<()> {
         let asked = self.asked();
-        let detector = self.loader.load(model.as_deref())?;
-        let live = live(&detector, &asked, &self.options)?;
-        *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+        let detector = self.loader.detector(model.as_deref())?;
+        let running = Running::start(detector, &asked, &self.options)?;
+        let mut place = self.running.write().unwrap_or_else(PoisonError::into_inner);
+        let before = mem::replace(&mut *place, running);
+        drop(place);
+        // Waits for the image that it looks at; others go on.
+        drop(before);
         Ok(())
     }
 
     pub(crate) fn stats(&self) -> LiveStats {
-        self.live().stats()
+        self.running().live.stats()
+    }
+
+    /// The detector of the model that looks now.
+    pub(crate) fn detector(&self) -> Detector {
+        self.running().detector.clone()
     }
 
     /// What is looked for now.
@@ -142,8 +139,8 @@ impl Looker {
         self.asked().prompt.clone()
     }
 
-    fn live(&self) -> RwLockReadGuard<'_, Live> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> RwLockReadGuard<'_, Running> {
+        self.running.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn asked(&self) -> MutexGuard<'_, Asked> {
@@ -151,32 +148,38 @@ impl Looker {
     }
 }
 
-fn live(detector: &Detector, asked: &Asked, options: &LiveOptions) -> Result<Live> {
-    let prompt = detector.encode_prompt(asked.prompt.as_str())?;
-    let live = Live::new(detector, &prompt, options.clone())?;
-    live.set_prompt_with(&prompt, &asked.options())?;
-    Ok(live)
+impl Running {
+    fn start(detector: Detector, asked: &Asked, options: &LiveOptions) -> Result<Self> {
+        let prompt = detector.encode_prompt(asked.prompt.as_str())?;
+        let live = Live::new(&detector, &prompt, options.clone())?;
+        live.set_prompt_with(&prompt, &asked.options())?;
+        Ok(Self { detector, live })
+    }
 }
 
-/// The headers of images that are looked at or wait, by their numbers.
+/// Images that are looked at or wait, by their numbers.
 #[derive(Default)]
-struct Headers(Mutex<BTreeMap<u64, Header>>);
+struct Pending(Mutex<BTreeMap<u64, Shown>>);
 
-impl Headers {
-    fn keep(&self, id: u64, header: Header) {
-        self.lock().insert(id, header);
+impl Pending {
+    fn keep(&self, id: u64, shown: Shown) {
+        self.lock().insert(id, shown);
     }
 
-    /// Results come in the order of their images: those before it were dropped.
-    fn take(&self, id: u64) -> Option<Header> {
-        let mut headers = self.lock();
-        let later = headers.split_off(&(id + 1));
-        let header = headers.remove(&id);
-        *headers = later;
-        header
+    /// Results come in the order of their images: those before it have none any more.
+    fn take(&self, id: u64) -> Option<Shown> {
+        let mut pending = self.lock();
+        let later = pending.split_off(&(id + 1));
+        let shown = pending.remove(&id);
+        *pending = later;
+        shown
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Header>> {
+    fn forget(&self, id: u64) {
+        self.lock().remove(&id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Shown>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -186,69 +189,43 @@ mod tests {
     use std::{sync::mpsc, time::Duration};
 
     use super::*;
-    use crate::messages::{Image, Time};
+    use crate::picture::fixtures::coffee;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
     fn headers_are_of_their_images() {
-        let headers = Headers::default();
-        for id in 1..=4 {
-            let frame_id = id.to_string();
-            headers.keep(
-                id,
-                Header {
-                    frame_id,
-                    ..Header::default()
-                },
-            );
+        let pending = Pending::default();
+        for id in 1..=5 {
+            let image = coffee(id);
+            let header = image.header.clone();
+            let frame = image.into_frame().unwrap();
+            pending.keep(id as u64, Shown { header, frame });
         }
-        assert_eq!(headers.take(3).unwrap().frame_id, "3");
-        assert_eq!(headers.take(2), None);
-        assert_eq!(headers.lock().len(), 1);
-    }
-
-    /// The photograph of a cup on a table.
-    fn coffee(sec: i32) -> Image {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/images/coffee.jpg");
-        let picture = image::open(path).unwrap().into_rgb8();
-        let (width, height) = picture.dimensions();
-        Image {
-            header: Header {
-                stamp: Time { sec, nanosec: 0 },
-                frame_id: "camera".to_owned(),
-            },
-            height,
-            width,
-            encoding: "rgb8".to_owned(),
-            is_bigendian: 0,
-            step: 3 * width,
-            data: picture.into_raw(),
-        }
+        pending.forget(4);
+        assert_eq!(pending.take(3).unwrap().header.stamp.sec, 3);
+        assert!(pending.take(2).is_none() && pending.take(4).is_none());
+        assert_eq!(pending.lock().len(), 1);
     }
 
     #[test]
     fn what_is_asked_for_can_be_changed() {
-        let loader = Loader {
-            device: Device::Cpu,
-            threads: 0,
-            cpu: CpuOptions::default(),
-        };
-        let detector = loader.load(None).unwrap();
+        let loader = Loader::default();
+        let detector = loader.detector(None).unwrap();
         let asked = Asked {
             prompt: "cup . bicycle".to_owned(),
             threshold: 0.5,
         };
         let (sender, results) = mpsc::channel();
-        let tell = move |header: Header, result: &FrameResult| {
+        let tell = move |shown: Shown, result: Arc<FrameResult>| {
             let found = result.found().unwrap();
             let phrases = found.iter().map(|found| found.phrase.clone());
             sender
-                .send((header.stamp.sec, phrases.collect::<Vec<_>>()))
+                .send((shown.header.stamp.sec, phrases.collect::<Vec<_>>()))
                 .unwrap();
         };
         let options = LiveOptions::default();
-        let looker = Looker::start(loader, &detector, asked, options, tell).unwrap();
+        let looker = Looker::start(loader, detector, asked, options, tell).unwrap();
         let look = |sec| {
             looker.show(coffee(sec)).unwrap();
             results.recv_timeout(PATIENCE).unwrap()

@@ -1,19 +1,23 @@
 //! The command `glip-ros2`: a node of ROS 2 that finds in a camera's images what words describe.
 //!
 //! An image comes as a message (`messages`), is made a frame (`picture`) and shown to the live detector (`looker`); what is found is
-//! made a message again (`detections`). Beside that, `parameters` change what is looked for, and `diagnostics` say how it does.
-//! `node` is the plan of it.
+//! made messages again (`outputs`). Beside that, `parameters` change what is looked for, `service` answers single requests, and
+//! `diagnostics` say how it does. `node` is the plan of it, `ros` what it stands on.
 
 mod arguments;
-mod detections;
 mod diagnostics;
 mod error;
 mod faults;
+mod loader;
 mod looker;
 mod messages;
 mod node;
+mod outputs;
 mod parameters;
 mod picture;
+mod ros;
+mod service;
+mod threads;
 
 use std::process::ExitCode;
 

@@ -132,10 +132,30 @@ pub(crate) struct KeyValue {
     pub(crate) value: String,
 }
 
+/// The request of `glip_msgs/Ground`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct GroundRequest {
+    pub(crate) image: Image,
+    pub(crate) prompt: String,
+    /// The model's own, if it is not over 0.
+    pub(crate) threshold: f32,
+}
+
+/// The response of `glip_msgs/Ground`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct GroundResponse {
+    pub(crate) success: bool,
+    /// Why nothing could be looked for.
+    pub(crate) message: String,
+    pub(crate) detections: Detection2DArray,
+}
+
 impl Message for Image {}
 impl Message for CompressedImage {}
 impl Message for Detection2DArray {}
 impl Message for DiagnosticArray {}
+impl Message for GroundRequest {}
+impl Message for GroundResponse {}
 
 #[cfg(test)]
 mod tests {
@@ -182,6 +202,12 @@ mod tests {
             data: vec![1, 2, 3, 0, 5, 6, 7],
         };
         assert_bytes(&image, include_str!("messages/image.hex").trim());
+        let request = GroundRequest {
+            image,
+            prompt: "cup . person".to_owned(),
+            threshold: 0.5,
+        };
+        assert_bytes(&request, include_str!("messages/ground_request.hex").trim());
         let compressed = CompressedImage {
             header: header(),
             format: "jpeg".to_owned(),
@@ -220,6 +246,15 @@ mod tests {
             ],
         };
         assert_bytes(&detections, include_str!("messages/detections.hex").trim());
+        let response = GroundResponse {
+            success: true,
+            message: "none".to_owned(),
+            detections,
+        };
+        assert_bytes(
+            &response,
+            include_str!("messages/ground_response.hex").trim(),
+        );
         let diagnostics = DiagnosticArray {
             header: header(),
             status: vec![DiagnosticStatus {

@@ -1,8 +1,7 @@
 //! The node among others: from a topic of images to one of detections.
 
 use std::{
-    sync::{Arc, OnceLock, mpsc},
-    thread,
+    sync::{Arc, OnceLock, Weak, mpsc},
     time::Duration,
 };
 
@@ -13,82 +12,73 @@ use futures::{
     future::{Either, select},
     pin_mut,
 };
-use glip::{
-    Detector,
-    live::{FrameResult, Outcome},
-};
-use ros2_client::{
-    Context, ContextOptions, Message, MessageTypeName, Name, Node, NodeName, NodeOptions,
-    Publisher, QosProfile, Subscription,
-    qos::{History, WhenFull},
-};
+use glip::{Detector, Segmenter};
+use ros2_client::{Message, NodeOptions, Publisher, Subscription};
 
 use crate::{
-    arguments::Arguments,
-    detections,
+    arguments::{Arguments, RosOptions},
     diagnostics::{Diagnostics, Report},
-    error::{Error, Result, in_one_line},
+    error::{Result, in_one_line},
     faults::Faults,
     looker::{Asked, Looker},
-    messages::{CompressedImage, Detection2DArray, DiagnosticArray, Header, Image},
+    messages::{CompressedImage, DiagnosticArray, Image},
+    outputs::{Outputs, Pictures},
     parameters,
     picture::{Picture, now},
+    ros::Ros,
+    service::Serving,
+    threads,
 };
-
-/// As the documentation of ROS has it for sensors: what gets lost is gone, and there is a newer one.
-const SENSOR: QosProfile = QosProfile::subscription_default();
-
-/// As the default of ROS. A subscriber that does not keep up is no reason to wait.
-const RESULTS: QosProfile = QosProfile::publisher_default()
-    .history(History::KeepLast { depth: 10 })
-    .reliability_reliable(WhenFull::Fail);
 
 /// How often is told how it does.
 const DIAGNOSTICS_PERIOD: Duration = Duration::from_secs(1);
 
+/// The types that topics and the service have.
+const DETECTIONS: &str = "vision_msgs/Detection2DArray";
+const IMAGE: &str = "sensor_msgs/Image";
+const COMPRESSED_IMAGE: &str = "sensor_msgs/CompressedImage";
+const DIAGNOSTICS: &str = "diagnostic_msgs/DiagnosticArray";
+const GROUND: (&str, &str) = ("glip_msgs", "Ground");
+
 /// Looks at images until it is to stop.
 pub(crate) fn run(arguments: &Arguments, stop: oneshot::Receiver<()>) -> Result<()> {
     let loader = arguments.loader();
-    let detector = loader.load(arguments.model())?;
+    let detector = loader.detector(arguments.model())?;
+    let device = detector.device();
+    let segmenter = arguments.segmenter().map(|folder| loader.segmenter(folder));
     let asked = asked(arguments, &detector);
-    let looker = Arc::new(OnceLock::<Looker>::new());
+    let there = Arc::new(OnceLock::<Weak<Looker>>::new());
     let faults = Arc::new(Faults::default());
 
-    let model = arguments.model().map(|folder| folder.to_string_lossy());
-    let options = parameters::declare(&asked, model.as_deref());
-    let mut ros = Ros::start(arguments, with_set_action(options, &looker))?;
-    let results = ros.publisher(
-        &arguments.detections,
-        "--detections",
-        "vision_msgs/Detection2DArray",
-    )?;
-    let tell = teller(results, Arc::clone(&faults));
+    let options = parameters::declare(&asked, arguments.model());
+    let options = with_set_action(options, Arc::clone(&there));
+    let RosOptions { name, domain, .. } = &arguments.ros;
+    let ros = Ros::start(&arguments.ros.namespace, name, *domain, options)?;
+    let outputs = outputs(arguments, &ros, segmenter.transpose()?, &faults)?;
+    let tell = move |shown, result| outputs.tell(shown, result);
     let options = arguments.live_options();
-    let started = Looker::start(loader, &detector, asked, options, tell)?;
-    let looker_there = looker.get_or_init(|| started);
+    let looker = Arc::new(Looker::start(loader, detector, asked, options, tell)?);
+    there.get_or_init(|| Arc::downgrade(&looker));
     ros.spin()?;
+    let _serving = serve(arguments, &ros, Arc::downgrade(&looker))?;
 
     let diagnostics = Diagnostics {
-        node: arguments.ros.name.clone(),
+        node: name.clone(),
         topic: arguments.image.clone(),
-        device: detector.device().to_string(),
+        device: device.to_string(),
         before: Report::default(),
     };
-    let told = ros.publisher("/diagnostics", "topic", "diagnostic_msgs/DiagnosticArray")?;
-    let _diagnosing = diagnose(diagnostics, told, &looker, &faults)?;
+    let told = ros.publisher("/diagnostics", "topic", DIAGNOSTICS)?;
+    let _diagnosing = diagnose(diagnostics, told, Arc::downgrade(&looker), &faults)?;
     log::info!("looking at {} for {:?}", arguments.image, arguments.prompt);
-    let qos = match arguments.reliable {
-        true => SENSOR.reliability_reliable(WhenFull::DEFAULT),
-        false => SENSOR,
-    };
     match arguments.compressed {
         true => {
-            let images = ros.subscription(arguments, "sensor_msgs/CompressedImage", &qos)?;
-            look::<CompressedImage>(&images, looker_there, &faults, stop);
+            let images = images(arguments, &ros, COMPRESSED_IMAGE)?;
+            look::<CompressedImage>(&images, &looker, &faults, stop);
         }
         false => {
-            let images = ros.subscription(arguments, "sensor_msgs/Image", &qos)?;
-            look::<Image>(&images, looker_there, &faults, stop);
+            let images = images(arguments, &ros, IMAGE)?;
+            look::<Image>(&images, &looker, &faults, stop);
         }
     }
     Ok(())
@@ -102,31 +92,53 @@ fn asked(arguments: &Arguments, detector: &Detector) -> Asked {
     }
 }
 
-/// Has parameters do something once there is something that looks.
-fn with_set_action(options: NodeOptions, looker: &Arc<OnceLock<Looker>>) -> NodeOptions {
-    let looker = Arc::clone(looker);
-    options.parameter_set_action(Box::new(move |name, value| match looker.get() {
-        Some(looker) => parameters::set(looker, name, value).map_err(|error| in_one_line(&error)),
-        None => Ok(()),
-    }))
+/// Where results go.
+fn outputs(
+    arguments: &Arguments,
+    ros: &Ros,
+    segmenter: Option<Segmenter>,
+    faults: &Arc<Faults>,
+) -> Result<Outputs> {
+    let detections = ros.publisher(&arguments.detections, "--detections", DETECTIONS)?;
+    let picture = |topic: &Option<String>, option| {
+        let topic = topic.as_deref();
+        topic
+            .map(|topic| ros.output(topic, option, IMAGE))
+            .transpose()
+    };
+    let pictures = Pictures {
+        masks: picture(&arguments.masks, "--masks")?,
+        annotated: picture(&arguments.annotated, "--annotated")?,
+        segmenter,
+    };
+    Outputs::new(detections, pictures, Arc::clone(faults))
 }
 
-/// Publishes what was found.
-fn teller(
-    results: Publisher<Detection2DArray>,
-    faults: Arc<Faults>,
-) -> impl Fn(Header, &FrameResult) + Send + Sync + 'static {
-    move |header, result| match &result.outcome {
-        Outcome::Found(found) => {
-            let message = detections::message(header, found, &result.tracks);
-            if let Err(error) = results.publish(message) {
-                faults.add(format!("detections were not published: {error}"));
+/// Where images come from.
+fn images<P: Message + 'static>(
+    arguments: &Arguments,
+    ros: &Ros,
+    kind: &str,
+) -> Result<Subscription<P>> {
+    ros.subscription(&arguments.image, "--image", kind, arguments.reliable)
+}
+
+/// Answers who sends an image and what to look for, beside what looks at the camera's.
+fn serve(arguments: &Arguments, ros: &Ros, looker: Weak<Looker>) -> Result<Serving> {
+    let server = ros.server(&arguments.service, "--service", GROUND, arguments.ros.rmw)?;
+    Serving::start(server, move || Some(looker.upgrade()?.detector()))
+}
+
+/// Has parameters do something once there is something that looks.
+fn with_set_action(options: NodeOptions, there: Arc<OnceLock<Weak<Looker>>>) -> NodeOptions {
+    options.parameter_set_action(Box::new(move |name, value| {
+        match there.get().and_then(Weak::upgrade) {
+            Some(looker) => {
+                parameters::set(&looker, name, value).map_err(|error| in_one_line(&error))
             }
+            None => Ok(()),
         }
-        Outcome::Failed(error) => faults.add(in_one_line(error)),
-        // Counted, and told of in the diagnostics.
-        _ => {}
-    }
+    }))
 }
 
 /// Shows images as they come, until it is to stop.
@@ -157,14 +169,16 @@ fn look<P: Picture + Message + 'static>(
 fn diagnose(
     mut diagnostics: Diagnostics,
     told: Publisher<DiagnosticArray>,
-    looker: &Arc<OnceLock<Looker>>,
+    looker: Weak<Looker>,
     faults: &Arc<Faults>,
 ) -> Result<mpsc::Sender<()>> {
     let (ends, end) = mpsc::channel();
-    let (looker, faults) = (Arc::clone(looker), Arc::clone(faults));
+    let faults = Arc::clone(faults);
     let tell = move || {
         while end.recv_timeout(DIAGNOSTICS_PERIOD) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let Some(looker) = looker.get() else { break };
+            let Some(looker) = looker.upgrade() else {
+                break;
+            };
             let report = Report {
                 stats: looker.stats(),
                 faults: faults.record(),
@@ -175,99 +189,6 @@ fn diagnose(
             }
         }
     };
-    start("the thread of the diagnostics", "glip-diagnose", tell)?;
+    threads::start("the thread of the diagnostics", "glip-diagnose", tell)?;
     Ok(ends)
-}
-
-/// What of ROS there is.
-struct Ros {
-    node: Node,
-}
-
-impl Ros {
-    fn start(arguments: &Arguments, options: NodeOptions) -> Result<Self> {
-        let ros = &arguments.ros;
-        let name = NodeName::new(&ros.namespace, &ros.name).map_err(|error| Error::Name {
-            option: "the node's --namespace and --name",
-            name: format!("{}/{}", ros.namespace.trim_end_matches('/'), ros.name),
-            reason: error.to_string(),
-        })?;
-        let context = ContextOptions::new().domain_id(ros.domain);
-        let context = Context::with_options(context).map_err(|error| {
-            let what = format!("a participant of DDS in domain {}", ros.domain);
-            create(what, &error)
-        })?;
-        let node = context.new_node(name, options);
-        Ok(Self {
-            node: node.map_err(|error| create("the node".to_owned(), &error))?,
-        })
-    }
-
-    /// Takes part in discovery and serves parameters, on a thread of its own, as long as there is the node.
-    fn spin(&mut self) -> Result<()> {
-        let what = "what serves the node's parameters";
-        let spinner = self.node.spinner();
-        let spinner = spinner.map_err(|error| create(what.to_owned(), &error))?;
-        start(what, "glip-ros", move || {
-            if let Err(error) = block_on(spinner.spin()) {
-                log::error!("parameters can be set no more: {error}");
-            }
-        })
-    }
-
-    fn publisher<M: Message>(
-        &mut self,
-        topic: &str,
-        option: &'static str,
-        kind: &str,
-    ) -> Result<Publisher<M>> {
-        let topic = self.topic(topic, option, kind, &RESULTS)?;
-        let publisher = self.node.create_publisher(&topic, None);
-        publisher.map_err(|error| create(format!("a publisher of {kind}"), &error))
-    }
-
-    fn subscription<M: Message + 'static>(
-        &mut self,
-        arguments: &Arguments,
-        kind: &str,
-        qos: &QosProfile,
-    ) -> Result<Subscription<M>> {
-        let topic = self.topic(&arguments.image, "--image", kind, qos)?;
-        let subscription = self.node.create_subscription(&topic, None);
-        subscription.map_err(|error| create(format!("a subscription to {kind}"), &error))
-    }
-
-    fn topic(
-        &self,
-        name: &str,
-        option: &'static str,
-        kind: &str,
-        qos: &QosProfile,
-    ) -> Result<ros2_client::dds::rustdds::Topic> {
-        let parsed = Name::parse(name).map_err(|error| Error::Name {
-            option,
-            name: name.to_owned(),
-            reason: error.to_string(),
-        })?;
-        let (package, message) = kind.split_once('/').unwrap_or_default();
-        let kind = MessageTypeName::new(package, message);
-        let topic = self.node.create_topic(&parsed, kind, qos);
-        topic.map_err(|error| create(format!("the topic {name}"), &error))
-    }
-}
-
-fn create(what: String, error: &dyn std::error::Error) -> Error {
-    let reason = in_one_line(error);
-    Error::Create { what, reason }
-}
-
-fn start(what: &'static str, name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-    match thread {
-        Ok(_) => Ok(()),
-        Err(source) => Err(Error::Start {
-            what,
-            source: source.into(),
-        }),
-    }
 }

@@ -1,6 +1,6 @@
 //! The node's parameters: what can be changed while it runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ros2_client::{NodeOptions, ParameterValue};
 
@@ -14,7 +14,8 @@ const THRESHOLD: &str = "threshold";
 const MODEL: &str = "model";
 
 /// The options of a node that has the parameters, with these values.
-pub(crate) fn declare(asked: &Asked, model: Option<&str>) -> NodeOptions {
+pub(crate) fn declare(asked: &Asked, model: Option<&Path>) -> NodeOptions {
+    let model = model.map(|folder| folder.to_string_lossy().into_owned());
     // 0.64, not the nearest number of 32 bits in 64.
     let threshold = asked.threshold.to_string().parse();
     let threshold = threshold.unwrap_or(f64::from(asked.threshold));
@@ -22,10 +23,7 @@ pub(crate) fn declare(asked: &Asked, model: Option<&str>) -> NodeOptions {
         .enable_rosout(false)
         .declare_parameter(PROMPT, ParameterValue::String(asked.prompt.clone()))
         .declare_parameter(THRESHOLD, ParameterValue::Double(threshold))
-        .declare_parameter(
-            MODEL,
-            ParameterValue::String(model.unwrap_or_default().to_owned()),
-        )
+        .declare_parameter(MODEL, ParameterValue::String(model.unwrap_or_default()))
 }
 
 /// Does what a parameter's new value says. If that cannot be, all stays as it is.

@@ -2,14 +2,12 @@
 
 use std::{
     io::Cursor,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use glip::{
-    ImageSize, PixelFormat,
-    live::{Frame, FrameBytes},
-};
-use image::{ImageReader, Limits};
+use glip::{ImageSize, PixelFormat, live::Frame};
+use image::{ImageReader, Limits, RgbImage};
 
 use crate::{
     error::{Error, Result},
@@ -20,7 +18,7 @@ use crate::{
 pub(crate) trait Picture {
     fn header(&self) -> &Header;
 
-    /// Its pixels, as they are where that can be.
+    /// Its pixels, as they are where that can be, in memory that the frame's clones share.
     fn into_frame(self) -> Result<Frame>;
 }
 
@@ -32,7 +30,7 @@ impl Picture for Image {
     fn into_frame(self) -> Result<Frame> {
         let format = self.format()?;
         let size = ImageSize::new(self.width, self.height);
-        let bytes = FrameBytes::Owned(self.data);
+        let bytes = Arc::new(self.data);
         Ok(Frame::new(size, self.step as usize, format, bytes)?)
     }
 }
@@ -74,13 +72,24 @@ impl Picture for CompressedImage {
             reader.decode()
         };
         match decode() {
-            Ok(picture) => Ok(picture.into()),
+            Ok(picture) => frame(picture.into_rgb8()),
             Err(source) => Err(Error::Compressed {
                 format: self.format,
                 source,
             }),
         }
     }
+}
+
+fn frame(picture: RgbImage) -> Result<Frame> {
+    let size = ImageSize::from(picture.dimensions());
+    let (format, bytes) = (PixelFormat::Rgb8, Arc::new(picture.into_raw()));
+    Ok(Frame::new(
+        size,
+        format.packed_stride(size.width),
+        format,
+        bytes,
+    )?)
 }
 
 /// When an image was taken, as tracks go by it: what its header says, or now, if that says nothing.
@@ -106,9 +115,34 @@ fn since_1970() -> Duration {
     now.unwrap_or_default()
 }
 
+/// What tests of several modules are made with.
+#[cfg(test)]
+pub(crate) mod fixtures {
+    use super::*;
+
+    /// The photograph of a cup on a table, taken at this time.
+    pub(crate) fn coffee(sec: i32) -> Image {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/images/coffee.jpg");
+        let picture = image::open(path).unwrap().into_rgb8();
+        let (width, height) = picture.dimensions();
+        Image {
+            header: Header {
+                stamp: Time { sec, nanosec: 0 },
+                frame_id: "camera".to_owned(),
+            },
+            height,
+            width,
+            encoding: "rgb8".to_owned(),
+            is_bigendian: 0,
+            step: 3 * width,
+            data: picture.into_raw(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use image::{ImageFormat, RgbImage};
+    use image::ImageFormat;
 
     use super::*;
 

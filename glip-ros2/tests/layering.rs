@@ -17,15 +17,19 @@ const ARROWS: &Allowed = &[
     ("error", ""),
     ("faults", ""),
     ("messages", ""),
+    ("loader", "error"),
+    ("threads", "error"),
     ("picture", "error messages"),
-    ("detections", "messages"),
+    ("ros", "error threads"),
     ("diagnostics", "faults messages"),
-    ("looker", "error messages picture"),
+    ("looker", "error loader messages picture"),
+    ("outputs", "error faults looker messages ros threads"),
+    ("service", "error messages outputs picture threads"),
     ("parameters", "error looker"),
-    ("arguments", "looker"),
+    ("arguments", "loader"),
     (
         "node",
-        "arguments detections diagnostics error faults looker messages parameters picture",
+        "arguments diagnostics error faults looker messages outputs parameters picture ros service threads",
     ),
 ];
 

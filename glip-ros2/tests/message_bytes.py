@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cyclonedds.idl import IdlStruct
 from messages import (
     BoundingBox2D,
     CompressedImage,
@@ -9,6 +10,8 @@ from messages import (
     Detection2DArray,
     DiagnosticArray,
     DiagnosticStatus,
+    GroundRequest,
+    GroundResponse,
     Header,
     Image,
     KeyValue,
@@ -28,15 +31,20 @@ CUP = Detection2D(
     "7",
 )
 NOTHING = Detection2D(HEADER, [], BoundingBox2D(Pose2D(Point2D(0.0, 0.0), 0.0), 0.0, 0.0), "")
+IMAGE = Image(HEADER, 2, 1, "rgb8", 0, 4, [1, 2, 3, 0, 5, 6, 7])
+DETECTIONS = Detection2DArray(HEADER, [CUP, NOTHING])
 MESSAGES = {
-    "image": Image(HEADER, 2, 1, "rgb8", 0, 4, [1, 2, 3, 0, 5, 6, 7]),
+    "image": IMAGE,
     "compressed_image": CompressedImage(HEADER, "jpeg", [255, 216, 255]),
-    "detections": Detection2DArray(HEADER, [CUP, NOTHING]),
+    "detections": DETECTIONS,
+    "ground_request": GroundRequest(IMAGE, "cup . person", 0.5),
+    "ground_response": GroundResponse(True, "none", DETECTIONS),
     "diagnostics": DiagnosticArray(
         HEADER, [DiagnosticStatus(1, "glip: detections", "no images", "cpu", [KeyValue("done", "12")])]
     ),
 }
 
+assert IMAGE.serialize() == IdlStruct.serialize(IMAGE), "images are written otherwise"
 for name, message in MESSAGES.items():
     # After the four bytes that say which encoding follows; DDS pads to four bytes, and says by how much.
     header, body = message.serialize()[:4], message.serialize()[4:]

@@ -9,6 +9,7 @@
 //! ```
 //!
 //! Boxes are `x1 y1 x2 y2` in pixels, edges as a [`BBox`] has them; spans are in characters, end exclusive.
+//! Boxes of a model may have `scores` and `masks`, one for each: `{"size": [height, width], "counts": "...", "score": 0.9}`, COCO's run lengths.
 //! What has no boxes is known to be absent. Fields that are not named here are passed over. `python/README.md` of the repository describes the format, and
 //! `glip_torch` reads and writes it too. Files of [version 1](FormatVersion::V1), whose boxes are of another
 //! kind, are read and converted.
@@ -29,9 +30,11 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
+pub use crate::segmentation::ScoredMask;
 use crate::{
     error::{Error, Result},
     files::{open, unreadable},
+    segmentation::of_image,
     text::{decode, quote_not_finite},
     values::finite,
 };
@@ -136,6 +139,8 @@ pub struct Boxes {
     pub boxes: Vec<BBox>,
     /// If a model found them, how sure it was: one score for each, from 0 to 1.
     pub scores: Option<Vec<f32>>,
+    /// If a segmenter was asked, which pixels of the image are what is in each.
+    pub masks: Option<Vec<ScoredMask>>,
 }
 
 impl Header {
@@ -185,7 +190,11 @@ impl Record {
     /// use glip::ImageSize;
     /// use glip_tools::grounding::{Boxes, Category, Content, FormatVersion, Record};
     ///
-    /// let dogs = Boxes { boxes: vec![glip::BBox::new(8.0, 20.0, 99.0, 140.0)?], scores: Some(vec![0.5]) };
+    /// let dogs = Boxes {
+    ///     boxes: vec![glip::BBox::new(8.0, 20.0, 99.0, 140.0)?],
+    ///     scores: Some(vec![0.5]),
+    ///     masks: None,
+    /// };
     /// let record = Record {
     ///     image: "images/1.jpg".into(),
     ///     size: ImageSize { width: 640, height: 480 },
@@ -362,6 +371,8 @@ struct CategoryEntry {
     boxes: Vec<[f64; 4]>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "finite")]
     scores: Option<Vec<f64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    masks: Option<Vec<ScoredMask>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -370,6 +381,8 @@ struct PhraseEntry {
     boxes: Vec<[f64; 4]>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "finite")]
     scores: Option<Vec<f64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    masks: Option<Vec<ScoredMask>>,
 }
 
 impl From<&Record> for RecordEntry {
@@ -405,6 +418,7 @@ impl From<&Category> for CategoryEntry {
             name: category.name.clone(),
             boxes: category.boxes.rounded(),
             scores: category.boxes.rounded_scores(),
+            masks: category.boxes.masks.clone(),
         }
     }
 }
@@ -419,6 +433,7 @@ impl From<&Phrase> for PhraseEntry {
                 .collect(),
             boxes: phrase.boxes.rounded(),
             scores: phrase.boxes.rounded_scores(),
+            masks: phrase.boxes.masks.clone(),
         }
     }
 }
@@ -484,7 +499,7 @@ fn categories_of(
         if entry.name.trim().is_empty() {
             return Err("a category has no name".to_owned());
         }
-        let boxes = boxes(entry.boxes, entry.scores, size, version);
+        let boxes = boxes(entry.boxes, entry.scores, entry.masks, size, version);
         Ok(Category {
             boxes: boxes.map_err(|reason| format!("category {:?}: {reason}", entry.name))?,
             name: entry.name,
@@ -514,7 +529,7 @@ fn caption(
             check_span(span, &characters)
                 .map_err(|reason| format!("phrase {number} has the span {reason}"))?;
         }
-        let boxes = boxes(entry.boxes, entry.scores, size, version);
+        let boxes = boxes(entry.boxes, entry.scores, entry.masks, size, version);
         Ok(Phrase {
             spans: entry.spans.iter().map(|&[begin, end]| begin..end).collect(),
             boxes: boxes.map_err(|reason| format!("phrase {number}: {reason}"))?,
@@ -546,9 +561,20 @@ fn check_span([begin, end]: [usize; 2], text: &[char]) -> Result<(), String> {
 fn boxes(
     boxes: Vec<[f64; 4]>,
     scores: Option<Vec<f64>>,
+    masks: Option<Vec<ScoredMask>>,
     size: ImageSize,
     version: FormatVersion,
 ) -> Result<Boxes, String> {
+    if let Some(masks) = &masks {
+        if masks.len() != boxes.len() {
+            let (masks, boxes) = (masks.len(), boxes.len());
+            return Err(format!(
+                "{masks} masks for {boxes} boxes: give one for each"
+            ));
+        }
+        let mut of_masks = masks.iter().map(|mask| of_image(&mask.rle, Some(size)));
+        of_masks.try_for_each(|fits| fits)?;
+    }
     if let Some(scores) = &scores {
         if scores.len() != boxes.len() {
             let (scores, boxes) = (scores.len(), boxes.len());
@@ -568,6 +594,7 @@ fn boxes(
     Ok(Boxes {
         boxes: boxes?,
         scores,
+        masks,
     })
 }
 
@@ -610,9 +637,10 @@ mod tests {
     fn records_survive_being_written_and_read() {
         let lines = [
             r#"{"image":"a.jpg","width":64,"height":48,"categories":[{"name":"dog","boxes":[[1.5,2.0,3.25,4.0]],"scores":[0.5]},{"name":"cat","boxes":[]}],"source":"coco"}"#,
+            r#"{"image":"m.jpg","width":3,"height":2,"categories":[{"name":"dog","boxes":[[1.0,0.0,2.0,2.0]],"scores":[0.5],"masks":[{"size":[2,3],"counts":"222","score":0.75}]}]}"#,
             r#"{"image":"ü b.jpg","width":64,"height":48,"text":"Über dogs","phrases":[{"spans":[[5,9]],"boxes":[[0.0,0.0,64.0,48.0]]}]}"#,
         ];
-        let file = format!("{HEADER}\n{}\n\n{}\n", lines[0], lines[1]);
+        let file = format!("{HEADER}\n{}\n\n{}\n{}\n", lines[0], lines[1], lines[2]);
         let records = Records::new(file.as_bytes(), "labels.jsonl").unwrap();
         assert_eq!(records.header().categories, ["dog", "cat"]);
         assert_eq!(
@@ -656,6 +684,14 @@ mod tests {
             (
                 r#"{"image": "a", "width": 9, "height": 9, "categories": [{"name": "dog", "boxes": [[0, 0, 2, 3]], "scores": []}]}"#,
                 "0 scores for 1 boxes",
+            ),
+            (
+                r#"{"image": "a", "width": 3, "height": 2, "categories": [{"name": "dog", "boxes": [[0, 0, 2, 2]], "masks": []}]}"#,
+                "0 masks for 1 boxes",
+            ),
+            (
+                r#"{"image": "a", "width": 2, "height": 3, "categories": [{"name": "dog", "boxes": [[0, 0, 2, 2]], "masks": [{"size": [2, 3], "counts": "222", "score": 1}]}]}"#,
+                "category \"dog\": segmentation is of 3 x 2 pixels, the image has 2 x 3",
             ),
         ];
         for (line, part) in cases {

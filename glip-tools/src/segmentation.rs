@@ -1,10 +1,32 @@
 //! The pixels of objects, as files in COCO's format have them.
 
-use glip::{ImageSize, parts::Rle};
-use serde::Deserialize;
+use glip::{ImageSize, Mask, parts::Rle};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::values::{number, wrong};
+use crate::values::{finite, number, wrong};
+
+/// The pixels of a thing as a model found them, in run lengths, which are small.
+///
+/// As JSON it is what a [`Mask`] is: `{"size": [height, width], "counts": "...", "score": 0.9}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScoredMask {
+    /// Which pixels of the image they are.
+    #[serde(flatten)]
+    pub rle: Rle,
+    /// How good they are held to be, 0 to 1: the intersection over union that the model expects.
+    #[serde(serialize_with = "finite")]
+    pub score: f32,
+}
+
+impl From<&Mask> for ScoredMask {
+    fn from(mask: &Mask) -> Self {
+        Self {
+            rle: mask.rle(),
+            score: mask.score(),
+        }
+    }
+}
 
 /// The pixels of an object, as files in COCO's format have them.
 #[derive(Clone, Debug, PartialEq)]

@@ -20,6 +20,15 @@ use serde_json::Value;
 /// A model that knows coloured shapes.
 const DRAWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/glip-drawn");
 
+/// A segmenter of random weights: that there are masks is what matters.
+const SEGMENTER: [&str; 2] = [
+    "--segmenter",
+    concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/fixtures/golden/segmenter/sam"
+    ),
+];
+
 const WORDS: [&str; 8] = [
     "--category",
     "red circle",
@@ -225,6 +234,95 @@ fn a_folder_becomes_labels_in_every_format() {
     assert_eq!(names, expected.map(str::to_owned).into());
 }
 
+#[test]
+fn things_have_masks_in_every_format_that_has_a_place_for_them() {
+    let (folder, images) = pictures(2);
+    let out = folder.path().join("out");
+    let formats = ["--format", "grounding,coco,yolo,gligen,label-studio,cvat"];
+    let label = |options: &[&str]| {
+        let output = run(glip()
+            .arg(&images)
+            .args(WORDS)
+            .arg("--out")
+            .arg(&out)
+            .args(options));
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, said) = label(&[&SEGMENTER[..], &formats].concat());
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("gligen has no place for masks"), "{said}");
+
+    let labels = lines(&out.join("labels.jsonl"));
+    let red = &labels[1]["categories"][0];
+    let mask: glip::Mask = serde_json::from_value(red["masks"][0].clone()).unwrap();
+    assert_eq!(red["masks"].as_array().unwrap().len(), 1);
+    assert_eq!(mask.size(), glip::ImageSize::new(256, 256));
+    assert!(mask.area() > 0 && (0.0..=1.0).contains(&mask.score()));
+    let json = |file: &str| -> Value {
+        serde_json::from_slice(&fs::read(out.join(file)).unwrap()).unwrap()
+    };
+    let annotation = json("coco.json")["annotations"][0].clone();
+    assert_eq!(annotation["area"], mask.area());
+    assert_eq!(annotation["iscrowd"], 0);
+    let rle: glip::parts::Rle = serde_json::from_value(annotation["segmentation"].clone()).unwrap();
+    assert_eq!(rle, mask.rle());
+    let region = json("label_studio.json")[0]["predictions"][0]["result"][0].clone();
+    assert_eq!(region["type"], "brushlabels");
+    assert_eq!(region["value"]["brushlabels"][0], "red circle");
+    let read = |file: &str| fs::read_to_string(out.join(file)).unwrap();
+    assert!(read("label_studio.xml").contains("<BrushLabels name=\"label\""));
+    assert_eq!(
+        read("cvat.xml")
+            .matches("<mask label=\"red circle\"")
+            .count(),
+        2
+    );
+    let yolo = read("yolo/labels/day 0/bild ü 000.txt");
+    let numbers: Vec<f64> = yolo
+        .split_whitespace()
+        .map(|number| number.parse().unwrap())
+        .collect();
+    assert!(numbers.len() > 6 && numbers.len() % 2 == 1, "{yolo}");
+    assert!(
+        numbers[1..].iter().all(|share| (0.0..=1.0).contains(share)),
+        "{yolo}"
+    );
+
+    // As polygons, without a model.
+    run(glip()
+        .arg("--out")
+        .arg(&out)
+        .args(formats)
+        .args(["--masks", "polygon"]));
+    let polygons = json("coco.json")["annotations"][0]["segmentation"].clone();
+    assert!(polygons[0].as_array().unwrap().len() >= 6, "{polygons}");
+    let region = json("label_studio.json")[0]["predictions"][0]["result"][0].clone();
+    assert_eq!(region["type"], "polygonlabels");
+    assert!(read("label_studio.xml").contains("<PolygonLabels"));
+    assert!(read("cvat.xml").contains("<polygon label=\"red circle\""));
+    assert_eq!(read("yolo/labels/day 0/bild ü 000.txt"), yolo);
+
+    // The segmenter is what a run was begun with.
+    let (code, said) = label(&[]);
+    assert_eq!(code, Some(3));
+    assert!(
+        said.contains("(--segmenter none, before: tiny-sam ("),
+        "{said}"
+    );
+    let (code, said) = label(&["--masks", "polygon", "--overwrite"]);
+    assert_eq!(code, Some(3));
+    assert!(
+        said.contains("masks is polygon") && said.contains("--segmenter DIR"),
+        "{said}"
+    );
+    assert_eq!(lines(&out.join("labels.jsonl")).len(), 3, "discarded");
+    assert_eq!(label(&["--overwrite"]).0, Some(0));
+    let output = run(glip().arg("--out").arg(&out).args(["--masks", "rle"]));
+    assert_eq!(output.status.code(), Some(3));
+    let labels = fs::read_to_string(out.join("labels.jsonl")).unwrap();
+    assert!(!labels.contains("masks"), "{labels}");
+}
+
 /// Numbers that look random, 0 to 1: a linear congruential generator's.
 struct Random(u64);
 
@@ -246,6 +344,7 @@ fn a_run_that_is_killed_goes_on_with_nothing_lost_or_doubled() {
     let label = |out: &Path| {
         let mut command = glip();
         command.arg(&images).args(WORDS).arg("--out").arg(out);
+        command.args(SEGMENTER);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     };

@@ -34,14 +34,14 @@ const LIBRARY: &Allowed = &[
     ("segmentation", "values"),
     ("coco", "error pictures problem segmentation text values"),
     ("yolo", "causes coco error files pictures problem text walk"),
-    ("grounding", "error files text values"),
+    ("grounding", "error files segmentation text values"),
     (
         "eval",
         "atomic causes coco error files ordered pictures problem run_file segmentation stamp text values walk",
     ),
     (
         "label",
-        "atomic error failure files grounding ordered pictures run_file stamp text values walk yolo",
+        "atomic error failure files grounding ordered pictures run_file segmentation stamp text values walk yolo",
     ),
 ];
 

@@ -20,6 +20,8 @@ pub(crate) struct SegmenterFamily {
     /// Whether the graph itself adds the point of padding that ends every prompt. Otherwise one that has no box needs it, and
     /// one that has a box must not have it: it would move the mask.
     pub(crate) decoder_pads: bool,
+    /// Whether the decoder needs a box with every prompt. Points alone would be answered with other masks than the model's.
+    pub(crate) needs_boxes: bool,
     /// Whether maps are resized to the original image at once, as they are: they lie over all of it. Otherwise they
     /// lie over the padded image.
     pub(crate) maps_lie_over_image: bool,
@@ -140,6 +142,7 @@ static SAM: SegmenterFamily = SegmenterFamily {
     logits: ("low_res_masks", 4),
     scores: ("iou_predictions", 2),
     decoder_pads: false,
+    needs_boxes: false,
     maps_lie_over_image: false,
     points_in_told_size: false,
     most_points: None,
@@ -162,6 +165,7 @@ static SAM2: SegmenterFamily = SegmenterFamily {
     logits: ("masks", 4),
     scores: ("iou_predictions", 2),
     decoder_pads: true,
+    needs_boxes: false,
     maps_lie_over_image: true,
     points_in_told_size: false,
     most_points: None,
@@ -178,6 +182,8 @@ static SAM2_HF: SegmenterFamily = SegmenterFamily {
     logits: ("pred_masks", 5),
     scores: ("iou_scores", 3),
     decoder_pads: true,
+    // It pads the corners of boxes alone: it was traced with boxes, where the model does not pad points.
+    needs_boxes: true,
     maps_lie_over_image: true,
     points_in_told_size: false,
     most_points: None,
@@ -205,6 +211,7 @@ static EFFICIENT_SAM: SegmenterFamily = SegmenterFamily {
     logits: ("output_masks", 5),
     scores: ("iou_predictions", 3),
     decoder_pads: true,
+    needs_boxes: false,
     maps_lie_over_image: true,
     points_in_told_size: true,
     most_points: Some(6),

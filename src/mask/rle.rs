@@ -1,6 +1,6 @@
 //! COCO's run lengths: what data sets and evaluations keep masks in.
 
-use std::iter;
+use std::{iter, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +128,52 @@ impl Rle {
         runs.copied().map(u64::from).sum()
     }
 
+    /// The same pixels in an image of which this is the part whose upper left pixel is at `x`, `y`: from a tile to all of
+    /// its image.
+    ///
+    /// ```
+    /// use glip::{ImageSize, Mask, parts::Rle};
+    ///
+    /// let (tile, image) = (ImageSize::new(2, 2), ImageSize::new(6, 4));
+    /// let in_tile = Mask::from_fn(tile, |x, _| x == 1)?.rle();
+    /// let in_image = Mask::from_fn(image, |x, y| x == 4 && (1..3).contains(&y))?.rle();
+    /// assert_eq!(in_tile.placed(image, 3, 1)?, in_image);
+    /// # Ok::<(), glip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Error::MaskSize`]: a side of the image has no pixel, or more than 65,535.
+    /// - [`Error::MaskMismatch`]: the part reaches beyond the image.
+    pub fn placed(&self, image: ImageSize, x: u32, y: u32) -> Result<Self> {
+        let image = checked_size(image)?;
+        let ImageSize { width, height } = self.size;
+        let room = ImageSize::new(
+            image.width.saturating_sub(x),
+            image.height.saturating_sub(y),
+        );
+        if width > room.width || height > room.height {
+            return Err(Error::MaskMismatch {
+                expected: format!("at most {room}"),
+                found: self.size.to_string(),
+            });
+        }
+        let place = |across: u32, down: u32| {
+            u64::from(x + across) * u64::from(image.height) + u64::from(y + down)
+        };
+        let mut changes: Vec<u64> = Vec::new();
+        for (column, rows) in self.pieces() {
+            let (start, end) = (place(column, rows.start), place(column, rows.end));
+            match changes.last_mut() {
+                // A column as high as the image goes on in the next one.
+                Some(last) if *last == start => *last = end,
+                _ => changes.extend([start, end]),
+            }
+        }
+        // At the end of the image nothing changes.
+        let changes = changes.into_iter().filter(|&at| at < image.pixels());
+        Ok(Self::from_changes(image, changes))
+    }
+
     /// COCO's compressed form: every length after the third as its difference from the one before the last, in
     /// characters of five bits, the lowest first.
     pub fn to_compressed(&self) -> String {
@@ -148,6 +194,36 @@ impl Rle {
         }
         text
     }
+
+    /// Of the places, down the columns, at which pixels differ from the one before.
+    fn from_changes(size: ImageSize, changes: impl Iterator<Item = u64>) -> Self {
+        let mut start = 0;
+        let counts = changes.chain(iter::once(size.pixels())).map(|end| {
+            let length = end - start;
+            start = end;
+            // A mask has fewer than 2^32 pixels.
+            length as u32
+        });
+        let counts = counts.collect();
+        Self { size, counts }
+    }
+
+    /// The runs of pixels that belong to the mask, each cut where a column ends: the column, and its rows.
+    fn pieces(&self) -> impl Iterator<Item = (u32, Range<u32>)> + '_ {
+        let height = u64::from(self.size.height);
+        let (mut counts, mut at, mut end) = (self.counts.iter(), 0, 0);
+        iter::from_fn(move || {
+            while at == end {
+                at += u64::from(*counts.next()?);
+                end = at + u64::from(*counts.next()?);
+            }
+            let (column, row) = (at / height, at % height);
+            let bottom = height.min(row + end - at);
+            at += bottom - row;
+            // Sides are below 65,536.
+            Some((column as u32, row as u32..bottom as u32))
+        })
+    }
 }
 
 /// The run lengths as a mask with a score of 1.
@@ -157,18 +233,11 @@ impl From<&Rle> for Mask {
         // First the pixels that differ from the one above, two in a column for a run; a bit at a time, large areas
         // would take seconds.
         let mut bits = Bits::zeros(width * height);
-        let mut end = 0;
-        for (index, &count) in rle.counts.iter().enumerate() {
-            let mut at = end;
-            end += count as usize;
-            while index % 2 == 1 && at < end {
-                let (x, y) = (at / height, at % height);
-                let bottom = height.min(y + end - at);
-                bits.flip(y * width + x, 1);
-                if bottom < height {
-                    bits.flip(bottom * width + x, 1);
+        for (x, rows) in rle.pieces() {
+            for y in [rows.start as usize, rows.end as usize] {
+                if y < height {
+                    bits.flip(y * width + x as usize, 1);
                 }
-                at += bottom - y;
             }
         }
         bits.sum_down(width);
@@ -179,17 +248,7 @@ impl From<&Rle> for Mask {
 impl Mask {
     /// The mask in COCO's run lengths, to be written to a file. No run but the first has length 0.
     pub fn rle(&self) -> Rle {
-        let size = self.size();
-        let ends = changes(self).chain(iter::once(size.pixels()));
-        let mut start = 0;
-        let counts = ends.map(|end| {
-            let length = end - start;
-            start = end;
-            // A mask has fewer than 2^32 pixels.
-            length as u32
-        });
-        let counts = counts.collect();
-        Rle { size, counts }
+        Rle::from_changes(self.size(), changes(self))
     }
 }
 
@@ -351,6 +410,20 @@ mod tests {
             prop_assert_eq!(&read, &rle);
             prop_assert_eq!(Rle::from_counts(mask.size(), rle.counts().to_vec()).unwrap(), read);
             prop_assert_eq!(Mask::from(&rle), mask);
+        }
+
+        #[test]
+        fn a_part_is_placed_pixel_by_pixel(
+            mask in any_mask(), (x, y) in (0u32..4, 0u32..4), (right, below) in (0u32..4, 0u32..4),
+        ) {
+            let ImageSize { width, height } = mask.size();
+            let image = ImageSize::new(x + width + right, y + height + below);
+            let expected = Mask::from_fn(image, |at_x, at_y| {
+                at_x >= x && at_y >= y && mask.contains(at_x - x, at_y - y)
+            });
+            prop_assert_eq!(mask.rle().placed(image, x, y).unwrap(), expected.unwrap().rle());
+            let error = mask.rle().placed(image, x + right + 1, y).unwrap_err();
+            prop_assert!(matches!(error, Error::MaskMismatch { .. }), "{}", error);
         }
 
         #[test]

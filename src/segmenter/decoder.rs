@@ -53,8 +53,12 @@ impl Decoder {
         }
     }
 
-    /// Refuses a prompt of more points than the graph looks at. `index` is its place in the list.
+    /// Refuses a prompt without the box that the graph needs, or of more points than it looks at. `index` is its place in
+    /// the list.
     pub(super) fn check(&self, index: usize, prompt: &NetworkPrompt) -> Result<()> {
+        if self.family.needs_boxes && prompt.corners.is_none() {
+            return Err(Error::PromptWithoutBox { index });
+        }
         let points = prompt.points.len() + 2 * usize::from(prompt.corners.is_some());
         match self.family.most_points {
             Some(limit) if points > limit => Err(Error::PromptPoints {

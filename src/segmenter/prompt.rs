@@ -6,7 +6,8 @@ use crate::{
 };
 
 /// What a mask is asked for by: the box around a thing, points on it or beside it, or both. All are in pixels of the original
-/// image, edges continuous.
+/// image, edges continuous. Segmenters that were exported for boxes alone refuse prompts without one
+/// ([`Error::PromptWithoutBox`]).
 ///
 /// ```
 /// use glip::{BBox, MaskPrompt};

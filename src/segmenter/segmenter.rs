@@ -83,6 +83,7 @@ impl Segmenter {
     /// - As [`encode_image`](Self::encode_image), for a picture.
     /// - [`Error::OtherModel`]: another segmenter encoded the scene.
     /// - [`Error::PromptOutside`]: a box lies beside the image as a whole, or a point is not on it.
+    /// - [`Error::PromptWithoutBox`]: a prompt is points alone, and the decoder was exported for boxes.
     /// - [`Error::PromptPoints`]: a prompt has more points than the decoder looks at.
     /// - [`Error::MaskSize`]: a side of the image has more than 65,535 pixels.
     /// - [`Error::GraphRun`], [`Error::NonFinite`]: the decoder fails, or gives what is no number.

@@ -211,7 +211,6 @@ mod tests {
                 vec![1, 1, 4],
                 vec![1.0, 2.0, 3.0, 4.0],
             ),
-            ("sam2-hf", "input_boxes", &point, vec![1, 0, 4], vec![]),
             // In pixels of the map, of 12 x 8 for an image of 24 x 32.
             (
                 "efficient-sam",

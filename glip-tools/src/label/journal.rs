@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use glip::BBox;
+use glip::{BBox, ImageSize};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,6 +37,7 @@ const TYPED: &[Typed] = &[
     Typed::new("categories", "--category or --categories"),
     Typed::new("prompt", "the words of --categories"),
     Typed::new("options.model", "--model"),
+    Typed::as_whole("options.segmenter", "--segmenter", segmenter_as_typed),
     Typed::as_whole(
         "options.model.preprocess.resize",
         "--resize",
@@ -54,6 +55,13 @@ const TYPED: &[Typed] = &[
     Typed::new("options.label.boxes.border", "--border"),
     Typed::new("asks", "--review"),
 ];
+
+/// Its name, and what tells it from others of that name.
+fn segmenter_as_typed(segmenter: &Value) -> String {
+    let hash = shown(&segmenter["identity"]);
+    let begin: String = hash.chars().take(12).collect();
+    format!("{} ({begin})", shown(&segmenter["name"]))
+}
 
 fn bands_as_typed(bands: &Value) -> String {
     let bands = bands.as_object().into_iter().flatten();
@@ -103,6 +111,11 @@ pub struct JournalHeader {
 impl JournalHeader {
     /// The version that is written.
     pub const VERSION: u32 = 2;
+
+    /// Whether a segmenter was asked for the pixels of what is found.
+    pub fn has_masks(&self) -> bool {
+        !self.options["segmenter"].is_null()
+    }
 }
 
 /// The inputs of a run that are done, each in a line of its own, in their order.
@@ -327,6 +340,17 @@ impl Journal {
             (Some(names), None) => Asked::Categories(names.into()),
             (None, None) => Asked::Categories(Arc::clone(&self.categories)),
         };
+        let image = ImageSize::new(line.width, line.height);
+        let masks = line.labels.iter().flat_map(|found| &found.mask);
+        if let Some(other) = masks
+            .map(|mask| mask.rle.size())
+            .find(|size| *size != image)
+        {
+            return Err(glip::Error::MaskMismatch {
+                expected: image.to_string(),
+                found: other.to_string(),
+            });
+        }
         Ok(LabelRecord {
             image: line.image,
             width: line.width,
@@ -440,6 +464,30 @@ mod tests {
             journal.add(&done).unwrap();
         }
         assert_eq!(fs::read_to_string(again.path().join(FILE)).unwrap(), text);
+    }
+
+    #[test]
+    fn masks_are_those_of_their_image() {
+        let with_mask = |size: &str| {
+            let mask = format!(r#""mask":{{"size":{size},"counts":"222","score":0.5}}}}]}}"#);
+            let text = OLD.replace("\"journal_version\":1", "\"journal_version\":2");
+            let text = text.replace("\"width\":64,\"height\":48", "\"width\":3,\"height\":2");
+            text.replacen("47.0]}]}", &format!("47.0],{mask}"), 1)
+        };
+        let read = |text: String| {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join(FILE), text).unwrap();
+            let journal = Journal::read(folder.path()).unwrap();
+            journal.outcomes().unwrap().next().unwrap()
+        };
+        let record = read(with_mask("[2,3]")).unwrap().unwrap();
+        let mask = record.boxes[0].mask.as_ref().unwrap();
+        assert_eq!((mask.rle.area(), mask.score), (2, 0.5));
+        let error = read(with_mask("[3,2]")).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2") && error.contains("2 x 3"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::AddAssign, sync::Arc, thread};
 
-use glip::{Category, Detections, Detector, GroundOptions, ImageSize, Prompt};
+use glip::{Category, Detections, Detector, GroundOptions, ImageSize, Prompt, Segmenter};
 use image::DynamicImage;
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
         options::{Band, LabelOptions, Verdict},
         record::{Asked, Done, Failed, LabelRecord, LabelledBox, Outcome},
         request::{ImageBytes, Request},
+        segmenting::{Segmenting, add_masks},
         subject::Subject,
         tiles::{Tile, merge},
     },
@@ -30,7 +31,7 @@ const BATCHES_AHEAD: usize = 2;
 /// Labels images with a model: any number of them, in the memory of a few.
 ///
 /// ```text
-/// requests --decode--> pictures --ground--> detections --filter--> records
+/// requests --decode--> pictures --ground--> detections --filter--> boxes --(segment)--> records
 /// ```
 ///
 /// The steps run side by side, each on threads of its own, and records come in the order of the
@@ -65,6 +66,7 @@ const BATCHES_AHEAD: usize = 2;
 /// ```
 pub struct Labeller {
     grounding: Box<dyn Grounding>,
+    segmenting: Option<Box<dyn Segmenting>>,
     options: LabelOptions,
 }
 
@@ -87,7 +89,25 @@ impl Labeller {
 
     fn with_grounding(grounding: Box<dyn Grounding>, options: LabelOptions) -> Result<Self> {
         options.validate()?;
-        Ok(Self { grounding, options })
+        Ok(Self {
+            grounding,
+            segmenting: None,
+            options,
+        })
+    }
+
+    /// Has this segmenter say which pixels things are.
+    ///
+    /// The mask of a box is asked of the smallest part of its picture that shows all of it, a [tile](LabelOptions::tiling)
+    /// or the whole picture, as a segmenter too makes what it sees as small as its input. So a thing has one mask, as it
+    /// has one box, however many tiles it is in. One that the segmenter gives no pixel is all that is in its box,
+    /// with a score of 0.
+    #[must_use]
+    pub fn with_segmenter(self, segmenter: Segmenter) -> Self {
+        Self {
+            segmenting: Some(Box::new(segmenter)),
+            ..self
+        }
     }
 
     /// The options in use.
@@ -124,6 +144,12 @@ impl Labeller {
     /// What boxes depend on besides the options.
     pub(super) fn model_options(&self) -> serde_json::Value {
         self.grounding.identity()
+    }
+
+    /// What masks depend on besides the boxes; nothing without masks.
+    pub(super) fn segmenter_options(&self) -> Option<serde_json::Value> {
+        let segmenting = self.segmenting.as_ref();
+        segmenting.map(|segmenting| segmenting.identity())
     }
 
     /// Labels all requests, and calls `each` with every outcome, in their order. Requests that are
@@ -261,7 +287,7 @@ impl Labeller {
         }
     }
 
-    /// The boxes of each picture.
+    /// The boxes of each picture, with masks if there is a segmenter.
     fn find(
         &self,
         pictures: &[&DynamicImage],
@@ -272,9 +298,11 @@ impl Labeller {
         let numbered = pictures.iter().enumerate();
         let parts: Vec<(usize, Part<'_>)> = numbered
             .flat_map(|(index, picture)| {
-                self.parts(picture)
-                    .into_iter()
-                    .map(move |part| (index, part))
+                let views = self.views(size(picture)).into_iter();
+                views.map(move |place| {
+                    let pixels = place.of(picture);
+                    (index, Part { place, pixels })
+                })
             })
             .collect();
         let images: Vec<&DynamicImage> = parts.iter().map(|(_, part)| &*part.pixels).collect();
@@ -287,33 +315,26 @@ impl Labeller {
         let boxes = |(picture, parts): (&&DynamicImage, _)| {
             let size = size(picture);
             let found = merge(parts, size, &options)?;
-            Ok(self.labelled(found, asked, size))
+            let mut boxes = self.labelled(found, asked, size);
+            if let Some(segmenting) = &self.segmenting {
+                add_masks(&**segmenting, picture, &self.views(size), &mut boxes)?;
+            }
+            Ok(boxes)
         };
         pictures.iter().zip(of_picture).map(boxes).collect()
     }
 
-    /// What the model sees of a picture: all of it, or tiles and perhaps all of it.
-    fn parts<'p>(&self, picture: &'p DynamicImage) -> Vec<Part<'p>> {
-        let ImageSize { width, height } = size(picture);
-        let all = Part {
-            place: Tile {
-                x: 0,
-                y: 0,
-                width,
-                height,
-            },
-            pixels: Cow::Borrowed(picture),
-        };
+    /// What models see of a picture: all of it, or tiles and perhaps all of it.
+    fn views(&self, image: ImageSize) -> Vec<Tile> {
+        let whole = Tile::whole(image);
         let Some(tiling) = &self.options.tiling else {
-            return vec![all];
+            return vec![whole];
         };
-        let tiles = tiling.tiles(ImageSize { width, height });
-        let whole = (tiling.whole_image || tiles.is_empty()).then_some(all);
-        let tiles = tiles.into_iter().map(|tile| Part {
-            place: tile,
-            pixels: Cow::Owned(picture.crop_imm(tile.x, tile.y, tile.width, tile.height)),
-        });
-        tiles.chain(whole).collect()
+        let mut views = tiling.tiles(image);
+        if tiling.whole_image || views.is_empty() {
+            views.push(whole);
+        }
+        views
     }
 
     /// The options of a call: whatever no band wants is dropped there.
@@ -340,6 +361,7 @@ impl Labeller {
                 score: detection.score,
                 verdict: self.band(phrase).verdict(detection.score)?,
                 bbox: detection.bbox,
+                mask: None,
             })
         };
         let boxes = found.into_iter().filter_map(labelled);

@@ -11,6 +11,7 @@ mod ranges;
 mod record;
 mod request;
 mod run;
+mod segmenting;
 mod subject;
 mod tiles;
 
@@ -20,11 +21,11 @@ pub use self::{
     journal::{Journal, JournalHeader},
     labeller::{Counts, Labeller},
     options::{Band, LabelOptions, Verdict},
-    outputs::{ERRORS, Format, OutputOptions, write},
+    outputs::{ERRORS, Format, MaskForm, OutputOptions, write},
     record::{Asked, LabelRecord, LabelledBox, Outcome},
     request::{ImageBytes, Request},
     run::Run,
     subject::{Caption, Subject},
     tiles::{Tile, Tiling},
 };
-pub use crate::failure::Failure;
+pub use crate::{failure::Failure, segmentation::ScoredMask};

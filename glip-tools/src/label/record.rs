@@ -12,6 +12,7 @@ use crate::{
         options::Verdict,
         subject::{Caption, Subject},
     },
+    segmentation::ScoredMask,
     stamp::Stamp,
     values::finite,
 };
@@ -68,7 +69,7 @@ impl Asked {
 }
 
 /// A box with a label: what is in it, and what becomes of it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(expecting = "an object with phrase, score, verdict and bbox")]
 pub struct LabelledBox {
     /// The index of its phrase in [`Asked::phrases`].
@@ -80,6 +81,9 @@ pub struct LabelledBox {
     pub verdict: Verdict,
     /// Where it is: its edges, in pixels of the upright image, so that a width is `x2 - x1`.
     pub bbox: BBox,
+    /// Which pixels of the upright image it is, if a segmenter was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<ScoredMask>,
 }
 
 impl LabelRecord {

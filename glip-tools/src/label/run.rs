@@ -172,7 +172,11 @@ fn header(
             .map(|categories| labeller.text_of(categories))
             .transpose()?,
         has_review: options.has_review(),
-        options: json!({"model": labeller.model_options(), "label": options}),
+        options: json!({
+            "model": labeller.model_options(),
+            "segmenter": labeller.segmenter_options(),
+            "label": options,
+        }),
     })
 }
 

@@ -1,9 +1,12 @@
 //! Large images in tiles, and what is found in them put together.
 
+use std::borrow::Cow;
+
 use glip::{
     BBox, Detection, Detections, ImageSize,
     postprocess::{PostprocessOptions, nms},
 };
+use image::DynamicImage;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -115,17 +118,76 @@ pub struct Tile {
 }
 
 impl Tile {
+    /// All of an image.
+    pub(super) fn whole(image: ImageSize) -> Self {
+        let ImageSize { width, height } = image;
+        let (x, y) = (0, 0);
+        Self {
+            x,
+            y,
+            width,
+            height,
+        }
+    }
+
+    /// Its pixels, which are copied unless it is the whole picture.
+    pub(super) fn of<'p>(&self, picture: &'p DynamicImage) -> Cow<'p, DynamicImage> {
+        let &Self {
+            x,
+            y,
+            width,
+            height,
+        } = self;
+        match (width, height) == (picture.width(), picture.height()) {
+            true => Cow::Borrowed(picture),
+            false => Cow::Owned(picture.crop_imm(x, y, width, height)),
+        }
+    }
+
     /// Whether an edge of the tile that is none of the image comes this close to a box, so that what
     /// the box shows may go on beyond it.
     fn cuts(&self, bbox: BBox, image: ImageSize) -> bool {
         /// In pixels of the image. Boxes are seldom exact, and those of cut things end near the cut.
         const NEAR: f32 = 3.0;
-        let (right, bottom) = (self.x + self.width, self.y + self.height);
-        (self.x > 0 && bbox.x1() < self.x as f32 + NEAR)
-            || (self.y > 0 && bbox.y1() < self.y as f32 + NEAR)
-            || (right < image.width && bbox.x2() > right as f32 - NEAR)
-            || (bottom < image.height && bbox.y2() > bottom as f32 - NEAR)
+        self.margin(bbox, image) < NEAR
     }
+
+    /// How far a box is from the nearest edge of the tile that is none of the image, in pixels; below 0 if it reaches
+    /// beyond one.
+    fn margin(&self, bbox: BBox, image: ImageSize) -> f32 {
+        let (right, bottom) = (self.x + self.width, self.y + self.height);
+        let margins = [
+            (self.x > 0, bbox.x1() - self.x as f32),
+            (self.y > 0, bbox.y1() - self.y as f32),
+            (right < image.width, right as f32 - bbox.x2()),
+            (bottom < image.height, bottom as f32 - bbox.y2()),
+        ];
+        let of_edges = margins.into_iter().filter(|(is_inner, _)| *is_inner);
+        of_edges
+            .map(|(_, margin)| margin)
+            .fold(f32::INFINITY, f32::min)
+    }
+
+    /// A box of the image in the tile's pixels, without what is beyond the tile.
+    pub(super) fn within(&self, bbox: BBox) -> glip::Result<BBox> {
+        let (x, y) = (self.x as f32, self.y as f32);
+        let [x1, y1, x2, y2] = bbox.into();
+        let bbox = BBox::new(x1 - x, y1 - y, x2 - x, y2 - y)?;
+        Ok(bbox.clamp(ImageSize::new(self.width, self.height)))
+    }
+}
+
+/// The part of an image that shows most of what is in a box: the smallest that does not cut it, and of those the one that
+/// shows most around it. Where all cut it, the one that does so least.
+pub(super) fn best_view(views: &[Tile], bbox: BBox, image: ImageSize) -> usize {
+    let pixels = |view: &Tile| u64::from(view.width) * u64::from(view.height);
+    let in_order = views.iter().enumerate().min_by(|(_, a), (_, b)| {
+        let [cut_a, cut_b] = [a, b].map(|view| view.cuts(bbox, image));
+        let by_margin = || b.margin(bbox, image).total_cmp(&a.margin(bbox, image));
+        let by_size = pixels(a).cmp(&pixels(b));
+        cut_a.cmp(&cut_b).then(by_size).then_with(by_margin)
+    });
+    in_order.map_or(0, |(place, _)| place)
 }
 
 /// What was found in the parts of an image, each in the pixels of its part, as one result.
@@ -264,6 +326,27 @@ mod tests {
             &PostprocessOptions::default(),
         );
         assert_eq!(merged.unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_box_is_looked_at_where_most_of_it_shows() {
+        // Columns 0 to 100, 80 to 180, and the whole image.
+        let tiles = Tiling::new(100, 20).tiles(IMAGE);
+        let with_whole = [&tiles[..], &[Tile::whole(IMAGE)]].concat();
+        for (columns, expected, in_tiles) in [
+            ([10.0, 30.0], 0, 0),
+            ([110.0, 150.0], 1, 1),
+            // In both; there is more around it in the one or the other.
+            ([84.0, 90.0], 0, 0),
+            ([90.0, 96.0], 1, 1),
+            // Cut by both, less so by the first.
+            ([70.0, 110.0], 2, 0),
+            ([0.0, 180.0], 2, 0),
+        ] {
+            let bbox = BBox::new(columns[0], 10.0, columns[1], 50.0).unwrap();
+            assert_eq!(best_view(&with_whole, bbox, IMAGE), expected, "{columns:?}");
+            assert_eq!(best_view(&tiles, bbox, IMAGE), in_tiles, "{columns:?}");
+        }
     }
 
     proptest! {

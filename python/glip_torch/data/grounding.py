@@ -16,6 +16,8 @@ The first line of a file is its header, every further line a record:
 - Spans are begin and end (exclusive) in characters of the text, that is Unicode code points: as `str` counts in Python,
   and as official's `tokens_positive`. A phrase may have several.
 - `scores`, one for each box in 0..1, mark boxes that a model found; `source` says where a record is from.
+- `masks`, one for each box, say which pixels of the image it is, as COCO's run lengths: {"size": [height, width], "counts": "...",
+  "score": 0.9}. `glip label --segmenter` writes them; they are passed over here.
 - What may be left out may be null as well. Fields that are not named here are passed over.
 """
 

@@ -1,4 +1,4 @@
-//! `glip label`: boxes for what words name, in any number of pictures.
+//! `glip label`: boxes and pixels of what words name, in any number of pictures.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -6,8 +6,8 @@ use glip::Category;
 use glip_tools::{
     Error, ProgressBar, Result,
     label::{
-        Band, BoxFilter, Counts, Format, Inputs, LabelOptions, Labeller, OutputOptions, Run,
-        Subject, Tiling,
+        Band, BoxFilter, Counts, Format, Inputs, LabelOptions, Labeller, MaskForm, OutputOptions,
+        Run, Subject, Tiling,
     },
     left_out, say,
 };
@@ -46,6 +46,9 @@ pub(crate) struct Label {
     words: Words,
     #[command(flatten)]
     selection: Selection,
+    /// A segmenter's folder, as `python -m glip_torch.export_segmenter` writes it: the pixels of what is found too.
+    #[arg(long, value_name = "DIR")]
+    segmenter: Option<PathBuf>,
     #[command(flatten)]
     outputs: Outputs,
     #[command(flatten)]
@@ -123,6 +126,10 @@ struct Outputs {
         requires = "out"
     )]
     formats: Vec<Format>,
+    /// What masks are written as by coco, label-studio and cvat: rle (run lengths, brushes), or polygon, which a person
+    /// can correct [default: rle].
+    #[arg(long, value_name = "FORM", requires = "out")]
+    masks: Option<MaskForm>,
     /// What stands before a picture's name as its address in Label Studio.
     #[arg(long, value_name = "PREFIX", default_value = "/data/local-files/?d=")]
     image_url: String,
@@ -160,13 +167,15 @@ Examples:
   glip label shards/*.tar.gz --categories names.json --out labels
   glip label data.yaml --out labels                # YOLO's data set, whose names are looked for
   glip label --out labels --format cvat            # one more format of a run that is over
+  glip label photos --categories names.yaml --segmenter models/mobile-sam --masks polygon --out labels --format coco,yolo
   cat pictures.jsonl | glip label - | jq -c .categories
 
 A line of input: {\"image\": \"a.jpg\", \"categories\": [\"dog\", \"cat\"]}, or {\"image\": \"a.jpg\",
 \"text\": \"a dog on a sofa\"} with \"phrases\": [{\"spans\": [[0, 5]]}] or without, which finds its noun
 phrases. A line of output has \"width\", \"height\", and \"boxes\" [x1, y1, x2, y2] and \"scores\" of each
 category or phrase. Paths are relative to the file of lines; from the standard input, to the current
-folder.
+folder. With a segmenter there are \"masks\" of the boxes too, COCO's run lengths: {\"size\": [height, width],
+\"counts\", \"score\"}.
 
 The exit code is 1 if a picture failed, and the rest is done.";
 
@@ -175,6 +184,7 @@ impl Label {
         match &self.out {
             Some(folder) if self.inputs.is_empty() => {
                 let run = Run::reopen(folder)?;
+                self.check_masks(run.journal().header().has_masks())?;
                 Ok(Outcome::of_failures(run.write(&self.output_options())?))
             }
             Some(folder) => self.label_folder(folder.clone()),
@@ -184,6 +194,7 @@ impl Label {
 
     fn label_folder(&self, folder: PathBuf) -> Result<Outcome> {
         signals::watch();
+        self.check_masks(self.segmenter.is_some())?;
         let inputs = Inputs::find_for(&self.inputs, &folder)?;
         tell_left_out(&inputs);
         let subject = self.subject()?.or(inputs.subject());
@@ -239,6 +250,27 @@ impl Label {
         }
     }
 
+    /// That what was said of masks can be done, to know before a run.
+    fn check_masks(&self, has_masks: bool) -> Result<()> {
+        match (self.outputs.masks, has_masks) {
+            (Some(form), false) => Err(Error::Option {
+                option: "masks",
+                found: form.name().to_owned(),
+                expected: "a run with masks: add --segmenter DIR, or leave it out".to_owned(),
+            }),
+            (_, false) => Ok(()),
+            (_, true) => {
+                let formats = self.outputs.formats.iter();
+                for format in formats.filter(|format| !format.has_masks()) {
+                    say(format_args!(
+                        "{format} has no place for masks: boxes alone are in it"
+                    ));
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// What to look for in all pictures, if anything.
     fn subject(&self) -> Result<Option<Arc<Subject>>> {
         let Words { names, categories } = &self.words;
@@ -254,7 +286,11 @@ impl Label {
         let options = self.label_options();
         let builder = self.model.builder()?;
         let builder = builder.max_batch(options.batch_on(self.model.device()));
-        Labeller::new(builder.build()?, options)
+        let labeller = Labeller::new(builder.build()?, options)?;
+        match &self.segmenter {
+            Some(folder) => Ok(labeller.with_segmenter(self.model.segmenter(folder)?)),
+            None => Ok(labeller),
+        }
     }
 
     fn label_options(&self) -> LabelOptions {
@@ -285,6 +321,7 @@ impl Label {
             .with_formats(self.outputs.formats.iter().copied())
             .with_image_url(&self.outputs.image_url)
             .with_copy_images(self.outputs.copy_images)
+            .with_masks(self.outputs.masks.unwrap_or_default())
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::{io::Write, path::Path};
 
-use serde_json::json;
+use glip::{Mask, parts::Rle};
+use serde_json::{Value, json};
 
 use crate::{
     atomic::AtomicFile,
@@ -11,13 +12,15 @@ use crate::{
     label::{
         journal::Journal,
         options::Verdict,
-        outputs::{classes::Classes, json::json_elements, records::images},
-        record::LabelRecord,
+        outputs::{
+            classes::Classes, json::json_elements, options::MaskForm, outlines, records::images,
+        },
+        record::{LabelRecord, LabelledBox},
     },
 };
 
 /// Writes images, annotations and categories, each in a pass over the journal.
-pub(super) fn write(journal: &Journal, path: &Path) -> Result<()> {
+pub(super) fn write(journal: &Journal, path: &Path, masks: MaskForm) -> Result<()> {
     let classes = Classes::of(journal)?;
     let description = format!("labels made by {}", journal.header().model);
     AtomicFile::write(path, |file| {
@@ -35,10 +38,7 @@ pub(super) fn write(journal: &Journal, path: &Path) -> Result<()> {
         text(file, "],\n\"annotations\": [")?;
         let mut last = 0;
         let annotations = images(journal)?.flat_map(|image| match image {
-            Ok((id, record)) => annotations(id, &record, &classes, &mut last)
-                .into_iter()
-                .map(Ok)
-                .collect(),
+            Ok((id, record)) => annotations(id, &record, &classes, masks, &mut last),
             Err(error) => vec![Err(error)],
         });
         json_elements(file, annotations, path)?;
@@ -51,7 +51,7 @@ pub(super) fn write(journal: &Journal, path: &Path) -> Result<()> {
     })
 }
 
-fn image_entry(id: u64, record: &LabelRecord) -> serde_json::Value {
+fn image_entry(id: u64, record: &LabelRecord) -> Value {
     json!({"id": id, "file_name": record.image, "width": record.width, "height": record.height})
 }
 
@@ -60,29 +60,48 @@ fn annotations(
     image: u64,
     record: &LabelRecord,
     classes: &Classes,
+    masks: MaskForm,
     last: &mut u64,
-) -> Vec<serde_json::Value> {
+) -> Vec<Result<Value>> {
     let kept = record
         .boxes
         .iter()
         .filter(|found| found.verdict == Verdict::Keep);
-    let annotation = |found| {
+    let annotation = |found: &LabelledBox| {
         let [left, top, right, bottom] = record.edges(found);
         let (width, height) = (right - left, bottom - top);
         let bbox = [left, top, width, height].map(hundredths);
+        let (area, segmentation) = match &found.mask {
+            Some(mask) => (json!(mask.rle.area()), segmentation(&mask.rle, masks)?),
+            None => (json!(hundredths(width * height)), json!([])),
+        };
         *last += 1;
-        json!({
+        Ok(json!({
             "id": *last,
             "image_id": image,
             "category_id": classes.number(record.name(found)) + 1,
             "bbox": bbox,
-            "area": hundredths(width * height),
+            "area": area,
             "iscrowd": 0,
-            "segmentation": [],
+            "segmentation": segmentation,
             "score": found.score,
-        })
+        }))
     };
     kept.map(annotation).collect()
+}
+
+/// Compressed run lengths, or `[x1, y1, x2, y2, ...]` for each part.
+fn segmentation(mask: &Rle, form: MaskForm) -> Result<Value> {
+    match form {
+        MaskForm::Rle => Ok(json!(mask)),
+        MaskForm::Polygon => {
+            let parts = outlines::of_parts(&Mask::from(mask))?;
+            Ok(parts
+                .iter()
+                .map(|ring| json!(ring.as_flattened()))
+                .collect())
+        }
+    }
 }
 
 /// Rounds to hundredths of a pixel.

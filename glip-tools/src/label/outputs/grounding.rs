@@ -86,12 +86,14 @@ fn content(
     let boxes = |phrase: usize| {
         let boxes = record.boxes.iter();
         let boxes = boxes.filter(|found| found.phrase == phrase && has_box(found));
-        let (boxes, scores) = boxes
-            .map(|found| (found.bbox.clamp(size), found.score))
-            .unzip();
+        let found: Vec<&LabelledBox> = boxes.collect();
+        let masks = found.iter().map(|found| found.mask.clone());
         Boxes {
-            boxes,
-            scores: Some(scores),
+            boxes: found.iter().map(|found| found.bbox.clamp(size)).collect(),
+            scores: Some(found.iter().map(|found| found.score).collect()),
+            masks: masks
+                .collect::<Option<Vec<_>>>()
+                .filter(|masks| !masks.is_empty()),
         }
     };
     let content = match &record.asked {
@@ -166,6 +168,7 @@ mod tests {
             score: 0.5,
             verdict: Verdict::Keep,
             bbox: BBox::try_from(corners).unwrap(),
+            mask: None,
         };
         let record = LabelRecord {
             image: "a.jpg".into(),

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
+use glip::{ImageSize, Mask};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,36 +12,52 @@ use crate::{
     label::{
         journal::Journal,
         outputs::{
-            classes::Classes, cvat::escaped, json::json_elements, records::images_to_review,
+            brush,
+            classes::Classes,
+            cvat::escaped,
+            json::json_elements,
+            options::{MaskForm, OutputOptions},
+            outlines,
+            records::images_to_review,
         },
         record::{LabelRecord, LabelledBox},
     },
 };
 
 /// Writes `label_studio.json`, the tasks, and `label_studio.xml`, the configuration of their project.
-pub(super) fn write(journal: &Journal, folder: &Path, image_url: &str) -> Result<()> {
+pub(super) fn write(journal: &Journal, folder: &Path, options: &OutputOptions) -> Result<()> {
     let path = folder.join("label_studio.json");
     let model = &journal.header().model;
     AtomicFile::write(&path, |file| {
         file.write_all(b"[").map_err(unwritable(&path))?;
         let tasks = images_to_review(journal)?
-            .map(|image| image.map(|(_, record)| task(&record, model, image_url)));
+            .map(|image| image.and_then(|(_, record)| task(&record, model, options)));
         json_elements(file, tasks, &path)?;
         file.write_all(b"]\n").map_err(unwritable(&path))
     })?;
     let path = folder.join("label_studio.xml");
-    let configuration = configuration(&Classes::of(journal)?);
+    let masks = journal.header().has_masks().then_some(options.masks);
+    let configuration = configuration(&Classes::of(journal)?, control(masks));
     AtomicFile::write(&path, |file| {
         file.write_all(configuration.as_bytes())
             .map_err(unwritable(&path))
     })
 }
 
-fn task(record: &LabelRecord, model: &str, image_url: &str) -> Value {
+/// The element of the configuration that has the labels of masks in a form, or of boxes. Regions are of the type that is
+/// called like it in small letters.
+fn control(masks: Option<MaskForm>) -> &'static str {
+    match masks {
+        None => "RectangleLabels",
+        Some(MaskForm::Rle) => "BrushLabels",
+        Some(MaskForm::Polygon) => "PolygonLabels",
+    }
+}
+
+fn task(record: &LabelRecord, model: &str, options: &OutputOptions) -> Result<Value> {
     let numbered = record.boxes.iter().enumerate();
-    let regions: Vec<Value> = numbered
-        .map(|(number, found)| region(number, record, found))
-        .collect();
+    let regions = numbered.map(|(number, found)| region(number, record, found, options.masks));
+    let regions: Vec<Value> = regions.collect::<Result<_>>()?;
     let mut prediction = json!({"model_version": model, "result": regions});
     // The least sure box decides when an image's turn comes.
     if let Some(score) = record
@@ -51,43 +68,73 @@ fn task(record: &LabelRecord, model: &str, image_url: &str) -> Value {
     {
         prediction["score"] = json!(score);
     }
-    let address = format!("{image_url}{}", percent_encoded(&record.image));
-    json!({"data": {"image": address}, "predictions": [prediction]})
+    let address = format!("{}{}", options.image_url, percent_encoded(&record.image));
+    Ok(json!({"data": {"image": address}, "predictions": [prediction]}))
 }
 
-/// A box, in percent of the image.
-fn region(number: usize, record: &LabelRecord, found: &LabelledBox) -> Value {
-    let [left, top, right, bottom] = record.edges(found);
-    let (width, height) = (record.width as f32, record.height as f32);
-    let percent = |part: f32, whole: f32| (f64::from(part) / f64::from(whole) * 1e6).round() / 1e4;
-    json!({
+/// A thing, by its mask or its box.
+fn region(
+    number: usize,
+    record: &LabelRecord,
+    found: &LabelledBox,
+    masks: MaskForm,
+) -> Result<Value> {
+    let kind = control(found.mask.as_ref().map(|_| masks)).to_ascii_lowercase();
+    let mut value = match &found.mask {
+        Some(mask) => shape(&Mask::from(&mask.rle), masks)?,
+        None => rectangle(record, found),
+    };
+    value[&kind] = json!([record.name(found)]);
+    Ok(json!({
         "id": format!("box-{number}"),
-        "type": "rectanglelabels",
+        "type": kind,
         "from_name": "label",
         "to_name": "image",
         "original_width": record.width,
         "original_height": record.height,
         "image_rotation": 0,
         "score": found.score,
-        "value": {
-            "x": percent(left, width),
-            "y": percent(top, height),
-            "width": percent(right - left, width),
-            "height": percent(bottom - top, height),
-            "rotation": 0,
-            "rectanglelabels": [record.name(found)],
-        },
+        "value": value,
+    }))
+}
+
+fn rectangle(record: &LabelRecord, found: &LabelledBox) -> Value {
+    let [left, top, right, bottom] = record.edges(found);
+    json!({
+        "x": percent(left, record.width),
+        "y": percent(top, record.height),
+        "width": percent(right - left, record.width),
+        "height": percent(bottom - top, record.height),
+        "rotation": 0,
     })
 }
 
-fn configuration(classes: &Classes) -> String {
+/// A brush, or an outline.
+fn shape(mask: &Mask, form: MaskForm) -> Result<Value> {
+    match form {
+        MaskForm::Rle => Ok(json!({"format": "rle", "rle": brush::packed(mask)})),
+        MaskForm::Polygon => {
+            let ImageSize { width, height } = mask.size();
+            let outline = outlines::of_all(mask)?.into_iter();
+            let points = outline.map(|[x, y]| [percent(x, width), percent(y, height)]);
+            Ok(json!({"points": points.collect::<Vec<_>>(), "closed": true}))
+        }
+    }
+}
+
+/// Of a side of the image.
+fn percent(part: f32, side: u32) -> f64 {
+    (f64::from(part) / f64::from(side) * 1e6).round() / 1e4
+}
+
+fn configuration(classes: &Classes, control: &str) -> String {
     let labels = classes.names().iter();
     let labels: String = labels
         .map(|name| format!("    <Label value=\"{}\"/>\n", escaped(name)))
         .collect();
     format!(
         "<View>\n  <Image name=\"image\" value=\"$image\"/>\n  \
-         <RectangleLabels name=\"label\" toName=\"image\">\n{labels}  </RectangleLabels>\n</View>\n"
+         <{control} name=\"label\" toName=\"image\">\n{labels}  </{control}>\n</View>\n"
     )
 }
 

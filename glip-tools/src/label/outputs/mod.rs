@@ -1,5 +1,6 @@
 //! Labelled boxes in the formats of training and of labelling tools, made of a run's journal.
 
+mod brush;
 mod classes;
 mod coco;
 mod cvat;
@@ -7,151 +8,22 @@ mod gligen;
 mod grounding;
 mod json;
 mod label_studio;
+mod options;
+mod outlines;
 mod records;
 mod yolo;
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::path::{Path, PathBuf};
 
+pub use self::options::{Format, MaskForm, OutputOptions};
 use self::{json::json_line, records::repeated_images};
 use crate::{
     atomic::{AtomicFile, partial},
-    error::{Error, Result},
+    error::Result,
     failure::Failure,
     files::remove,
     label::journal::Journal,
 };
-
-/// A format that labelled boxes are written in.
-///
-/// | format | name | file | boxes |
-/// | --- | --- | --- | --- |
-/// | [`Grounding`](Self::Grounding) | `grounding` | `labels.jsonl` | kept ones |
-/// | [`Coco`](Self::Coco) | `coco` | `coco.json` | kept ones |
-/// | [`Yolo`](Self::Yolo) | `yolo` | `yolo/` | kept ones |
-/// | [`Gligen`](Self::Gligen) | `gligen` | `gligen.jsonl` | kept ones |
-/// | [`LabelStudio`](Self::LabelStudio) | `label-studio` | `label_studio.json` | kept ones, those in review |
-/// | [`Cvat`](Self::Cvat) | `cvat` | `cvat.xml` | kept ones, those in review |
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Format {
-    /// JSON Lines that `glip_torch` trains on, with scores. What was looked for and not found is there
-    /// without boxes; what is in review is left out. If anything is, `review.jsonl` has the images with such
-    /// boxes, and all of theirs.
-    Grounding,
-    /// COCO's JSON of instances, with a `score` for each annotation.
-    Coco,
-    /// A folder as ultralytics' YOLO trains on: `data.yaml`, `labels/`, and `images/` with links to the
-    /// images.
-    Yolo,
-    /// JSON Lines with the phrases and the normalised boxes that GLIGEN draws images from: the 30 surest
-    /// of each image, which is as many as it takes.
-    Gligen,
-    /// Tasks with predictions to import into Label Studio, with `label_studio.xml`, its labelling
-    /// configuration. If boxes are in review, just the images with such; the least sure are first in
-    /// its order by score.
-    LabelStudio,
-    /// An annotation file to import into CVAT ("CVAT for images 1.1"), whose boxes have the attributes
-    /// `score` and `verdict`. If boxes are in review, just the images with such.
-    Cvat,
-}
-
-impl Format {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Grounding,
-        Self::Coco,
-        Self::Yolo,
-        Self::Gligen,
-        Self::LabelStudio,
-        Self::Cvat,
-    ];
-
-    /// What it is called on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Grounding => "grounding",
-            Self::Coco => "coco",
-            Self::Yolo => "yolo",
-            Self::Gligen => "gligen",
-            Self::LabelStudio => "label-studio",
-            Self::Cvat => "cvat",
-        }
-    }
-
-    /// Whether an image can occur once only.
-    fn is_keyed_by_image(self) -> bool {
-        !matches!(self, Self::Grounding | Self::Gligen)
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Format {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        let named = Self::ALL.into_iter().find(|format| format.name() == name);
-        named.ok_or_else(|| Error::Option {
-            option: "format",
-            found: format!("{name:?}"),
-            expected: Self::ALL.map(Self::name).join(", "),
-        })
-    }
-}
-
-/// How labelled boxes are written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct OutputOptions {
-    /// The formats. Default: [`Format::Grounding`].
-    pub formats: Vec<Format>,
-    /// What stands before an image's name, percent-encoded, as its address in Label Studio. Default:
-    /// `/data/local-files/?d=`, Label Studio's own serving of local files.
-    pub image_url: String,
-    /// Whether the YOLO folder has copies of the images, instead of links to them. Default: no.
-    pub copy_images: bool,
-}
-
-impl Default for OutputOptions {
-    fn default() -> Self {
-        Self {
-            formats: vec![Format::Grounding],
-            image_url: "/data/local-files/?d=".to_owned(),
-            copy_images: false,
-        }
-    }
-}
-
-impl OutputOptions {
-    /// Sets [`formats`](Self::formats).
-    #[must_use]
-    pub fn with_formats(mut self, formats: impl IntoIterator<Item = Format>) -> Self {
-        self.formats = formats.into_iter().collect();
-        self
-    }
-
-    /// Sets [`image_url`](Self::image_url).
-    #[must_use]
-    pub fn with_image_url(mut self, prefix: impl Into<String>) -> Self {
-        self.image_url = prefix.into();
-        self
-    }
-
-    /// Sets [`copy_images`](Self::copy_images).
-    #[must_use]
-    pub fn with_copy_images(mut self, copy: bool) -> Self {
-        self.copy_images = copy;
-        self
-    }
-}
 
 /// The name of the file with the inputs that failed.
 pub const ERRORS: &str = "errors.jsonl";
@@ -164,8 +36,8 @@ pub const ERRORS: &str = "errors.jsonl";
 /// complete.
 ///
 /// # Errors
-/// - [`Error::Read`], [`Error::Record`]: the journal cannot be read.
-/// - [`Error::Write`]: a file cannot be written.
+/// - [`Error::Read`](crate::Error::Read), [`Error::Record`](crate::Error::Record): the journal cannot be read.
+/// - [`Error::Write`](crate::Error::Write): a file cannot be written.
 pub fn write(journal: &Journal, folder: &Path, options: &OutputOptions) -> Result<u64> {
     let mut problems = Vec::new();
     if options
@@ -202,11 +74,11 @@ fn write_format(
 ) -> Result<Vec<Failure>> {
     match format {
         Format::Grounding => grounding::write(journal, folder)?,
-        Format::Coco => coco::write(journal, &folder.join("coco.json"))?,
+        Format::Coco => coco::write(journal, &folder.join("coco.json"), options.masks)?,
         Format::Yolo => return yolo::write(journal, &folder.join("yolo"), options.copy_images),
         Format::Gligen => gligen::write(journal, &folder.join("gligen.jsonl"))?,
-        Format::LabelStudio => label_studio::write(journal, folder, &options.image_url)?,
-        Format::Cvat => cvat::write(journal, &folder.join("cvat.xml"))?,
+        Format::LabelStudio => label_studio::write(journal, folder, options)?,
+        Format::Cvat => cvat::write(journal, &folder.join("cvat.xml"), options.masks)?,
     }
     Ok(Vec::new())
 }

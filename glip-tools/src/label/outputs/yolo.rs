@@ -1,10 +1,12 @@
-//! A folder as ultralytics' YOLO trains on.
+//! A folder as ultralytics' YOLO trains on: of detection, or of segmentation if there are masks.
 
 use std::{
     fs, io,
     io::{ErrorKind, Write},
     path::{Component, Path, PathBuf},
 };
+
+use glip::{ImageSize, Mask, parts::Rle};
 
 use crate::{
     atomic::partial,
@@ -14,8 +16,8 @@ use crate::{
     label::{
         journal::Journal,
         options::Verdict,
-        outputs::{classes::Classes, records::images},
-        record::LabelRecord,
+        outputs::{classes::Classes, outlines, records::images},
+        record::{LabelRecord, LabelledBox},
     },
 };
 
@@ -76,6 +78,7 @@ impl Folder<'_> {
             let folder = file.parent().unwrap_or(file);
             fs::create_dir_all(folder).map_err(unwritable(folder))?;
         }
+        let lines = self.lines(record)?;
         match fs::File::create_new(&label) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 return Ok(Err(
@@ -85,7 +88,7 @@ impl Folder<'_> {
                 ));
             }
             file => file
-                .and_then(|mut file| file.write_all(self.lines(record).as_bytes()))
+                .and_then(|mut file| file.write_all(lines.as_bytes()))
                 .map_err(unwritable(&label))?,
         }
         if !original.is_file() {
@@ -98,23 +101,20 @@ impl Folder<'_> {
         Ok(Ok(()))
     }
 
-    /// A line for each box: class, centre, width and height, as shares of the image.
-    fn lines(&self, record: &LabelRecord) -> String {
+    /// A line for each box: its class, and where it is as shares of the image.
+    fn lines(&self, record: &LabelRecord) -> Result<String> {
         let kept = record
             .boxes
             .iter()
             .filter(|found| found.verdict == Verdict::Keep);
-        let line = |found| {
-            let [left, top, right, bottom] = record.edges(found);
-            let (width, height) = (record.width as f32, record.height as f32);
-            format!(
-                "{} {:.6} {:.6} {:.6} {:.6}\n",
-                self.classes.number(record.name(found)),
-                (left + right) / 2.0 / width,
-                (top + bottom) / 2.0 / height,
-                (right - left) / width,
-                (bottom - top) / height,
-            )
+        let line = |found: &LabelledBox| {
+            let numbers = match &found.mask {
+                Some(mask) => corners(&mask.rle)?,
+                None => centre_and_sides(record, found).into(),
+            };
+            let class = self.classes.number(record.name(found)).to_string();
+            let numbers = numbers.iter().map(|share| format!(" {share:.6}"));
+            Ok(numbers.fold(class, |line, number| line + &number) + "\n")
         };
         kept.map(line).collect()
     }
@@ -125,6 +125,26 @@ impl Folder<'_> {
             false => link(original, image),
         }
     }
+}
+
+/// Of a box, as shares of the image.
+fn centre_and_sides(record: &LabelRecord, found: &LabelledBox) -> [f32; 4] {
+    let [left, top, right, bottom] = record.edges(found);
+    let (width, height) = (record.width as f32, record.height as f32);
+    [
+        (left + right) / 2.0 / width,
+        (top + bottom) / 2.0 / height,
+        (right - left) / width,
+        (bottom - top) / height,
+    ]
+}
+
+/// x and y of the one outline that a thing has, as shares of the image.
+fn corners(mask: &Rle) -> Result<Vec<f32>> {
+    let ImageSize { width, height } = mask.size();
+    let outline = outlines::of_all(&Mask::from(mask))?.into_iter();
+    let shares = outline.flat_map(|[x, y]| [x / width as f32, y / height as f32]);
+    Ok(shares.collect())
 }
 
 #[cfg(unix)]
