@@ -74,8 +74,8 @@ struct ModelOptions {
     /// A segmenter's folder, as `python -m glip_torch.export_segmenter` writes it, for --masks and --annotated.
     #[arg(long, value_name = "DIR", requires = "pictures")]
     segmenter: Option<PathBuf>,
-    /// What it runs on: cpu, cuda[:N], tensorrt[:N], coreml, directml[:N] or openvino. All but the CPU need a build with the
-    /// feature of that name.
+    /// What it runs on: cpu, cuda, tensorrt, coreml, directml or openvino, the second GPU as cuda:1. All but the CPU need a build
+    /// with the feature of that name.
     #[arg(long, default_value = "cpu")]
     device: Device,
     /// The threads of one run of the model; 0 lets ONNX Runtime choose.
