@@ -1,6 +1,6 @@
 """Digests of pycocotools' run lengths of 10,000 random masks, a hundred masks to each: what the crate's must be, byte for byte.
 
-    python python/tests/rle_digests.py tests/fixtures/golden/rle.json
+python python/tests/rle_digests.py tests/fixtures/golden/rle.json
 """
 
 from __future__ import annotations
