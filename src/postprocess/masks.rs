@@ -278,20 +278,21 @@ impl<'a> Upsampling<'a> {
     /// something of the other side counts. Only near outlines there is something to calculate.
     fn runs(&mut self, y: u32, found: &mut dyn FnMut(Range<usize>)) {
         self.blend_down(y);
-        let is_above = |column: usize| self.short[column] > 0.0;
+        let side = |column: usize| Side::of(self.short[column]);
         let mut last_alike = 0;
         let mut run = 0..0;
         while run.end < self.columns.len() {
             let x = run.end;
             let (first, last) = self.columns[x].ends();
-            let above = is_above(first);
+            let of_first = side(first);
             last_alike = first.max(last_alike);
-            while last_alike + 1 < self.short.len() && is_above(last_alike + 1) == above {
+            while last_alike + 1 < self.short.len() && side(last_alike + 1) == of_first {
                 last_alike += 1;
             }
-            let (end, above) = match last <= last_alike {
-                true => (self.beyond[last_alike], above),
-                false => (x + 1, self.blend_across(x) > 0.0),
+            let (end, above) = match of_first {
+                Side::Below if last <= last_alike => (self.beyond[last_alike], false),
+                Side::Above if last <= last_alike => (self.beyond[last_alike], true),
+                _ => (x + 1, self.blend_across(x) > 0.0),
             };
             run.end = end;
             if !above {
@@ -300,6 +301,25 @@ impl<'a> Upsampling<'a> {
             }
         }
         found(run);
+    }
+}
+
+/// On which side of 0 a logit is, as far as what is made of it is there too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Below,
+    Above,
+    /// Above, but so little or so much that shares of it are 0, or no numbers.
+    Extreme,
+}
+
+impl Side {
+    fn of(logit: f32) -> Self {
+        match logit {
+            1e-30..=1e30 => Self::Above,
+            logit if logit > 0.0 => Self::Extreme,
+            _ => Self::Below,
+        }
     }
 }
 
