@@ -60,6 +60,7 @@ pub(crate) struct HeadMemory {
     /// Of the boxes or the deltas.
     pub(crate) boxes: Vec<f32>,
     pub(crate) centerness: Vec<f32>,
+    pub(crate) level_sizes: Vec<GridSize>,
 }
 
 impl HeadOutput {
@@ -107,16 +108,19 @@ impl HeadOutput {
         let logits = self.logits.into_raw_vec_and_offset().0;
         match self.boxes {
             HeadBoxes::Anchors {
-                deltas, centerness, ..
+                deltas,
+                centerness,
+                level_sizes,
             } => HeadMemory {
                 logits,
                 boxes: deltas.into_raw_vec_and_offset().0,
                 centerness: centerness.into_raw_vec_and_offset().0,
+                level_sizes,
             },
             HeadBoxes::Queries { boxes } => HeadMemory {
                 logits,
                 boxes: boxes.into_raw_vec_and_offset().0,
-                centerness: Vec::new(),
+                ..HeadMemory::default()
             },
         }
     }

@@ -41,7 +41,7 @@ const ARROWS: &Allowed = &[
     ),
     (
         "graph",
-        "bundle control error files geometry head_output preprocess prompt runtime session",
+        "bundle control error files geometry head_output preprocess prompt runtime session spare",
     ),
     (
         "detector",

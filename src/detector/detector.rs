@@ -133,11 +133,14 @@ impl Detector {
         let mut kept = self.parts.spare.take();
         let mut run = Run {
             watch: None,
-            memory: mem::take(&mut kept.head),
+            memory: mem::take(&mut kept.run),
         };
         let geometries = [image.geometry];
         let found = self.find(&image.pyramid, &geometries, texts, &postprocessor, &mut run)?;
-        kept.head = run.memory;
+        kept.run = run.memory;
+        if let Cow::Owned(image) = image {
+            kept.pyramid = image.pyramid.into_place();
+        }
         self.parts.spare.put(kept);
         self.finished(total);
         Ok(found.into_iter().next().unwrap_or_default())
@@ -300,7 +303,8 @@ impl Detector {
         let mut kept = self.parts.spare.take();
         let pixels = self.preprocessor().run_in(images, &mut kept.input)?;
         let image_encoder = self.image_encoder().controlled(&self.control);
-        let encoded = (image_encoder.run(pixels)?, pixels.geometries().to_vec());
+        let pyramid = image_encoder.run_in(mem::take(&mut kept.pyramid), pixels)?;
+        let encoded = (pyramid, pixels.geometries().to_vec());
         self.parts.spare.put(kept);
         Ok(encoded)
     }
@@ -391,7 +395,7 @@ impl Detector {
                 }));
             }
             phrases.extend_from_slice(text.phrases());
-            run.memory = output.into_memory();
+            run.memory.head = output.into_memory();
             run.over(Stage::Postprocess)?;
         }
         let detections = |(candidates, geometry)| {
@@ -412,10 +416,12 @@ impl Detector {
         run: &mut Run<'_>,
     ) -> Result<HeadOutput> {
         let fusion = self.fusion().controlled(&self.control);
-        let features = fusion.run(pyramid, text.features())?;
+        let place = mem::take(&mut run.memory.fusion);
+        let features = fusion.run_in(place, pyramid, text.features())?;
         run.over(Stage::Fusion)?;
         let head = self.head().controlled(&self.control);
-        let output = head.run_in(mem::take(&mut run.memory), &features)?;
+        let output = head.run_in(mem::take(&mut run.memory.head), &features)?;
+        run.memory.fusion = features.into_place();
         run.over(Stage::Head)?;
         Ok(output)
     }

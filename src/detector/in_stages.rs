@@ -24,14 +24,14 @@ impl Detector {
         self.check_model("prompt", &prompt.model)?;
         let mut run = Run {
             watch: Some(watch),
-            memory: mem::take(&mut kept.head),
+            memory: mem::take(&mut kept.run),
         };
         let pixels = self
             .preprocessor()
             .run_in(std::slice::from_ref(image), &mut kept.input)?;
         run.over(Stage::Preprocess)?;
         let image_encoder = self.image_encoder().controlled(&self.control);
-        let pyramid = image_encoder.run(pixels)?;
+        let pyramid = image_encoder.run_in(mem::take(&mut kept.pyramid), pixels)?;
         run.over(Stage::ImageEncoder)?;
         let texts = prompt.texts.iter().map(|text| Ok(Cow::Borrowed(text)));
         let found = self.find(
@@ -42,7 +42,8 @@ impl Detector {
             &mut run,
         )?;
         run.over(Stage::Postprocess)?;
-        kept.head = run.memory;
+        kept.run = run.memory;
+        kept.pyramid = pyramid.into_place();
         Ok(found.into_iter().next().unwrap_or_default())
     }
 }

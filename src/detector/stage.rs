@@ -1,6 +1,11 @@
 //! The stages of a call, who is told of them, and the memory that goes from one call to the next.
 
-use crate::{error::Result, head_output::HeadMemory, preprocess::KeptInput};
+use crate::{
+    error::Result,
+    graph::{FusionPlace, MapsPlace},
+    head_output::HeadMemory,
+    preprocess::KeptInput,
+};
 
 /// A stage of a call: a box of the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +26,14 @@ pub(crate) type Watch<'w> = &'w mut dyn FnMut(Stage) -> Result<()>;
 pub(super) struct Run<'w> {
     pub(super) watch: Option<Watch<'w>>,
     /// Goes from one text of the prompt to the next.
-    pub(super) memory: HeadMemory,
+    pub(super) memory: RunMemory,
+}
+
+/// The memory of the right half.
+#[derive(Default)]
+pub(super) struct RunMemory {
+    pub(super) fusion: FusionPlace,
+    pub(super) head: HeadMemory,
 }
 
 impl Run<'_> {
@@ -35,5 +47,6 @@ impl Run<'_> {
 #[derive(Default)]
 pub(crate) struct Kept {
     pub(super) input: KeptInput,
-    pub(super) head: HeadMemory,
+    pub(super) pyramid: MapsPlace,
+    pub(super) run: RunMemory,
 }

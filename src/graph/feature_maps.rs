@@ -1,25 +1,41 @@
 //! The levels of a feature pyramid.
 
+use std::sync::Arc;
+
 use ndarray::{CowArray, Ix4};
+use smallvec::SmallVec;
 
 use crate::{
     error::{Error, Result},
     geometry::GridSize,
-    session::Tensor,
+    session::{Tensor, Tensors},
+    spare::share_in,
 };
 
 /// Feature maps `[batch, channels, height, width]`, finest level first.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct FeatureMaps {
-    maps: Vec<Tensor>,
+    maps: Tensors,
     batch: usize,
     channels: usize,
-    level_sizes: Vec<GridSize>,
+    level_sizes: SmallVec<[GridSize; 8]>,
+}
+
+/// The place of feature maps that nobody has any more, for the next ones.
+#[derive(Debug, Default)]
+pub(crate) struct MapsPlace(Option<Arc<FeatureMaps>>);
+
+impl MapsPlace {
+    /// Drops the maps themselves, unless someone else has them.
+    pub(super) fn of(mut maps: Arc<FeatureMaps>) -> Self {
+        let place = Arc::get_mut(&mut maps).map(|maps| *maps = FeatureMaps::default());
+        Self(place.map(|()| maps))
+    }
 }
 
 impl FeatureMaps {
     /// Takes tensors of rank 4 and checks that their batch and channels agree.
-    pub(super) fn new(graph: &str, maps: Vec<Tensor>) -> Result<Self> {
+    pub(super) fn new(graph: &str, maps: Tensors) -> Result<Self> {
         let (batch, channels) = match maps.first().map(Tensor::shape).as_deref() {
             Some(&[batch, channels, ..]) => (batch, channels),
             _ => (0, 0),
@@ -34,7 +50,7 @@ impl FeatureMaps {
                 _ => Err(Error::Shape {
                     tensor: format!("level {level} of graph {graph}"),
                     expected: format!("[{batch}, {channels}, height, width]"),
-                    found: map.shape(),
+                    found: map.shape().to_vec(),
                 }),
             })
             .collect::<Result<_>>()?;
@@ -44,6 +60,11 @@ impl FeatureMaps {
             channels,
             level_sizes,
         })
+    }
+
+    /// The same, to be shared.
+    pub(super) fn shared_in(place: MapsPlace, graph: &str, maps: Tensors) -> Result<Arc<Self>> {
+        Self::new(graph, maps).map(|maps| share_in(place.0, maps))
     }
 
     pub(super) fn batch(&self) -> usize {
@@ -63,11 +84,11 @@ impl FeatureMaps {
             index: level,
             levels: self.maps.len(),
         })?;
-        let numbers = map.floats(&format!("feature map {level}"))?;
+        let numbers = map.floats(format_args!("feature map {level}"))?;
         let of_other_rank = |_| Error::Shape {
             tensor: format!("feature map {level}"),
             expected: "of rank 4".into(),
-            found: map.shape(),
+            found: map.shape().to_vec(),
         };
         numbers.into_dimensionality().map_err(of_other_rank)
     }

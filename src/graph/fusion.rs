@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ndarray::{ArrayView3, CowArray, Ix4};
 
 use super::{
-    feature_maps::FeatureMaps,
+    feature_maps::{FeatureMaps, MapsPlace},
     image_encoder::FeaturePyramid,
     load::load_optional,
     text_encoder::{TextFeatures, text_states},
@@ -78,6 +78,16 @@ impl Fusion {
     /// - [`Error::NonFinite`](crate::Error::NonFinite): a feature is NaN or infinite.
     /// - [`Error::Stopped`](crate::Error::Stopped), [`Error::DeadlinePassed`](crate::Error::DeadlinePassed): a [control](Self::controlled) said so.
     pub fn run(&self, pyramid: &FeaturePyramid, text: &TextFeatures) -> Result<FusedFeatures> {
+        self.run_in(FusionPlace::default(), pyramid, text)
+    }
+
+    /// As [`run`](Self::run), with the features in the place of such that are over.
+    pub(crate) fn run_in(
+        &self,
+        mut place: FusionPlace,
+        pyramid: &FeaturePyramid,
+        text: &TextFeatures,
+    ) -> Result<FusedFeatures> {
         let mut named = text.0.tiled(pyramid.batch())?;
         let Some(graph) = &self.0 else {
             named.alias("text", "embedded");
@@ -91,17 +101,15 @@ impl Fusion {
             named.get(input).map(HostTensor::as_input)
         })?;
         let (batch, tokens) = (pyramid.batch(), text.batch_and_tokens().1);
-        let states = outputs.others().map(|(name, states)| {
-            let states = text_states(name, states, (batch, tokens))?;
+        for (name, states) in outputs.others() {
             let replaced = name.strip_prefix(FUSED).unwrap_or(name);
-            Ok((replaced.to_owned(), HostTensor::from(states)))
-        });
-        for (name, states) in states.collect::<Result<Vec<_>>>()? {
-            named.insert(name, states);
+            named.insert_in(&mut place.states, replaced, |memory| {
+                text_states(memory, name, states, (batch, tokens))
+            })?;
         }
-        let maps = FeatureMaps::new(graph.name(), outputs.maps)?;
+        let maps = FeatureMaps::shared_in(place.maps, graph.name(), outputs.into_maps())?;
         Ok(FusedFeatures {
-            maps: Arc::new(maps),
+            maps,
             named,
             tokens,
         })
@@ -117,7 +125,22 @@ pub struct FusedFeatures {
     pub(super) tokens: usize,
 }
 
+/// The place of fused features that nobody has any more, for the next ones.
+#[derive(Debug, Default)]
+pub(crate) struct FusionPlace {
+    maps: MapsPlace,
+    states: NamedTensors,
+}
+
 impl FusedFeatures {
+    /// Their place, for the next ones.
+    pub(crate) fn into_place(self) -> FusionPlace {
+        FusionPlace {
+            maps: MapsPlace::of(self.maps),
+            states: self.named.into_unshared(),
+        }
+    }
+
     /// Number of images.
     pub fn batch(&self) -> usize {
         self.maps.batch()

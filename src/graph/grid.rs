@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::{
         runtime::Device,
-        session::{Element, Graph, HostTensor, Signature, Tensor, TensorSpec},
+        session::{Element, Graph, HostTensor, Signature, Tensor, TensorSpec, Tensors},
     };
 
     /// Gives the size back as it came, and counts.
@@ -89,12 +89,14 @@ mod tests {
             Device::Cpu
         }
 
-        fn run(&self, inputs: &[Input<'_>], _control: &Control) -> Result<Vec<Tensor>> {
+        fn run(&self, inputs: &[Input<'_>], _control: &Control) -> Result<Tensors> {
             self.0.fetch_add(1, Ordering::Relaxed);
             let Some(Input::I64(size)) = inputs.first() else {
                 panic!("the size is an int64 tensor");
             };
-            Ok(vec![Tensor::Host(HostTensor::I64(size.to_owned()))])
+            Ok([Tensor::Host(HostTensor::I64(size.to_owned()))]
+                .into_iter()
+                .collect())
         }
     }
 

@@ -71,6 +71,7 @@ impl GroundingHead {
             logits: logits_memory,
             boxes: boxes_memory,
             centerness: centerness_memory,
+            mut level_sizes,
         } = memory;
         let outputs = self.0.run(features.maps.tensors(), |input| {
             features.named.get(input).map(HostTensor::as_input)
@@ -82,7 +83,8 @@ impl GroundingHead {
             let boxes = boxes.to_array_in(boxes_memory, "boxes", (batch, rows, 4))?;
             (rows, HeadBoxes::Queries { boxes })
         } else {
-            let level_sizes = features.level_sizes().to_vec();
+            level_sizes.clear();
+            level_sizes.extend_from_slice(features.level_sizes());
             let rows = level_sizes.iter().map(|level| level.cells()).sum();
             let boxes = HeadBoxes::Anchors {
                 deltas: outputs.get("deltas")?.to_array_in(

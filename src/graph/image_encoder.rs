@@ -4,7 +4,11 @@ use std::{cell::OnceCell, sync::Arc};
 
 use ndarray::{CowArray, Ix4};
 
-use super::{feature_maps::FeatureMaps, grid::Grid, load::load};
+use super::{
+    feature_maps::{FeatureMaps, MapsPlace},
+    grid::Grid,
+    load::load,
+};
 use crate::{
     bundle::Bundle,
     control::Control,
@@ -85,6 +89,11 @@ impl ImageEncoder {
     /// - [`Error::Stopped`](crate::Error::Stopped), [`Error::DeadlinePassed`](crate::Error::DeadlinePassed):
     ///   a [control](Self::controlled) said so.
     pub fn run(&self, images: &PixelBatch) -> Result<FeaturePyramid> {
+        self.run_in(MapsPlace::default(), images)
+    }
+
+    /// As [`run`](Self::run), with the pyramid in the place of one that is over.
+    pub(crate) fn run_in(&self, place: MapsPlace, images: &PixelBatch) -> Result<FeaturePyramid> {
         // As large as a channel of the input, and few models take it.
         let mask = OnceCell::new();
         let grid = self
@@ -103,8 +112,8 @@ impl ImageEncoder {
             }
             other => Some(Input::Made(grid.as_ref()?.get(other).ok()?)),
         })?;
-        let maps = FeatureMaps::new(self.graph.name(), outputs.maps)?;
-        Ok(FeaturePyramid(Arc::new(maps)))
+        let maps = FeatureMaps::shared_in(place, self.graph.name(), outputs.into_maps())?;
+        Ok(FeaturePyramid(maps))
     }
 }
 
@@ -118,6 +127,11 @@ impl ImageEncoder {
 pub struct FeaturePyramid(pub(super) Arc<FeatureMaps>);
 
 impl FeaturePyramid {
+    /// Its place, for the next one.
+    pub(crate) fn into_place(self) -> MapsPlace {
+        MapsPlace::of(self.0)
+    }
+
     /// Number of images.
     pub fn batch(&self) -> usize {
         self.0.batch()

@@ -9,6 +9,7 @@ mod image_encoder;
 mod load;
 mod text_encoder;
 
+pub(crate) use self::{feature_maps::MapsPlace, fusion::FusionPlace};
 pub use self::{
     fusion::{FusedFeatures, Fusion},
     grounding_head::GroundingHead,

@@ -70,24 +70,28 @@ impl TextEncoder {
         let outputs = graph.run([], |input| features.0.get(input).map(HostTensor::as_input))?;
         let shape = (1, prompt.ids().len());
         let states = outputs.others().map(|(name, states)| {
-            let states = text_states(name, states, shape)?;
-            Ok((name.to_owned(), HostTensor::from(states)))
+            Ok((
+                name.to_owned(),
+                text_states(Vec::new(), name, states, shape)?,
+            ))
         });
         for (name, states) in states.collect::<Result<Vec<_>>>()? {
-            features.0.insert(name, states);
+            features.0.insert(&name, states.into());
         }
         Ok(features)
     }
 }
 
-/// Text states `[batch, tokens, width]` on the host; a model's width is what its graphs say.
+/// Text states `[batch, tokens, width]` on the host, in memory that is there already, if it is enough; a model's width is
+/// what its graphs say.
 pub(super) fn text_states(
+    memory: Vec<f32>,
     name: &str,
     tensor: &Tensor,
     (batch, tokens): (usize, usize),
 ) -> Result<Array3<f32>> {
     let width = tensor.shape().last().copied().unwrap_or_default();
-    tensor.to_array(name, (batch, tokens, width))
+    tensor.to_array_in(memory, name, (batch, tokens, width))
 }
 
 /// What the text encoder makes of a prompt, and what of the prompt the graphs after it read. Always in

@@ -106,7 +106,7 @@ impl Decoder {
         Error::Shape {
             tensor: self.logits.clone(),
             expected: format!("[{prompts}, candidates, rows, columns], at least one candidate"),
-            found: logits.shape(),
+            found: logits.shape().to_vec(),
         }
     }
 }
@@ -127,7 +127,7 @@ fn without_leading<D: Dimension>(
         .map_err(|_| Error::Shape {
             tensor: name.to_owned(),
             expected: format!("of rank {rank}"),
-            found: tensor.shape(),
+            found: tensor.shape().to_vec(),
         })
 }
 

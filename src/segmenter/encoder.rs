@@ -61,6 +61,6 @@ impl Encoder {
                 self.graph.run([], |_| Some(Input::F32(pixels.view())))
             }
         }?;
-        Ok(outputs.maps.into())
+        Ok(outputs.into_maps().into_iter().collect())
     }
 }

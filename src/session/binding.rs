@@ -7,13 +7,14 @@ use ort::{
     AsPointer,
     memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
     ortsys,
-    session::{IoBinding, RunOptions, Session, SessionInputValue},
+    session::{IoBinding, RunOptions, Session},
 };
 
 use super::{
     outputs::take,
     signature::Signature,
-    tensor::{Input, Tensor},
+    tensor::{Input, Tensors},
+    value::InputValue,
 };
 use crate::runtime::Device;
 
@@ -42,15 +43,15 @@ pub(super) fn run(
     inputs: &[Input<'_>],
     memory: &MemoryInfo<'_>,
     options: &RunOptions,
-) -> ort::Result<Vec<Tensor>> {
-    let inputs = inputs.iter().map(Input::to_value);
+) -> ort::Result<Tensors> {
+    let host = MemoryInfo::default();
+    let inputs = inputs.iter().map(|input| input.to_value(&host));
     let inputs = inputs.collect::<ort::Result<Vec<_>>>()?;
     // A fresh binding per run: the values of an earlier run may still be in use.
     let mut binding = session.create_binding()?;
     for (spec, input) in signature.inputs.iter().zip(&inputs) {
         bind_input(&mut binding, &spec.name, input)?;
     }
-    let host = MemoryInfo::default();
     for spec in &signature.outputs {
         let memory = if spec.stays { memory } else { &host };
         binding.bind_output_to_device(&spec.name, memory)?;
@@ -65,15 +66,11 @@ pub(super) fn run(
 /// ort's own `bind_input` first copies values that borrow their data, and where a session wants
 /// those on the host, that copy waits for itself forever (2.0.0-rc.15).
 #[allow(unsafe_code)]
-fn bind_input(
-    binding: &mut IoBinding,
-    name: &str,
-    value: &SessionInputValue<'_>,
-) -> ort::Result<()> {
+fn bind_input(binding: &mut IoBinding, name: &str, value: &InputValue<'_>) -> ort::Result<()> {
     let name = CString::new(name).map_err(|error| ort::Error::new(error.to_string()))?;
     // SAFETY: all three live through the call. ONNX Runtime copies the name and refers to the value,
     // whose memory outlives the binding's runs, as is said above.
-    ortsys![unsafe BindInput(binding.ptr_mut(), name.as_ptr(), value.ptr())?];
+    ortsys![unsafe BindInput(binding.ptr_mut(), name.as_ptr(), value.pointer())?];
     Ok(())
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use half::f16;
 use ndarray::{ArrayD, ArrayViewD};
+use smallvec::SmallVec;
 
 use super::{
     graph::Graph,
     onnx::OnnxGraph,
     signature::{Signature, TensorSpec},
-    tensor::{Element, Input, Tensor},
+    tensor::{Element, Input, Tensor, Tensors},
 };
 use crate::{
     control::Control,
@@ -29,24 +30,32 @@ pub(crate) struct CheckedGraph {
     control: Control,
 }
 
-/// What a graph gave: feature maps, finest level first, and the others by name.
+/// What a graph gave.
 pub(crate) struct Outputs {
-    graph: &'static str,
-    pub(crate) maps: Vec<Tensor>,
-    others: Vec<(String, Tensor)>,
+    signature: Arc<Signature>,
+    /// In the signature's order.
+    tensors: Tensors,
 }
 
 impl Outputs {
+    /// The feature maps, finest level first.
+    pub(crate) fn into_maps(self) -> Tensors {
+        let specs = self.signature.outputs.iter();
+        let maps = specs.zip(self.tensors);
+        let maps = maps.filter_map(|(spec, tensor)| spec.is_feature_map.then_some(tensor));
+        maps.collect()
+    }
+
     /// Whether the graph has this output.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.others.iter().any(|(other, _)| other == name)
+        self.others().any(|(other, _)| other == name)
     }
 
     /// An output that is not a feature map.
     pub(crate) fn get(&self, name: &str) -> Result<&Tensor> {
-        let found = self.others.iter().find(|(other, _)| other == name);
+        let found = self.others().find(|(other, _)| *other == name);
         let missing = || Error::GraphSignature {
-            graph: self.graph.into(),
+            graph: self.signature.graph.into(),
             tensor: name.into(),
             expected: "an output".into(),
             found: "none in its signature".into(),
@@ -56,9 +65,9 @@ impl Outputs {
 
     /// The outputs that are not feature maps.
     pub(crate) fn others(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.others
-            .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor))
+        let outputs = self.signature.outputs.iter().zip(&self.tensors);
+        let others = outputs.filter(|(spec, _)| !spec.is_feature_map);
+        others.map(|(spec, tensor)| (&*spec.name, tensor))
     }
 }
 
@@ -123,17 +132,17 @@ impl CheckedGraph {
             true => maps.next().map(Input::Made),
             false => named(&spec.name),
         };
-        let inputs: Vec<_> = self.signature.inputs.iter().map(given).collect();
+        let inputs: Inputs<_> = self.signature.inputs.iter().map(given).collect();
         let inputs = self.signature.inputs.iter().zip(inputs);
         let inputs = inputs.map(|(spec, input)| self.fit(spec, input));
-        let inputs = inputs.collect::<Result<Vec<_>>>()?;
+        let inputs = inputs.collect::<Result<Inputs<_>>>()?;
         if maps.next().is_some() {
             let levels = self.signature.inputs.iter();
             let levels = levels.filter(|spec| spec.is_feature_map).count();
             return Err(self.unfit("the feature maps", format!("{levels} levels"), "more"));
         }
         self.control.check()?;
-        let views: Vec<_> = inputs.iter().map(Fitting::as_input).collect();
+        let views: Inputs<_> = inputs.iter().map(Fitting::as_input).collect();
         let outputs = self.graph.run(&views, &self.control)?;
         drop(views);
         for input in inputs {
@@ -141,7 +150,7 @@ impl CheckedGraph {
                 self.halves.put(array.into_raw_vec_and_offset().0);
             }
         }
-        self.sort(outputs)
+        self.checked(outputs)
     }
 
     /// An input of the type and rank that the graph takes; what is in host memory is converted
@@ -157,7 +166,7 @@ impl CheckedGraph {
             return Err(Error::Shape {
                 tensor: format!("{} for graph {}", spec.name, self.name()),
                 expected: format!("of rank {}", spec.rank),
-                found: shape,
+                found: shape.to_vec(),
             });
         }
         if element == Some(spec.element) {
@@ -181,36 +190,30 @@ impl CheckedGraph {
         }
     }
 
-    /// Outputs, checked and told apart.
-    fn sort(&self, outputs: Vec<Tensor>) -> Result<Outputs> {
+    /// Outputs of which each has been looked at.
+    fn checked(&self, tensors: Tensors) -> Result<Outputs> {
         let specs = &self.signature.outputs;
-        if outputs.len() != specs.len() {
-            let (expected, found) = (specs.len().to_string(), outputs.len().to_string());
+        if tensors.len() != specs.len() {
+            let (expected, found) = (specs.len().to_string(), tensors.len().to_string());
             return Err(self.unfit("outputs", expected, &found));
         }
-        let (mut maps, mut others) = (Vec::new(), Vec::new());
-        for (spec, tensor) in specs.iter().zip(outputs) {
-            self.check(spec, &tensor)?;
-            match spec.is_feature_map {
-                true => maps.push(tensor),
-                false => others.push((spec.name.clone(), tensor)),
-            }
+        for (spec, tensor) in specs.iter().zip(&tensors) {
+            self.check(spec, tensor)?;
         }
         Ok(Outputs {
-            graph: self.name(),
-            maps,
-            others,
+            signature: Arc::clone(&self.signature),
+            tensors,
         })
     }
 
     fn check(&self, spec: &TensorSpec, tensor: &Tensor) -> Result<()> {
         let shape = tensor.shape();
-        let name = format!("{} of graph {}", spec.name, self.name());
+        let name = format_args!("{} of graph {}", spec.name, self.name());
         if shape.len() != spec.rank {
             return Err(Error::Shape {
-                tensor: name,
+                tensor: name.to_string(),
                 expected: format!("of rank {}", spec.rank),
-                found: shape,
+                found: shape.to_vec(),
             });
         }
         if tensor.element() != Some(spec.element) {
@@ -225,7 +228,7 @@ impl CheckedGraph {
             // the host.
             return Ok(());
         }
-        match first_not_finite(tensor.floats(&name)?.view()) {
+        match first_not_finite(tensor.floats(name)?.view()) {
             None => Ok(()),
             Some(value) => Err(Error::NonFinite {
                 graph: self.name().into(),
@@ -235,6 +238,9 @@ impl CheckedGraph {
         }
     }
 }
+
+/// One for each input: a graph has few.
+type Inputs<T> = SmallVec<[T; 8]>;
 
 /// An input as the graph takes it.
 enum Fitting<'a> {
@@ -301,11 +307,11 @@ mod tests {
             Device::Cpu
         }
 
-        fn run(&self, inputs: &[Input<'_>], _control: &Control) -> Result<Vec<Tensor>> {
+        fn run(&self, inputs: &[Input<'_>], _control: &Control) -> Result<Tensors> {
             let last = inputs.last().unwrap();
             assert_eq!(
                 (last.element(), last.shape()),
-                (Some(Element::F16), vec![3])
+                (Some(Element::F16), [3].as_slice().into())
             );
             let tensors = self.0.iter().cloned().map(HostTensor::F32);
             Ok(tensors.map(Tensor::Host).collect())
@@ -334,7 +340,7 @@ mod tests {
         let (a, b) = (Array::zeros((2, 3)).into_dyn(), Array::zeros(4).into_dyn());
         let outputs = run(a, b).unwrap();
         let shape = |name| outputs.get(name).unwrap().shape();
-        assert_eq!((shape("a"), shape("b")), (vec![2, 3], vec![4]));
+        assert_eq!((&*shape("a"), &*shape("b")), (&[2, 3][..], &[4][..]));
         assert!(outputs.has("a") && !outputs.has("c") && outputs.get("c").is_err());
     }
 
@@ -345,8 +351,8 @@ mod tests {
         let (maps, text) = ([map(), map()], text());
         let named = |_: &str| Some(Input::F32(text.view()));
         let found = graph(2, outputs.clone()).run(&maps, named).unwrap();
-        let found: Vec<_> = found.maps.iter().map(Tensor::shape).collect();
-        assert_eq!(found, shapes[..2]);
+        let found: Vec<_> = found.into_maps().iter().map(Tensor::shape).collect();
+        assert_eq!([&*found[0], &*found[1]], shapes[..2]);
         for (levels, expected) in [(3, "map_2"), (1, "more")] {
             let error = graph(levels, outputs.clone())
                 .run(&maps, named)

@@ -1,6 +1,6 @@
 //! The seam between graphs and what runs them.
 
-use super::tensor::{Input, Tensor};
+use super::tensor::{Input, Tensors};
 use crate::{control::Control, error::Result, runtime::Device};
 
 /// A graph that can be run: the seam at which tests put their own in ONNX Runtime's place.
@@ -10,5 +10,5 @@ pub(crate) trait Graph: Send + Sync {
 
     /// Runs it on inputs in the order of its signature; its outputs come in that order too. It ends early
     /// if the control says so.
-    fn run(&self, inputs: &[Input<'_>], control: &Control) -> Result<Vec<Tensor>>;
+    fn run(&self, inputs: &[Input<'_>], control: &Control) -> Result<Tensors>;
 }

@@ -10,11 +10,12 @@ mod pool;
 mod recording;
 mod signature;
 mod tensor;
+mod value;
 
 #[cfg(test)]
 pub(crate) use self::graph::Graph;
 pub(crate) use self::{
     checked::{CheckedGraph, Outputs},
     signature::{Signature, TensorSpec},
-    tensor::{Element, HostTensor, Input, NamedTensors, Tensor},
+    tensor::{Element, HostTensor, Input, NamedTensors, Tensor, Tensors},
 };

@@ -1,6 +1,10 @@
 //! A graph that ONNX Runtime runs: loaded for a device, used by one call at a time.
 
-use std::{ffi::CStr, ptr, sync::Arc};
+use std::{
+    ffi::{CStr, CString, c_char},
+    ptr::{self, NonNull},
+    sync::Arc,
+};
 
 use ort::{
     AsPointer, ep,
@@ -8,15 +12,17 @@ use ort::{
     ortsys,
     session::{RunOptions, Session, builder::SessionBuilder},
 };
+use smallvec::SmallVec;
 
 use super::{
     binding,
     graph::Graph,
-    outputs::{not_run, take},
+    outputs::not_run,
     pool::Pool,
     recording::Recordings,
-    signature::Signature,
-    tensor::{Input, Tensor},
+    signature::{Signature, TensorSpec},
+    tensor::{Input, Tensor, Tensors},
+    value::{InputValue, OutputValue},
 };
 use crate::{
     control::{Control, Terminate},
@@ -28,20 +34,24 @@ use crate::{
 /// A graph that ONNX Runtime runs.
 pub(super) struct OnnxGraph {
     signature: Arc<Signature>,
+    /// The names of its inputs and outputs, as ONNX Runtime takes them.
+    input_names: Vec<CString>,
+    output_names: Vec<CString>,
     device: Device,
+    /// What the memory of arrays is.
+    host: MemoryInfo<'static>,
     /// The device's own memory, if it has some: there feature maps stay for the next graph.
     memory: Option<MemoryInfo<'static>>,
     /// Each is used by one call at a time: ort's `run` takes `&mut self` because ONNX Runtime's own is
     /// not safe to call from two threads.
     sessions: Pool<OpenSession>,
-    /// Whether what a run took is given back after it.
-    shrinks: bool,
     runtime: Runtime,
 }
 
-/// A session, and what is recorded of its runs if anything is.
+/// A session, the options of its runs, and what is recorded of these if anything is.
 struct OpenSession {
     session: Session,
+    options: Arc<RunOptions>,
     recordings: Option<Recordings>,
 }
 
@@ -60,12 +70,19 @@ impl OnnxGraph {
             fitted = signature.fitted(&session.session)?;
             sessions.push(session);
         }
+        let names = |specs: &[TensorSpec]| {
+            let names = specs.iter().map(|spec| CString::new(&*spec.name));
+            let names = names.collect::<std::result::Result<Vec<_>, _>>();
+            names.map_err(|error| not_loaded(signature.graph, ort::Error::wrap(error)))
+        };
         Ok(Self {
+            input_names: names(&fitted.inputs)?,
+            output_names: names(&fitted.outputs)?,
             device,
+            host: MemoryInfo::default(),
             memory: binding::own_memory(device)
                 .map_err(|source| not_loaded(signature.graph, source))?,
             sessions: Pool::new(sessions),
-            shrinks: options.cpu.arena == Arena::Shrunk,
             runtime: runtime.clone(),
             signature: Arc::new(fitted),
         })
@@ -76,18 +93,44 @@ impl OnnxGraph {
         Arc::clone(&self.signature)
     }
 
+    /// Runs a session whose inputs and outputs are in host memory.
+    #[allow(unsafe_code)] // ort's own function allocates names, lists and values.
     fn run_on_host(
         &self,
         session: &mut Session,
         inputs: &[Input<'_>],
         options: &RunOptions,
-    ) -> ort::Result<Vec<Tensor>> {
-        let named = self.signature.inputs.iter().zip(inputs);
-        let inputs = named
-            .map(|(spec, input)| Ok((&*spec.name, input.to_value()?)))
-            .collect::<ort::Result<Vec<_>>>()?;
-        let outputs = session.run_with_options(inputs, options)?;
-        take(&self.signature, outputs, |_, value| Ok(value))
+    ) -> ort::Result<Tensors> {
+        if inputs.len() != self.input_names.len() {
+            return Err(ort::Error::new("there is not one input for each name"));
+        }
+        let values = inputs.iter().map(|input| input.to_value(&self.host));
+        let values = values.collect::<ort::Result<Few<_>>>()?;
+        let values: Few<_> = values.iter().map(InputValue::pointer).collect();
+        let (input_names, output_names) =
+            (pointers(&self.input_names), pointers(&self.output_names));
+        let mut outputs: Few<_> = output_names.iter().map(|_| ptr::null_mut()).collect();
+        // SAFETY: each list is as long as is said, and all that they point to lives through the call. What there is to write
+        // to is null, so that ONNX Runtime makes the outputs. Nobody else runs the session, as it is borrowed mutably.
+        ortsys![unsafe Run(
+            session.ptr().cast_mut(),
+            options.ptr(),
+            input_names.as_ptr(),
+            values.as_ptr(),
+            values.len(),
+            output_names.as_ptr(),
+            output_names.len(),
+            outputs.as_mut_ptr()
+        )?];
+        let outputs = outputs.into_iter().map(|output| {
+            let output =
+                NonNull::new(output).ok_or_else(|| ort::Error::new("there is no output"))?;
+            // SAFETY: the run made it for the caller.
+            unsafe { OutputValue::new(output) }.map(Tensor::Output)
+        });
+        // All of them, so that all are given back if one is no good.
+        let outputs: SmallVec<[ort::Result<Tensor>; 8]> = outputs.collect();
+        outputs.into_iter().collect()
     }
 }
 
@@ -97,6 +140,13 @@ impl Terminate for RunOptions {
             log::warn!("a run that was to be stopped goes on: {error}");
         }
     }
+}
+
+/// A list of a run, which has few inputs and outputs.
+type Few<T> = SmallVec<[T; 16]>;
+
+fn pointers(names: &[CString]) -> Few<*const c_char> {
+    names.iter().map(|name| name.as_ptr()).collect()
 }
 
 fn not_loaded(graph: &str, source: ort::Error) -> Error {
@@ -111,19 +161,17 @@ impl Graph for OnnxGraph {
         self.device
     }
 
-    fn run(&self, inputs: &[Input<'_>], control: &Control) -> Result<Vec<Tensor>> {
+    fn run(&self, inputs: &[Input<'_>], control: &Control) -> Result<Tensors> {
         let failed = |source| not_run(self.signature.graph, source);
-        let mut options = RunOptions::new().map_err(failed)?;
-        if self.shrinks {
-            options.set(SHRINK.0, SHRINK.1).map_err(failed)?;
-        }
-        let options = Arc::new(options);
         let mut taken = self.sessions.take(control)?;
-        let _running = control.watch(Arc::clone(&options) as Arc<dyn Terminate>)?;
         let OpenSession {
             session,
+            options,
             recordings,
         } = &mut *taken;
+        // Someone may have stopped the run before.
+        options.unterminate().map_err(failed)?;
+        let _running = control.watch(Arc::clone(options) as Arc<dyn Terminate>)?;
         let outputs = match (&self.memory, recordings) {
             (Some(memory), Some(recordings)) => {
                 // What a GPU replays cannot be stopped on the way.
@@ -132,10 +180,10 @@ impl Graph for OnnxGraph {
             }
             (Some(memory), None) => {
                 let _none_is_recorded = self.runtime.recording().read();
-                let run = binding::run(session, &self.signature, inputs, memory, &options);
+                let run = binding::run(session, &self.signature, inputs, memory, options);
                 run.map_err(failed)
             }
-            (None, _) => self.run_on_host(session, inputs, &options).map_err(failed),
+            (None, _) => self.run_on_host(session, inputs, options).map_err(failed),
         };
         // A run that was told to end fails because of that.
         outputs.map_err(|error| control.check().err().unwrap_or(error))
@@ -158,8 +206,18 @@ fn open(
     };
     Ok(OpenSession {
         session,
+        options: Arc::new(run_options(options).map_err(|source| not_loaded(graph, source))?),
         recordings,
     })
+}
+
+/// The options of all runs of a session.
+fn run_options(options: &SessionOptions) -> ort::Result<RunOptions> {
+    let mut of_run = RunOptions::new()?;
+    if options.cpu.arena == Arena::Shrunk {
+        of_run.set(SHRINK.0, SHRINK.1)?;
+    }
+    Ok(of_run)
 }
 
 fn commit(

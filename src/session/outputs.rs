@@ -1,4 +1,4 @@
-//! What is left of a run.
+//! What is left of a run on a device with memory of its own.
 
 use ort::{
     session::SessionOutputs,
@@ -7,7 +7,7 @@ use ort::{
 
 use super::{
     signature::{Signature, TensorSpec},
-    tensor::Tensor,
+    tensor::{Tensor, Tensors},
 };
 use crate::error::Error;
 
@@ -16,12 +16,12 @@ pub(super) fn take(
     signature: &Signature,
     mut outputs: SessionOutputs<'_>,
     keep: impl Fn(&TensorSpec, DynTensor) -> ort::Result<DynTensor>,
-) -> ort::Result<Vec<Tensor>> {
+) -> ort::Result<Tensors> {
     let tensors = signature.outputs.iter().map(|spec| {
         let missing = || ort::Error::new(format!("no output {}", spec.name));
         let value: DynValue = outputs.remove(&spec.name).ok_or_else(missing)?;
         let value = value.downcast::<DynTensorValueType>()?;
-        Ok(Tensor::Runtime(keep(spec, value)?))
+        Ok(Tensor::Bound(keep(spec, value)?))
     });
     tensors.collect()
 }

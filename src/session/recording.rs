@@ -26,7 +26,8 @@ use ort::{
 use super::{
     outputs::{not_run, take},
     signature::Signature,
-    tensor::{Element, HostTensor, Input, Tensor},
+    tensor::{Element, Input, Tensor, Tensors},
+    value::Shape,
 };
 use crate::error::{Error, Result};
 
@@ -36,7 +37,7 @@ pub(super) struct Recordings(Vec<Recording>);
 
 /// The buffers of one size of input, and who has recorded a run on them.
 struct Recording {
-    shapes: Vec<Vec<usize>>,
+    shapes: Vec<Shape>,
     inputs: Vec<Buffer>,
     binding: IoBinding,
     options: RunOptions,
@@ -65,7 +66,7 @@ impl Recordings {
         inputs: &[Input<'_>],
         memory: &MemoryInfo<'_>,
         lock: &RwLock<()>,
-    ) -> Result<Vec<Tensor>> {
+    ) -> Result<Tensors> {
         let shapes: Vec<_> = inputs.iter().map(Input::shape).collect();
         let thread = thread::current().id();
         let known = self.0.iter().position(|known| known.shapes == shapes);
@@ -98,7 +99,7 @@ impl Recording {
         session: &Session,
         signature: &Signature,
         inputs: &[Input<'_>],
-        shapes: Vec<Vec<usize>>,
+        shapes: Vec<Shape>,
         memory: &MemoryInfo<'_>,
         number: usize,
     ) -> ort::Result<Self> {
@@ -136,7 +137,7 @@ impl Recording {
         signature: &Signature,
         inputs: &[Input<'_>],
         memory: &MemoryInfo<'_>,
-    ) -> ort::Result<Vec<Tensor>> {
+    ) -> ort::Result<Tensors> {
         let buffers = signature.inputs.iter().zip(&mut self.inputs).zip(inputs);
         for ((_, buffer), input) in buffers.filter(|((spec, _), _)| !spec.follows_from_sizes()) {
             buffer.fill(input)?;
@@ -161,11 +162,11 @@ struct Buffer {
 impl Buffer {
     fn new(input: &Input<'_>, allocator: &Allocator) -> ort::Result<Self> {
         let bound = match input.element() {
-            Some(Element::I64) => empty::<i64>(allocator, input.shape()),
-            Some(Element::Bool) => empty::<bool>(allocator, input.shape()),
-            Some(Element::F16) => empty::<f16>(allocator, input.shape()),
+            Some(Element::I64) => empty::<i64>(allocator, &input.shape()),
+            Some(Element::Bool) => empty::<bool>(allocator, &input.shape()),
+            Some(Element::F16) => empty::<f16>(allocator, &input.shape()),
             // No signature has any other.
-            Some(Element::F32) | None => empty::<f32>(allocator, input.shape()),
+            Some(Element::F32) | None => empty::<f32>(allocator, &input.shape()),
         };
         Ok(Self {
             bound: bound?,
@@ -179,11 +180,9 @@ impl Buffer {
             Input::F16(array) => self.upload(array.view()),
             Input::I64(array) => self.upload(array.view()),
             Input::Bool(array) => self.upload(array.view()),
-            Input::Made(Tensor::Runtime(value)) => value.copy_into(&mut self.bound),
-            Input::Made(Tensor::Host(HostTensor::F32(array))) => self.upload(array.view()),
-            Input::Made(Tensor::Host(HostTensor::F16(array))) => self.upload(array.view()),
-            Input::Made(Tensor::Host(HostTensor::I64(array))) => self.upload(array.view()),
-            Input::Made(Tensor::Host(HostTensor::Bool(array))) => self.upload(array.view()),
+            Input::Made(Tensor::Bound(value)) => value.copy_into(&mut self.bound),
+            Input::Made(Tensor::Output(value)) => self.fill(&Input::of_output(value)?),
+            Input::Made(Tensor::Host(tensor)) => self.fill(&tensor.as_input()),
         }
     }
 
@@ -197,14 +196,14 @@ impl Buffer {
             Some(host) => host,
             None => self
                 .host
-                .insert(empty::<T>(&Allocator::default(), array.shape().to_vec())?),
+                .insert(empty::<T>(&Allocator::default(), array.shape())?),
         };
         host.try_extract_array_mut()?.assign(&array);
         host.copy_into(&mut self.bound)
     }
 }
 
-fn empty<T>(allocator: &Allocator, shape: Vec<usize>) -> ort::Result<DynTensor>
+fn empty<T>(allocator: &Allocator, shape: &[usize]) -> ort::Result<DynTensor>
 where
     T: PrimitiveTensorElementType + std::fmt::Debug,
 {
@@ -252,7 +251,7 @@ mod tests {
     use crate::session::onnx::tests::{load, text_encoder_signature};
 
     /// Recording itself takes a GPU; the buffers are the same on a CPU.
-    fn run(recordings: &mut Recordings, session: &mut Session, ids: &Array2<i64>) -> Vec<Tensor> {
+    fn run(recordings: &mut Recordings, session: &mut Session, ids: &Array2<i64>) -> Tensors {
         let mask = Array2::<i64>::ones(ids.dim());
         let inputs = [ids, &mask].map(|array| Input::I64(array.view().into_dyn()));
         let (signature, host) = (&text_encoder_signature(), MemoryInfo::default());

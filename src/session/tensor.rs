@@ -1,17 +1,22 @@
 //! What goes into a graph and what comes out of it.
 
-use std::sync::Arc;
+use std::{fmt::Display, mem, sync::Arc};
 
 use half::{f16, slice::HalfFloatSliceExt};
 use ndarray::{
     Array, ArrayD, ArrayViewD, Axis, CowArray, Dimension, IntoDimension, IxDyn, RemoveAxis,
 };
 use ort::{
-    session::SessionInputValue,
-    value::{DynTensor, TensorElementType, TensorRef},
+    memory::MemoryInfo,
+    value::{DynTensor, PrimitiveTensorElementType, TensorElementType},
 };
+use smallvec::SmallVec;
 
-use crate::error::{Error, Result};
+use super::value::{InputValue, OutputValue, Shape, array_of};
+use crate::{
+    error::{Error, Result},
+    spare::share_in,
+};
 
 /// The types of elements that graphs take and give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +39,17 @@ pub(crate) enum HostTensor {
 /// A tensor that a graph made.
 #[derive(Debug)]
 pub(crate) enum Tensor {
-    /// In ONNX Runtime's hands, in the memory of the device it was made on.
-    Runtime(DynTensor),
+    /// Left in host memory by a run there.
+    Output(OutputValue),
+    /// Left where a run was told to: in the memory of the device that it was made on, or on the host.
+    Bound(DynTensor),
     /// A host array: what the graphs of tests give, which run without ONNX Runtime.
     #[cfg_attr(not(test), expect(dead_code))]
     Host(HostTensor),
 }
+
+/// What a graph made, in the order of its signature.
+pub(crate) type Tensors = SmallVec<[Tensor; 8]>;
 
 /// A tensor on its way into a graph, borrowed so that nothing is copied.
 pub(crate) enum Input<'a> {
@@ -101,6 +111,17 @@ impl HostTensor {
         }
     }
 
+    /// The memory of its numbers, if they are float32; none are left.
+    fn take_floats(&mut self) -> Vec<f32> {
+        match self {
+            Self::F32(array) => {
+                let numbers = mem::replace(array, ArrayD::zeros(IxDyn(&[0])));
+                numbers.into_raw_vec_and_offset().0
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// One prompt's tensor, once for every image of a batch; `None` if it is so already.
     fn tiled(&self, name: &str, batch: usize) -> Result<Option<Self>> {
         match self.shape().first() {
@@ -150,18 +171,20 @@ fn to_halves(floats: ArrayViewD<'_, f32>, mut memory: Vec<f16>) -> ArrayD<f16> {
 }
 
 impl Tensor {
-    pub(crate) fn shape(&self) -> Vec<usize> {
+    pub(crate) fn shape(&self) -> Shape {
         match self {
+            Self::Output(value) => value.shape().into(),
             // The sizes of a value, unlike those of a graph's signature, are all known.
-            Self::Runtime(value) => value.shape().iter().map(|&size| size as usize).collect(),
-            Self::Host(tensor) => tensor.shape().to_vec(),
+            Self::Bound(value) => value.shape().iter().map(|&size| size as usize).collect(),
+            Self::Host(tensor) => tensor.shape().into(),
         }
     }
 
     /// `None` for a type that no signature has.
     pub(crate) fn element(&self) -> Option<Element> {
         match self {
-            Self::Runtime(value) => Element::of(*value.data_type()),
+            Self::Output(value) => Element::of(value.element()),
+            Self::Bound(value) => Element::of(*value.data_type()),
             Self::Host(HostTensor::F32(_)) => Some(Element::F32),
             Self::Host(HostTensor::F16(_)) => Some(Element::F16),
             Self::Host(HostTensor::I64(_)) => Some(Element::I64),
@@ -172,19 +195,19 @@ impl Tensor {
     /// The device that holds it, if the CPU cannot read it there.
     pub(crate) fn device_memory(&self) -> Option<String> {
         match self {
-            Self::Runtime(value) => {
+            Self::Bound(value) => {
                 let memory = value.memory_info();
                 (!memory.is_cpu_accessible())
                     .then(|| memory.allocation_device().as_str().to_lowercase())
             }
-            Self::Host(_) => None,
+            Self::Output(_) | Self::Host(_) => None,
         }
     }
 
     /// Its numbers: borrowed if they are float32, converted if float16. `name` is for the error.
-    pub(crate) fn floats(&self, name: &str) -> Result<CowArray<'_, f32, IxDyn>> {
+    pub(crate) fn floats(&self, name: impl Display) -> Result<CowArray<'_, f32, IxDyn>> {
         let unreadable = |device| Error::DeviceMemory {
-            tensor: name.to_owned(),
+            tensor: name.to_string(),
             device,
         };
         if let Some(device) = self.device_memory() {
@@ -194,20 +217,25 @@ impl Tensor {
         match (self, self.element()) {
             (Self::Host(HostTensor::F32(array)), _) => Ok(array.view().into()),
             (Self::Host(HostTensor::F16(array)), _) => Ok(to_floats(array.view()).into()),
-            (Self::Runtime(value), Some(Element::F32)) => {
-                Ok(value.try_extract_array().map_err(extracted)?.into())
+            (Self::Output(value), Some(Element::F32)) => {
+                Ok(value.array().map_err(extracted)?.into())
             }
-            (Self::Runtime(value), Some(Element::F16)) => {
-                let halves = value.try_extract_array::<f16>().map_err(extracted)?;
-                Ok(to_floats(halves.into_dyn()).into())
+            (Self::Output(value), Some(Element::F16)) => {
+                Ok(to_floats(value.array().map_err(extracted)?).into())
+            }
+            (Self::Bound(value), Some(Element::F32)) => {
+                Ok(bound_array(value).map_err(extracted)?.into())
+            }
+            (Self::Bound(value), Some(Element::F16)) => {
+                Ok(to_floats(bound_array(value).map_err(extracted)?).into())
             }
             (_, element) => Err(Error::Shape {
-                tensor: name.to_owned(),
+                tensor: name.to_string(),
                 expected: format!(
                     "of floating point numbers, not {}",
                     element.map_or("of a type unknown here", Element::name)
                 ),
-                found: self.shape(),
+                found: self.shape().to_vec(),
             }),
         }
     }
@@ -248,7 +276,25 @@ impl Tensor {
     }
 }
 
-impl Input<'_> {
+/// As ort's own, which allocates the shape.
+fn bound_array<T: PrimitiveTensorElementType>(value: &DynTensor) -> ort::Result<ArrayViewD<'_, T>> {
+    let (shape, numbers) = value.try_extract_tensor()?;
+    let shape: Shape = shape.iter().map(|&size| size as usize).collect();
+    array_of(&shape, numbers)
+}
+
+impl<'a> Input<'a> {
+    /// The numbers of what a run left.
+    pub(super) fn of_output(value: &'a OutputValue) -> ort::Result<Self> {
+        Ok(match Element::of(value.element()) {
+            Some(Element::F16) => Self::F16(value.array()?),
+            Some(Element::I64) => Self::I64(value.array()?),
+            Some(Element::Bool) => Self::Bool(value.array()?),
+            // No signature has any other.
+            Some(Element::F32) | None => Self::F32(value.array()?),
+        })
+    }
+
     pub(super) fn reborrow(&self) -> Input<'_> {
         match self {
             Self::F32(array) => Input::F32(array.view()),
@@ -259,12 +305,12 @@ impl Input<'_> {
         }
     }
 
-    pub(super) fn shape(&self) -> Vec<usize> {
+    pub(super) fn shape(&self) -> Shape {
         match self {
-            Self::F32(array) => array.shape().to_vec(),
-            Self::F16(array) => array.shape().to_vec(),
-            Self::I64(array) => array.shape().to_vec(),
-            Self::Bool(array) => array.shape().to_vec(),
+            Self::F32(array) => array.shape().into(),
+            Self::F16(array) => array.shape().into(),
+            Self::I64(array) => array.shape().into(),
+            Self::Bool(array) => array.shape().into(),
             Self::Made(tensor) => tensor.shape(),
         }
     }
@@ -296,38 +342,30 @@ impl Input<'_> {
         }
     }
 
-    /// The same tensor in the form that ONNX Runtime takes.
-    pub(super) fn to_value(&self) -> ort::Result<SessionInputValue<'_>> {
-        Ok(match self {
-            Self::F32(array) => TensorRef::from_array_view(array.view())?.into(),
-            Self::F16(array) => TensorRef::from_array_view(array.view())?.into(),
-            Self::I64(array) => TensorRef::from_array_view(array.view())?.into(),
-            Self::Bool(array) => TensorRef::from_array_view(array.view())?.into(),
-            Self::Made(Tensor::Runtime(value)) => value.view().into(),
-            Self::Made(Tensor::Host(HostTensor::F32(array))) => {
-                TensorRef::from_array_view(array.view())?.into()
-            }
-            Self::Made(Tensor::Host(HostTensor::F16(array))) => {
-                TensorRef::from_array_view(array.view())?.into()
-            }
-            Self::Made(Tensor::Host(HostTensor::I64(array))) => {
-                TensorRef::from_array_view(array.view())?.into()
-            }
-            Self::Made(Tensor::Host(HostTensor::Bool(array))) => {
-                TensorRef::from_array_view(array.view())?.into()
-            }
-        })
+    /// The same tensor in the form that ONNX Runtime takes; `host` is what its memory is if it is an array.
+    pub(super) fn to_value(&self, host: &MemoryInfo<'_>) -> ort::Result<InputValue<'a>> {
+        match self {
+            Self::F32(array) => InputValue::of_array(array, host),
+            Self::F16(array) => InputValue::of_array(array, host),
+            Self::I64(array) => InputValue::of_array(array, host),
+            Self::Bool(array) => InputValue::of_array(array, host),
+            Self::Made(Tensor::Output(value)) => Ok(InputValue::of(value)),
+            Self::Made(Tensor::Bound(value)) => Ok(InputValue::of(value)),
+            Self::Made(Tensor::Host(tensor)) => tensor.as_input().to_value(host),
+        }
     }
 }
 
 /// Host tensors by the names that graphs have for them: what the text side gives to the graphs after it.
 /// Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct NamedTensors(Vec<(String, Arc<HostTensor>)>);
+pub(crate) struct NamedTensors(SmallVec<[NamedTensor; 8]>);
+
+type NamedTensor = (Arc<str>, Arc<HostTensor>);
 
 impl NamedTensors {
     pub(crate) fn get(&self, name: &str) -> Option<&HostTensor> {
-        let found = self.0.iter().find(|(candidate, _)| candidate == name);
+        let found = self.0.iter().find(|(candidate, _)| **candidate == *name);
         found.map(|(_, tensor)| &**tensor)
     }
 
@@ -343,18 +381,42 @@ impl NamedTensors {
     }
 
     /// Puts a tensor there, in place of one of the same name.
-    pub(crate) fn insert(&mut self, name: impl Into<String>, tensor: HostTensor) {
+    pub(crate) fn insert(&mut self, name: &str, tensor: HostTensor) {
         self.put(name.into(), Arc::new(tensor));
+    }
+
+    /// Puts numbers there, in the place and the memory of earlier ones of the same name, if there are such.
+    pub(crate) fn insert_in<D: Dimension + RemoveAxis>(
+        &mut self,
+        earlier: &mut Self,
+        name: &str,
+        make: impl FnOnce(Vec<f32>) -> Result<Array<f32, D>>,
+    ) -> Result<()> {
+        let place = earlier.0.iter().position(|(other, _)| **other == *name);
+        let (name, mut place) = match place.map(|place| earlier.0.swap_remove(place)) {
+            Some((name, place)) => (name, Some(place)),
+            None => (name.into(), None),
+        };
+        let memory = place.as_mut().and_then(Arc::get_mut);
+        let memory = memory.map_or(Vec::new(), HostTensor::take_floats);
+        self.put(name, share_in(place, make(memory)?.into()));
+        Ok(())
+    }
+
+    /// Those that nobody else has.
+    pub(crate) fn into_unshared(mut self) -> Self {
+        self.0.retain(|(_, tensor)| Arc::get_mut(tensor).is_some());
+        self
     }
 
     /// Gives the tensor of one name another name too.
     pub(crate) fn alias(&mut self, name: &str, of: &str) {
-        if let Some((_, tensor)) = self.0.iter().find(|(other, _)| other == of) {
-            self.put(name.to_owned(), Arc::clone(tensor));
+        if let Some((_, tensor)) = self.0.iter().find(|(other, _)| **other == *of) {
+            self.put(name.into(), Arc::clone(tensor));
         }
     }
 
-    fn put(&mut self, name: String, tensor: Arc<HostTensor>) {
+    fn put(&mut self, name: Arc<str>, tensor: Arc<HostTensor>) {
         self.0.retain(|(other, _)| *other != name);
         self.0.push((name, tensor));
     }
@@ -366,7 +428,7 @@ impl NamedTensors {
                 Some(tiled) => Arc::new(tiled),
                 None => Arc::clone(tensor),
             };
-            Ok((name.clone(), tensor))
+            Ok((Arc::clone(name), tensor))
         });
         tiled.collect::<Result<_>>().map(Self)
     }

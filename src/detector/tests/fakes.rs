@@ -8,7 +8,7 @@ use crate::{
     control::Control,
     error::Result,
     runtime::Device,
-    session::{CheckedGraph, Graph, HostTensor, Input, Signature, Tensor},
+    session::{CheckedGraph, Graph, HostTensor, Input, Signature, Tensor, Tensors},
 };
 
 type Function = Box<dyn Fn(&[HostTensor]) -> Vec<HostTensor> + Send + Sync>;
@@ -31,7 +31,7 @@ impl Graph for Fake {
         Device::Cpu
     }
 
-    fn run(&self, inputs: &[Input<'_>], _control: &Control) -> Result<Vec<Tensor>> {
+    fn run(&self, inputs: &[Input<'_>], _control: &Control) -> Result<Tensors> {
         let inputs: Vec<_> = inputs.iter().map(to_host).collect();
         self.shapes.lock().unwrap().push(inputs[0].shape().to_vec());
         let outputs = (self.function)(&inputs).into_iter();
@@ -46,7 +46,7 @@ fn to_host(input: &Input<'_>) -> HostTensor {
         Input::I64(array) => HostTensor::I64(array.to_owned()),
         Input::Bool(array) => HostTensor::Bool(array.to_owned()),
         Input::Made(Tensor::Host(tensor)) => tensor.clone(),
-        Input::Made(Tensor::Runtime(_)) => panic!("fakes make host tensors"),
+        Input::Made(_) => panic!("fakes make host tensors"),
     }
 }
 
