@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt, mem, sync::Arc};
 
+use smallvec::SmallVec;
+
 use super::{
     inputs::{EncodedImage, EncodedPrompt, EncodedText, Image, ImageInput, PromptInput},
     options::GroundOptions,
@@ -15,7 +17,7 @@ use crate::{
     geometry::{ImageGeometry, ImageSize},
     graph::{FeaturePyramid, Fusion, GroundingHead, ImageEncoder, TextEncoder},
     head_output::HeadOutput,
-    postprocess::{Candidate, HeadView, Postprocessor},
+    postprocess::{HeadView, Postprocessor},
     preprocess::{Preprocessor, SourceImage},
     prompt::{TokenizedPhrase, Tokenizer},
     runtime::Device,
@@ -379,33 +381,48 @@ impl Detector {
         texts: impl IntoIterator<Item = Result<Cow<'p, EncodedText>>>,
         postprocessor: &Postprocessor,
         run: &mut Run<'_>,
-    ) -> Result<Vec<Detections>> {
-        let mut candidates = vec![Vec::new(); geometries.len()];
-        let mut phrases = Vec::new();
+    ) -> Result<SmallVec<[Detections; 1]>> {
+        let mut candidates = mem::take(&mut run.memory.candidates);
+        candidates.iter_mut().for_each(Vec::clear);
+        candidates.resize(geometries.len(), Vec::new());
+        let mut phrases: SmallVec<[Cow<'p, [TokenizedPhrase]>; 1]> = SmallVec::new();
+        let mut count = 0;
         for text in texts {
             let text = text?;
             let output = self.look(pyramid, &text, run)?;
-            let first = phrases.len();
+            let lookup = &mut run.memory.lookup;
             for (image, geometry) in geometries.iter().enumerate() {
-                let head = HeadView::new(&output, image)?;
-                let found = postprocessor.candidates(head, text.phrases(), geometry.resized)?;
-                candidates[image].extend(found.into_iter().map(|candidate| Candidate {
-                    phrase: first + candidate.phrase,
-                    ..candidate
-                }));
+                let (head, found) = (HeadView::new(&output, image)?, &mut candidates[image]);
+                let before = found.len();
+                let resized = geometry.resized;
+                postprocessor.add_candidates(found, lookup, head, text.phrases(), resized)?;
+                let of_text = found[before..].iter_mut();
+                of_text.for_each(|candidate| candidate.phrase += count);
             }
-            phrases.extend_from_slice(text.phrases());
+            count += text.phrases().len();
+            phrases.push(match text {
+                Cow::Borrowed(text) => Cow::Borrowed(text.phrases()),
+                Cow::Owned(text) => Cow::Owned(text.phrases),
+            });
             run.memory.head = output.into_memory();
             run.over(Stage::Postprocess)?;
         }
-        let detections = |(candidates, geometry)| {
-            postprocessor.detections(&postprocessor.suppress(candidates), &phrases, geometry)
+        let phrase = |index| {
+            let missing = Error::PhraseIndex {
+                index,
+                phrases: count,
+            };
+            let mut all = phrases.iter().flat_map(|phrases| phrases.iter());
+            all.nth(index).ok_or(missing)
         };
-        candidates
-            .into_iter()
-            .zip(geometries)
-            .map(detections)
-            .collect()
+        let detections = |(candidates, geometry): (&mut Vec<_>, _)| {
+            postprocessor.suppress_in_place(candidates);
+            postprocessor.detections_of(candidates, phrase, geometry)
+        };
+        let found = candidates.iter_mut().zip(geometries).map(detections);
+        let found = found.collect::<Result<_>>()?;
+        run.memory.candidates = candidates;
+        Ok(found)
     }
 
     /// Fusion and head.

@@ -4,6 +4,7 @@ use crate::{
     error::Result,
     graph::{FusionPlace, MapsPlace},
     head_output::HeadMemory,
+    postprocess::{Candidate, PhraseLookup},
     preprocess::KeptInput,
 };
 
@@ -34,6 +35,9 @@ pub(super) struct Run<'w> {
 pub(super) struct RunMemory {
     pub(super) fusion: FusionPlace,
     pub(super) head: HeadMemory,
+    pub(super) lookup: PhraseLookup,
+    /// Of each image.
+    pub(super) candidates: Vec<Vec<Candidate>>,
 }
 
 impl Run<'_> {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::{
     error::{Error, Result},
@@ -69,7 +70,7 @@ impl AnchorOptions {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Anchors {
-    levels: Vec<AnchorLevel>,
+    levels: SmallVec<[AnchorLevel; 8]>,
 }
 
 /// The anchors of one pyramid level.

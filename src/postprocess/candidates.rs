@@ -3,6 +3,7 @@
 use std::{cmp::Ordering, mem, ops::Range};
 
 use ndarray::ArrayView1;
+use smallvec::SmallVec;
 
 use super::{
     head_view::HeadView,
@@ -43,13 +44,16 @@ impl Candidate {
     }
 }
 
-/// The phrases of a prompt, to be looked up by token.
-pub(super) struct PhraseLookup {
+/// The phrases of a prompt, to be looked up by token. Its memory is kept from one prompt to the next.
+#[derive(Default)]
+pub(crate) struct PhraseLookup {
     phrases: Vec<Scored>,
     /// The phrases that each token is part of: at most one, unless they overlap.
-    of_token: Vec<Vec<usize>>,
+    of_token: Vec<SmallVec<[usize; 2]>>,
     /// The lowest score threshold of them.
     score_threshold: f32,
+    /// Room for the logits of tokens that are not neighbours.
+    own: Vec<f32>,
 }
 
 /// Which pairs of row and phrase are candidates.
@@ -66,40 +70,42 @@ struct Scored {
     tokens: Tokens,
     phrase_index: usize,
     score_threshold: f32,
+    /// The last row it was scored at: it comes up at each of its tokens.
+    row: usize,
 }
 
 enum Tokens {
     /// Neighbours, as of nearly all phrases.
     Range(Range<usize>),
-    List(Vec<usize>),
+    List(SmallVec<[usize; 8]>),
 }
 
 impl PhraseLookup {
-    /// Phrases in a prompt of `count` tokens.
-    pub(super) fn new(
+    /// Takes the phrases of a prompt of `count` tokens in place of those before.
+    pub(super) fn fill(
+        &mut self,
         phrases: &[TokenizedPhrase],
         count: usize,
         options: &PostprocessOptions,
-    ) -> Result<Self> {
-        let mut of_token = vec![Vec::new(); count];
-        let mut all = Vec::with_capacity(phrases.len());
+    ) -> Result<()> {
+        self.phrases.clear();
+        self.of_token.iter_mut().for_each(SmallVec::clear);
+        self.of_token.resize(count, SmallVec::new());
         for (number, TokenizedPhrase { phrase, tokens }) in phrases.iter().enumerate() {
             let tokens = in_order(tokens, count)?;
             for &token in &*tokens {
-                of_token[token].push(number);
+                self.of_token[token].push(number);
             }
-            all.push(Scored {
+            self.phrases.push(Scored {
                 tokens: Tokens::new(&tokens),
                 phrase_index: phrase.index,
                 score_threshold: options.score_threshold_of(phrase.index),
+                row: usize::MAX,
             });
         }
-        let thresholds = all.iter().map(|phrase| phrase.score_threshold);
-        Ok(Self {
-            score_threshold: thresholds.reduce(f32::min).unwrap_or(1.0),
-            phrases: all,
-            of_token,
-        })
+        let thresholds = self.phrases.iter().map(|phrase| phrase.score_threshold);
+        self.score_threshold = thresholds.reduce(f32::min).unwrap_or(1.0);
+        Ok(())
     }
 }
 
@@ -109,7 +115,7 @@ impl Tokens {
         match tokens {
             &[first, .., last] if last - first + 1 == tokens.len() => Self::Range(first..last + 1),
             &[only] => Self::Range(only..only + 1),
-            tokens => Self::List(tokens.to_vec()),
+            tokens => Self::List(tokens.into()),
         }
     }
 
@@ -126,20 +132,18 @@ impl Tokens {
     }
 }
 
-/// The pairs of row and phrase that are candidates, in no order and still without boxes. `centerness` is
-/// that of all rows before the sigmoid, `[rows]`, if the head has it.
-pub(super) fn candidates(
+/// Adds the pairs of row and phrase that are candidates to `found`, in no order and still without boxes. `centerness` is
+/// that of all rows before the sigmoid, `[rows]`, if the head has it. No row is asked for twice.
+pub(super) fn add_candidates(
+    found: &mut Vec<Candidate>,
     head: &HeadView<'_>,
-    phrases: &PhraseLookup,
+    phrases: &mut PhraseLookup,
     rows: Range<usize>,
     centerness: Option<ArrayView1<'_, f32>>,
     selection: Selection,
     options: &PostprocessOptions,
-) -> Vec<Candidate> {
-    let mut found = Vec::new();
-    // For each phrase, the last row it was scored at: it comes up at each of its tokens.
-    let mut scored = vec![usize::MAX; phrases.phrases.len()];
-    let mut own = Vec::new();
+) {
+    let begin = found.len();
     // What is below this is not among the best, whatever comes yet.
     let mut least = 0.0f32;
     let logits = head.logits_of(rows.clone());
@@ -155,15 +159,17 @@ pub(super) fn candidates(
         };
         for token in tokens_above(logits, floor) {
             for &phrase in &phrases.of_token[token] {
-                if mem::replace(&mut scored[phrase], row) == row {
-                    continue;
-                }
                 let Scored {
                     tokens,
                     phrase_index,
                     score_threshold,
-                } = &phrases.phrases[phrase];
-                let phrase_score = options.aggregation.score(tokens.logits(logits, &mut own));
+                    row: last_row,
+                } = &mut phrases.phrases[phrase];
+                if mem::replace(last_row, row) == row {
+                    continue;
+                }
+                let logits = tokens.logits(logits, &mut phrases.own);
+                let phrase_score = options.aggregation.score(logits);
                 let score = confidence.score(phrase_score);
                 let is_sure = match selection {
                     Selection::All => !score.is_nan(),
@@ -183,16 +189,18 @@ pub(super) fn candidates(
         }
         // Once in a while, so that a head that finds everything everywhere fills neither memory nor time.
         if let Selection::Best(count) = selection
-            && found.len() > count.saturating_mul(4)
+            && found.len() - begin > count.saturating_mul(4)
         {
-            keep_best(&mut found, count);
-            least = found.iter().map(|kept| kept.score).fold(1.0, f32::min);
+            keep_best(found, begin, count);
+            least = found[begin..]
+                .iter()
+                .map(|kept| kept.score)
+                .fold(1.0, f32::min);
         }
     }
     if let Selection::Best(count) = selection {
-        keep_best(&mut found, count);
+        keep_best(found, begin, count);
     }
-    found
 }
 
 /// How sure the head is of a row whatever the phrase: its centerness, where there is one.
@@ -266,11 +274,11 @@ fn bits(mut mask: u32) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Drops all but the `count` best.
-fn keep_best(candidates: &mut Vec<Candidate>, count: usize) {
-    if candidates.len() > count {
-        candidates.select_nth_unstable_by(count, Candidate::best_first);
-        candidates.truncate(count);
+/// Drops all but the `count` best of those from `begin` on.
+fn keep_best(candidates: &mut Vec<Candidate>, begin: usize, count: usize) {
+    if candidates.len() - begin > count {
+        candidates[begin..].select_nth_unstable_by(count, Candidate::best_first);
+        candidates.truncate(begin + count);
     }
 }
 
@@ -331,10 +339,30 @@ mod tests {
         options: &PostprocessOptions,
     ) -> Vec<(usize, usize, f32)> {
         let head = HeadView::new(output, 0).unwrap();
-        let phrases = PhraseLookup::new(&phrases(), TOKENS, options).unwrap();
+        let mut lookup = PhraseLookup::default();
+        lookup.fill(&phrases(), TOKENS, options).unwrap();
         let centerness = centerness_of(output, has_centerness);
         let rows = 0..GRID.cells();
-        let mut found = candidates(&head, &phrases, rows, centerness, selection, options);
+        // There is another already, which stays.
+        let other = Candidate {
+            row: usize::MAX,
+            phrase: 0,
+            phrase_index: 0,
+            phrase_score: 1.0,
+            score: 2.0,
+            corners: [0.0; 4],
+        };
+        let mut found = vec![other];
+        add_candidates(
+            &mut found,
+            &head,
+            &mut lookup,
+            rows,
+            centerness,
+            selection,
+            options,
+        );
+        assert_eq!(found.remove(0), other);
         found.sort_by(Candidate::best_first);
         found.iter().map(|c| (c.row, c.phrase, c.score)).collect()
     }

@@ -25,6 +25,7 @@ mod options;
 mod phrase_scores;
 mod postprocessor;
 
+pub(crate) use self::candidates::PhraseLookup;
 pub use self::{
     anchors::{AnchorLevel, AnchorOptions, Anchors},
     box_coder::BoxCoder,

@@ -1,7 +1,5 @@
 //! Suppression of boxes that show what a better one shows already.
 
-use std::collections::HashMap;
-
 use super::{candidates::Candidate, options::PostprocessOptions};
 use crate::{
     error::{Error, Result},
@@ -72,7 +70,8 @@ pub fn nms(
     let options = PostprocessOptions::default()
         .with_nms_iou_threshold(iou_threshold)
         .with_max_detections(usize::MAX);
-    let kept = suppress(candidates.collect(), continuous_iou, &options);
+    let mut kept = candidates.collect();
+    suppress(&mut kept, continuous_iou, &options);
     Ok(kept.into_iter().map(|candidate| candidate.row).collect())
 }
 
@@ -84,32 +83,35 @@ pub fn nms(
 /// Stopping there gives what official gets by suppressing everything and cutting then, because a
 /// candidate's fate depends on better ones only.
 pub(super) fn suppress(
-    mut candidates: Vec<Candidate>,
+    candidates: &mut Vec<Candidate>,
     iou: fn(Corners, Corners) -> f32,
     options: &PostprocessOptions,
-) -> Vec<Candidate> {
+) {
     candidates.sort_unstable_by(Candidate::best_first);
-    let mut kept: Vec<Candidate> = Vec::new();
-    let mut of_index: HashMap<usize, usize> = HashMap::new();
-    for candidate in candidates {
+    // Those that are kept stand before those that are not.
+    let mut count = 0;
+    for place in 0..candidates.len() {
+        let (kept, candidate) = (&candidates[..count], candidates[place]);
         let is_full = kept.len() >= options.max_detections;
         if is_full && kept.last().is_none_or(|last| candidate.score < last.score) {
             break;
         }
-        let of_index = of_index.entry(candidate.phrase_index).or_default();
-        if options.max_per_phrase.is_some_and(|most| *of_index >= most) {
-            continue;
+        if let Some(most) = options.max_per_phrase {
+            let of_index = |kept: &&Candidate| kept.phrase_index == candidate.phrase_index;
+            if kept.iter().filter(of_index).count() >= most {
+                continue;
+            }
         }
         let hides = |better: &Candidate| {
             (options.nms_across_phrases || better.phrase_index == candidate.phrase_index)
                 && iou(better.corners, candidate.corners) > options.nms_iou_threshold
         };
         if !kept.iter().any(hides) {
-            *of_index += 1;
-            kept.push(candidate);
+            candidates[count] = candidate;
+            count += 1;
         }
     }
-    kept
+    candidates.truncate(count);
 }
 
 #[cfg(test)]
@@ -129,8 +131,9 @@ mod tests {
         }
     }
 
-    fn select(candidates: Vec<Candidate>, options: &PostprocessOptions) -> Vec<Candidate> {
-        suppress(candidates, inclusive_iou, options)
+    fn select(mut candidates: Vec<Candidate>, options: &PostprocessOptions) -> Vec<Candidate> {
+        suppress(&mut candidates, inclusive_iou, options);
+        candidates
     }
 
     fn at_most(max_detections: usize) -> PostprocessOptions {

@@ -4,7 +4,7 @@ use ndarray::ArrayView1;
 
 use super::{
     anchors::Anchors,
-    candidates::{Candidate, PhraseLookup, Selection, candidates},
+    candidates::{Candidate, PhraseLookup, Selection, add_candidates},
     head_spec::HeadSpec,
     head_view::{BoxesView, HeadView},
     nms,
@@ -136,8 +136,29 @@ impl Postprocessor {
         phrases: &[TokenizedPhrase],
         resized: ImageSize,
     ) -> Result<Vec<Candidate>> {
+        let mut found = Vec::new();
+        self.add_candidates(
+            &mut found,
+            &mut PhraseLookup::default(),
+            head,
+            phrases,
+            resized,
+        )?;
+        Ok(found)
+    }
+
+    /// As [`candidates`](Self::candidates), which are added to those that there are, in memory that is kept.
+    pub(crate) fn add_candidates(
+        &self,
+        found: &mut Vec<Candidate>,
+        lookup: &mut PhraseLookup,
+        head: HeadView<'_>,
+        phrases: &[TokenizedPhrase],
+        resized: ImageSize,
+    ) -> Result<()> {
+        lookup.fill(phrases, head.tokens(), &self.options)?;
         let selection = Selection::Best(self.options.candidates_per_level);
-        self.select(head, phrases, resized, selection)
+        self.select(found, lookup, head, resized, selection)
     }
 
     /// As [`candidates`](Self::candidates), but every pair of row and phrase whose phrase score is over the
@@ -152,19 +173,28 @@ impl Postprocessor {
         phrases: &[TokenizedPhrase],
         resized: ImageSize,
     ) -> Result<Vec<Candidate>> {
-        self.select(head, phrases, resized, Selection::All)
+        let (mut found, mut lookup) = (Vec::new(), PhraseLookup::default());
+        lookup.fill(phrases, head.tokens(), &self.options)?;
+        self.select(&mut found, &mut lookup, head, resized, Selection::All)?;
+        Ok(found)
     }
 
     fn select(
         &self,
+        found: &mut Vec<Candidate>,
+        phrases: &mut PhraseLookup,
         head: HeadView<'_>,
-        phrases: &[TokenizedPhrase],
         resized: ImageSize,
         selection: Selection,
-    ) -> Result<Vec<Candidate>> {
-        let phrases = PhraseLookup::new(phrases, head.tokens(), &self.options)?;
-        let scan = |rows, centerness| {
-            candidates(&head, &phrases, rows, centerness, selection, &self.options)
+    ) -> Result<()> {
+        let mut add = |rows, centerness, place: &dyn Fn(usize) -> Result<Corners>| {
+            let begin = found.len();
+            let options = &self.options;
+            add_candidates(found, &head, phrases, rows, centerness, selection, options);
+            for candidate in &mut found[begin..] {
+                candidate.corners = place(candidate.row)?;
+            }
+            Ok(())
         };
         match (&self.head, head.boxes()) {
             (
@@ -175,23 +205,19 @@ impl Postprocessor {
                     level_sizes,
                 },
             ) => {
-                let mut found = Vec::new();
                 for level in Anchors::new(anchors, level_sizes)?.levels() {
-                    let best = scan(level.range(), Some(centerness));
-                    let place = |row| {
+                    add(level.range(), Some(centerness), &|row| {
                         let deltas = finite("deltas", deltas.row(row))?;
-                        Ok(clip_pixels(
-                            box_coder.decode(level.anchor(row), deltas),
-                            resized,
-                        ))
-                    };
-                    found.extend(placed(best, place)?);
+                        let corners = box_coder.decode(level.anchor(row), deltas);
+                        Ok(clip_pixels(corners, resized))
+                    })?;
                 }
-                Ok(found)
+                Ok(())
             }
             (HeadSpec::Queries, BoxesView::Queries { boxes }) => {
-                let place = |row| Ok(corners_of(finite("boxes", boxes.row(row))?, resized));
-                placed(scan(0..head.rows(), None), place)
+                add(0..head.rows(), None, &|row| {
+                    Ok(corners_of(finite("boxes", boxes.row(row))?, resized))
+                })
             }
             (HeadSpec::Anchors { .. }, _) => Err(other_kind("anchors: deltas and centerness")),
             (HeadSpec::Queries, _) => Err(other_kind("queries: boxes")),
@@ -199,8 +225,14 @@ impl Postprocessor {
     }
 
     /// Step 3: the candidates that are left after suppression, best first.
-    pub fn suppress(&self, candidates: Vec<Candidate>) -> Vec<Candidate> {
-        nms::suppress(candidates, self.head.iou(), &self.options)
+    pub fn suppress(&self, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+        self.suppress_in_place(&mut candidates);
+        candidates
+    }
+
+    /// As [`suppress`](Self::suppress), in the candidates' own memory.
+    pub(crate) fn suppress_in_place(&self, candidates: &mut Vec<Candidate>) {
+        nms::suppress(candidates, self.head.iou(), &self.options);
     }
 
     /// Step 4: candidates as detections in the original image.
@@ -215,12 +247,25 @@ impl Postprocessor {
         phrases: &[TokenizedPhrase],
         geometry: &ImageGeometry,
     ) -> Result<Detections> {
-        let detection = |candidate: &Candidate| {
+        let phrase = |index| {
             let missing = Error::PhraseIndex {
-                index: candidate.phrase,
+                index,
                 phrases: phrases.len(),
             };
-            let phrase = &phrases.get(candidate.phrase).ok_or(missing)?.phrase;
+            phrases.get(index).ok_or(missing)
+        };
+        self.detections_of(candidates, phrase, geometry)
+    }
+
+    /// As [`detections`](Self::detections), of phrases that are looked up.
+    pub(crate) fn detections_of<'p>(
+        &self,
+        candidates: &[Candidate],
+        phrase: impl Fn(usize) -> Result<&'p TokenizedPhrase>,
+        geometry: &ImageGeometry,
+    ) -> Result<Detections> {
+        let detection = |candidate: &Candidate| {
+            let phrase = &phrase(candidate.phrase)?.phrase;
             let scores = [candidate.score, candidate.phrase_score];
             if let Some(value) = scores.into_iter().find(|score| !score.is_finite()) {
                 return Err(not_finite("the score of a candidate", value));
@@ -235,21 +280,6 @@ impl Postprocessor {
         };
         candidates.iter().map(detection).collect()
     }
-}
-
-/// Candidates with their boxes, which `place` tells for a row.
-fn placed(
-    candidates: Vec<Candidate>,
-    place: impl Fn(usize) -> Result<Corners>,
-) -> Result<Vec<Candidate>> {
-    let placed = candidates.into_iter().map(|candidate| {
-        let corners = place(candidate.row)?;
-        Ok(Candidate {
-            corners,
-            ..candidate
-        })
-    });
-    placed.collect()
 }
 
 /// The four numbers of a candidate's box. Infinite ones would pass for a box at the image's edge once
