@@ -1,6 +1,7 @@
 //! From an image to the network's input: resize, normalise, pad.
 
 mod camera;
+mod crew;
 mod options;
 mod picture_or;
 mod pixel_batch;

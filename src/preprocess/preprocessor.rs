@@ -1,14 +1,13 @@
 //! Resize, normalise, pad.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    thread,
-};
+use std::sync::{Mutex, PoisonError};
 
 use half::f16;
 use ndarray::{ArrayViewMut2, ArrayViewMut3, ArrayViewMut4, Axis};
+use smallvec::SmallVec;
 
 use super::{
+    crew::Crew,
     options::PreprocessOptions,
     pixel_batch::{PixelBatch, PixelViewMut},
     resize::{Resizer, Rows},
@@ -154,13 +153,17 @@ impl Preprocessor {
     }
 
     /// As [`run_batch`](Self::run_batch), in memory that is kept: images of the same sizes after one another allocate
-    /// nothing, but for what threads take.
+    /// nothing.
     pub(crate) fn run_in<'k>(
         &self,
         images: &[SourceImage<'_>],
         kept: &'k mut KeptInput,
     ) -> Result<&'k PixelBatch> {
-        let KeptInput { batch, workers } = kept;
+        let KeptInput {
+            batch,
+            workers,
+            crew,
+        } = kept;
         batch.make_room(images.len(), self.halves.is_some(), |geometries| {
             for image in images {
                 geometries.push(self.geometry(image.size())?);
@@ -174,10 +177,10 @@ impl Preprocessor {
         let images = images.iter().zip(geometries);
         match (pixels, &self.halves) {
             (PixelViewMut::Halves(pixels), Some(table)) => {
-                self.fill_all(pixels, images, table, workers);
+                self.fill_all(pixels, images, table, workers, crew);
             }
             (PixelViewMut::Floats(pixels), _) => {
-                self.fill_all(pixels, images, &self.normalised, workers);
+                self.fill_all(pixels, images, &self.normalised, workers, crew);
             }
             (PixelViewMut::Halves(_), None) => {} // there is room for floats then
         }
@@ -190,6 +193,7 @@ impl Preprocessor {
         images: impl Iterator<Item = (&'i SourceImage<'i>, &'i ImageGeometry)>,
         table: &Table<T>,
         workers: &mut Option<Workers>,
+        crew: &mut Crew,
     ) {
         for ((image, geometry), input) in images.zip(pixels.axis_iter_mut(Axis(0))) {
             let (from, to) = (geometry.original, geometry.resized);
@@ -197,7 +201,7 @@ impl Preprocessor {
                 Some(known) if known.resizer.fits(from, to) => workers.insert(known),
                 _ => workers.insert(Workers::new(Resizer::new(from, to), self.threads)),
             };
-            self.fill(input, image, table, workers);
+            self.fill(input, image, table, workers, crew);
         }
     }
 
@@ -208,17 +212,18 @@ impl Preprocessor {
         image: &SourceImage<'_>,
         table: &Table<T>,
         workers: &mut Workers,
+        crew: &mut Crew,
     ) {
         let (resizer, height) = (&workers.resizer, workers.resizer.height());
         let parts = workers.rows.len();
-        let (mut rest, mut bands) = (input, Vec::with_capacity(parts));
+        let (mut rest, mut bands) = (input, Jobs::new());
         for (part, rows) in workers.rows.iter_mut().enumerate() {
             let (begin, end) = (part * height / parts, (part + 1) * height / parts);
             let (input, below) = rest.split_at(Axis(1), end - begin);
             rest = below;
             bands.push((begin..end, rows, input));
         }
-        for_each_in_threads(bands, |(range, rows, mut input)| {
+        for_each_in_crew(crew, bands, |(range, rows, mut input)| {
             let begin = range.start;
             resizer.run(image, range, rows, |y, levels| {
                 self.normalise(table, levels, input.index_axis_mut(Axis(1), y - begin));
@@ -249,25 +254,19 @@ impl Preprocessor {
     }
 }
 
-/// Runs all jobs, each in a thread, of which this one is one. What threads the system does not give are done without.
-fn for_each_in_threads<J: Send>(jobs: Vec<J>, run: impl Fn(J) + Sync) {
+/// One for each thread.
+type Jobs<J> = SmallVec<[J; Preprocessor::MOST_THREADS]>;
+
+/// Runs all jobs, each in a thread, of which this one is one.
+fn for_each_in_crew<J: Send>(crew: &mut Crew, jobs: Jobs<J>, run: impl Fn(J) + Sync) {
     let helpers = jobs.len().saturating_sub(1);
     let jobs = Mutex::new(jobs);
     // Its own statement: the lock is free while the job runs.
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let work = || {
+    crew.run(helpers, &|| {
         while let Some(job) = next() {
             run(job);
         }
-    };
-    thread::scope(|scope| {
-        for _ in 0..helpers {
-            let spawned = thread::Builder::new().spawn_scoped(scope, work);
-            if spawned.is_err() {
-                break;
-            }
-        }
-        work();
     });
 }
 
@@ -276,6 +275,7 @@ fn for_each_in_threads<J: Send>(jobs: Vec<J>, run: impl Fn(J) + Sync) {
 pub(crate) struct KeptInput {
     batch: PixelBatch,
     workers: Option<Workers>,
+    crew: Crew,
 }
 
 /// What resizes images of one size, and the memory of each thread that does.
