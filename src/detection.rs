@@ -137,7 +137,11 @@ impl Deref for Detections {
 /// Sorts by falling score; equal scores keep their order.
 impl From<Vec<Detection>> for Detections {
     fn from(mut detections: Vec<Detection>) -> Self {
-        detections.sort_by(|a, b| b.score.total_cmp(&a.score));
+        let by_falling_score = |a: &Detection, b: &Detection| b.score.total_cmp(&a.score);
+        // Sorting takes memory, and a detector's are sorted.
+        if !detections.is_sorted_by(|a, b| by_falling_score(a, b).is_le()) {
+            detections.sort_by(by_falling_score);
+        }
         Self(detections)
     }
 }

@@ -301,12 +301,12 @@ impl Detector {
     fn encode_batch(
         &self,
         images: &[SourceImage<'_>],
-    ) -> Result<(FeaturePyramid, Vec<ImageGeometry>)> {
+    ) -> Result<(FeaturePyramid, SmallVec<[ImageGeometry; 1]>)> {
         let mut kept = self.parts.spare.take();
         let pixels = self.preprocessor().run_in(images, &mut kept.input)?;
         let image_encoder = self.image_encoder().controlled(&self.control);
         let pyramid = image_encoder.run_in(mem::take(&mut kept.pyramid), pixels)?;
-        let encoded = (pyramid, pixels.geometries().to_vec());
+        let encoded = (pyramid, pixels.geometries().into());
         self.parts.spare.put(kept);
         Ok(encoded)
     }

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use smallvec::{SmallVec, smallvec};
+
 use super::{
     detector::Detector,
     inputs::{EncodedPrompt, EncodedText, PromptInput, Words},
@@ -18,19 +20,22 @@ pub(super) enum NextText<'a> {
     Encoded(Cow<'a, EncodedText>),
 }
 
+/// The texts of a call: one, unless a vocabulary has more.
+pub(super) type NextTexts<'a> = SmallVec<[NextText<'a>; 1]>;
+
 impl Detector {
     /// The texts to run, checked as far as that takes no graph.
-    pub(super) fn texts<'a>(&self, input: PromptInput<'a>) -> Result<Vec<NextText<'a>>> {
+    pub(super) fn texts<'a>(&self, input: PromptInput<'a>) -> Result<NextTexts<'a>> {
         let tokenize = |prompt| self.tokenizer().tokenize(prompt).map(NextText::Tokens);
         match input.0 {
-            Words::Prompt(prompt) => Ok(vec![tokenize(&prompt)?]),
+            Words::Prompt(prompt) => Ok(smallvec![tokenize(&prompt)?]),
             Words::Vocabulary(vocabulary) => {
                 let prompts = vocabulary.prompts(self.tokenizer())?;
                 prompts.iter().map(tokenize).collect()
             }
             Words::Learned(prompt) => {
                 let encoded = self.learned(&prompt)?;
-                Ok(vec![NextText::Encoded(Cow::Owned(encoded))])
+                Ok(smallvec![NextText::Encoded(Cow::Owned(encoded))])
             }
             Words::Encoded(prompt) => {
                 self.check_model("prompt", &prompt.model)?;

@@ -23,6 +23,9 @@ use crate::{
 /// gives `fused_text`, and the head reads it as `text`.
 const FUSED: &str = "fused_";
 
+/// What the head reads the text states as.
+const TEXT: &str = "text";
+
 /// The fusion tower: image and text look at each other, layer by layer, before anything is detected
 /// (section 3.2 of the GLIP paper).
 ///
@@ -90,10 +93,10 @@ impl Fusion {
     ) -> Result<FusedFeatures> {
         let mut named = text.0.tiled(pyramid.batch())?;
         let Some(graph) = &self.0 else {
-            named.alias("text", "embedded");
             return Ok(FusedFeatures {
                 maps: Arc::clone(&pyramid.0),
                 named,
+                text: "embedded",
                 tokens: text.batch_and_tokens().1,
             });
         };
@@ -111,6 +114,7 @@ impl Fusion {
         Ok(FusedFeatures {
             maps,
             named,
+            text: TEXT,
             tokens,
         })
     }
@@ -121,7 +125,9 @@ impl Fusion {
 pub struct FusedFeatures {
     pub(super) maps: Arc<FeatureMaps>,
     /// What else the head may read.
-    pub(super) named: NamedTensors,
+    named: NamedTensors,
+    /// The name there of what the head reads as `text`.
+    text: &'static str,
     pub(super) tokens: usize,
 }
 
@@ -168,6 +174,11 @@ impl FusedFeatures {
 
     /// The text states that the head aligns with: `[batch, tokens, width]`; `None` if the model has none.
     pub fn text(&self) -> Option<ArrayView3<'_, f32>> {
-        self.named.floats("text")
+        self.named.floats(self.text)
+    }
+
+    /// What the head reads by this name, if it is no feature map.
+    pub(super) fn named(&self, name: &str) -> Option<&HostTensor> {
+        self.named.get(if name == TEXT { self.text } else { name })
     }
 }

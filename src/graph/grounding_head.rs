@@ -74,7 +74,7 @@ impl GroundingHead {
             mut level_sizes,
         } = memory;
         let outputs = self.0.run(features.maps.tensors(), |input| {
-            features.named.get(input).map(HostTensor::as_input)
+            features.named(input).map(HostTensor::as_input)
         })?;
         let (batch, tokens) = (features.batch(), features.tokens);
         let (rows, boxes) = if outputs.has("boxes") {

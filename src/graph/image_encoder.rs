@@ -1,6 +1,6 @@
 //! From pixels to a feature pyramid.
 
-use std::{cell::OnceCell, sync::Arc};
+use std::sync::Arc;
 
 use ndarray::{CowArray, Ix4};
 
@@ -16,7 +16,7 @@ use crate::{
     geometry::GridSize,
     preprocess::{PixelBatch, PixelView},
     runtime::{Device, Runtime, SessionOptions},
-    session::{CheckedGraph, HostTensor, Input},
+    session::{CheckedGraph, Input},
 };
 
 /// The image side of a model: a backbone, in GLIP a Swin Transformer, and a feature pyramid network.
@@ -94,8 +94,6 @@ impl ImageEncoder {
 
     /// As [`run`](Self::run), with the pyramid in the place of one that is over.
     pub(crate) fn run_in(&self, place: MapsPlace, images: &PixelBatch) -> Result<FeaturePyramid> {
-        // As large as a channel of the input, and few models take it.
-        let mask = OnceCell::new();
         let grid = self
             .grid
             .as_ref()
@@ -106,10 +104,7 @@ impl ImageEncoder {
                 PixelView::Floats(pixels) => Input::F32(pixels.into_dyn()),
                 PixelView::Halves(pixels) => Input::F16(pixels.into_dyn()),
             }),
-            "pixel_mask" => {
-                let mask: &HostTensor = mask.get_or_init(|| images.pixel_mask().into());
-                Some(mask.as_input())
-            }
+            "pixel_mask" => Some(Input::I64(images.mask_view().into_dyn())),
             other => Some(Input::Made(grid.as_ref()?.get(other).ok()?)),
         })?;
         let maps = FeatureMaps::shared_in(place, self.graph.name(), outputs.into_maps())?;

@@ -278,7 +278,11 @@ impl Postprocessor {
                 bbox: self.head.to_original(candidate.corners, geometry)?,
             })
         };
-        candidates.iter().map(detection).collect()
+        let mut detections = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
+            detections.push(detection(candidate)?);
+        }
+        Ok(detections.into())
     }
 }
 

@@ -1,9 +1,9 @@
 //! The network's input.
 
-use std::mem;
+use std::{mem, sync::OnceLock};
 
 use half::f16;
-use ndarray::{Array3, Array4, ArrayView4, ArrayViewMut4, CowArray, Ix4, s};
+use ndarray::{Array3, Array4, ArrayView3, ArrayView4, ArrayViewMut4, CowArray, Ix4, s};
 
 use crate::{
     error::Result,
@@ -17,6 +17,8 @@ pub struct PixelBatch {
     geometries: Vec<ImageGeometry>,
     /// The memory of geometries that were.
     spare: Vec<ImageGeometry>,
+    /// As large as a channel of the input, and few models take it.
+    mask: OnceLock<Array3<i64>>,
 }
 
 /// `[batch, 3, height, width]`.
@@ -87,6 +89,9 @@ impl PixelBatch {
         mem::swap(&mut geometries, &mut self.geometries);
         let were_the_same = geometries == self.geometries;
         self.spare = geometries;
+        if !were_the_same {
+            self.mask = OnceLock::new();
+        }
         let shape = (batch, 3, height as usize, width as usize);
         let are_halves = matches!(self.pixels, Pixels::Halves(_));
         if !were_the_same || are_halves != halves || self.pixels.dim() != shape {
@@ -133,6 +138,15 @@ impl PixelBatch {
     /// 1 where a pixel is of an image, 0 where it is padding: `[batch, height, width]`. For models that
     /// [mask padding](super::PreprocessOptions::masks_padding).
     pub fn pixel_mask(&self) -> Array3<i64> {
+        self.mask_view().to_owned()
+    }
+
+    /// The same, made once for images of the same geometries.
+    pub(crate) fn mask_view(&self) -> ArrayView3<'_, i64> {
+        self.mask.get_or_init(|| self.make_mask()).view()
+    }
+
+    fn make_mask(&self) -> Array3<i64> {
         let mut mask = Array3::zeros(self.batch_height_width());
         for (mut mask, geometry) in mask.outer_iter_mut().zip(&self.geometries) {
             let ImageSize { width, height } = geometry.resized;

@@ -240,7 +240,7 @@ impl CheckedGraph {
 }
 
 /// One for each input: a graph has few.
-type Inputs<T> = SmallVec<[T; 8]>;
+type Inputs<T> = SmallVec<[T; 16]>;
 
 /// An input as the graph takes it.
 enum Fitting<'a> {

@@ -409,13 +409,6 @@ impl NamedTensors {
         self
     }
 
-    /// Gives the tensor of one name another name too.
-    pub(crate) fn alias(&mut self, name: &str, of: &str) {
-        if let Some((_, tensor)) = self.0.iter().find(|(other, _)| **other == *of) {
-            self.put(name.into(), Arc::clone(tensor));
-        }
-    }
-
     fn put(&mut self, name: Arc<str>, tensor: Arc<HostTensor>) {
         self.0.retain(|(other, _)| *other != name);
         self.0.push((name, tensor));
