@@ -106,7 +106,7 @@ impl OnnxGraph {
         }
         let values = inputs.iter().map(|input| input.to_value(&self.host));
         let values = values.collect::<ort::Result<Few<_>>>()?;
-        let values: Few<_> = values.iter().map(InputValue::pointer).collect();
+        let value_pointers: Few<_> = values.iter().map(InputValue::pointer).collect();
         let (input_names, output_names) =
             (pointers(&self.input_names), pointers(&self.output_names));
         let mut outputs: Few<_> = output_names.iter().map(|_| ptr::null_mut()).collect();
@@ -116,8 +116,8 @@ impl OnnxGraph {
             session.ptr().cast_mut(),
             options.ptr(),
             input_names.as_ptr(),
-            values.as_ptr(),
-            values.len(),
+            value_pointers.as_ptr(),
+            value_pointers.len(),
             output_names.as_ptr(),
             output_names.len(),
             outputs.as_mut_ptr()
@@ -326,7 +326,7 @@ fn runs_nodes_on(session: &Session, provider: &str) -> ort::Result<bool> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use ndarray::Array4;
+    use ndarray::{Array4, array, s};
 
     use super::*;
     use crate::session::{signature::TensorSpec, tensor::Element};
@@ -374,6 +374,52 @@ pub(super) mod tests {
                 error.to_string().contains(part),
                 "{part} is not in: {error}"
             );
+        }
+    }
+
+    /// As a pyramid that someone keeps longer than the detector.
+    #[test]
+    fn outputs_outlive_their_session() {
+        let signature = text_encoder_signature();
+        let (runtime, file) = (Runtime::load().unwrap(), file("text_encoder"));
+        let options = SessionOptions::default();
+        let graph = OnnxGraph::load(&runtime, &file, &signature, &options).unwrap();
+        let (ids, mask) = (array![[2_i64, 5, 3]], array![[1_i64, 1, 0]]);
+        let inputs = [&ids, &mask].map(|array| Input::I64(array.view().into_dyn()));
+        let outputs = graph.run(&inputs, &Control::default()).unwrap();
+        drop((graph, runtime, ids, mask));
+        let embedded = outputs[1].floats("embedded").unwrap();
+        // The second token is "red"; the third is masked.
+        let red = array![5.0, -5.0, -5.0, -10.0].into_dyn();
+        assert_eq!(embedded.slice(s![0, 1, ..]).into_dyn(), red);
+        assert_eq!(embedded.slice(s![0, 2, ..]).sum(), 0.0);
+        let Tensor::Output(value) = &outputs[1] else {
+            panic!("{outputs:?}");
+        };
+        assert_eq!(
+            (value.shape(), embedded.shape()),
+            (&[1, 3, 4][..], &[1, 3, 4][..])
+        );
+        let error = value.array::<i64>().unwrap_err().to_string();
+        assert!(error.contains("f32"), "{error}");
+    }
+
+    #[test]
+    fn inputs_must_be_all_there_and_lie_one_after_another() {
+        let signature = text_encoder_signature();
+        let runtime = Runtime::load().unwrap();
+        let options = SessionOptions::default();
+        let graph = OnnxGraph::load(&runtime, &file("text_encoder"), &signature, &options).unwrap();
+        let ids = array![[2_i64, 5], [3, 3]];
+        let turned = Input::I64(ids.t().into_dyn());
+        let whole = Input::I64(ids.view().into_dyn());
+        for (inputs, expected) in [
+            (vec![whole.reborrow()], "one input for each name"),
+            (vec![turned, whole.reborrow()], "one after another"),
+        ] {
+            let error = graph.run(&inputs, &Control::default()).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains(expected), "{source}");
         }
     }
 
