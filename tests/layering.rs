@@ -33,7 +33,8 @@ const ARROWS: &Allowed = &[
     ),
     ("draw", "detection error geometry mask"),
     ("spare", ""),
-    ("session", "control error files runtime spare"),
+    ("kernels", "spare"),
+    ("session", "control error files kernels runtime spare"),
     ("family", "session"),
     (
         "bundle",

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use super::{
     binding,
     graph::Graph,
+    operators,
     outputs::not_run,
     pool::Pool,
     recording::Recordings,
@@ -268,6 +269,9 @@ fn with_options(builder: SessionBuilder, options: &SessionOptions) -> ort::Resul
         .with_config_entry(STOP_SPINNING, "1")?;
     if let Some(affinities) = cpu.affinities() {
         builder = builder.with_config_entry(AFFINITIES, affinities)?;
+    }
+    if options.device == Device::Cpu && cpu.native_kernels {
+        builder = builder.with_operators(operators::domain()?)?;
     }
     Ok(builder)
 }
