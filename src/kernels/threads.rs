@@ -12,14 +12,15 @@ impl Threads<'_> {
     /// Does something with each piece, whose places in the iterator it is told.
     pub(super) fn for_each<T: Send>(
         &self,
-        pieces: impl Iterator<Item = T>,
+        pieces: impl ExactSizeIterator<Item = T> + Send,
         work: impl Fn(usize, T) + Sync,
     ) {
-        let pieces: Vec<_> = pieces.map(|piece| Mutex::new(Some(piece))).collect();
-        (self.0)(pieces.len(), &|place| {
-            let piece = &pieces[place];
-            let piece = piece.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(piece) = piece {
+        let count = pieces.len();
+        let pieces = Mutex::new(pieces.enumerate());
+        (self.0)(count, &|_| {
+            // Its own statement: the lock is free while there is work.
+            let next = pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+            if let Some((place, piece)) = next {
                 work(place, piece);
             }
         });

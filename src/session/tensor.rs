@@ -8,11 +8,11 @@ use ndarray::{
 };
 use ort::{
     memory::MemoryInfo,
-    value::{DynTensor, PrimitiveTensorElementType, TensorElementType},
+    value::{DynTensor, TensorElementType},
 };
 use smallvec::SmallVec;
 
-use super::value::{InputValue, OutputValue, Shape, array_of};
+use super::value::{InputValue, OutputValue, Shape, array_of_value};
 use crate::{
     error::{Error, Result},
     spare::share_in,
@@ -224,10 +224,10 @@ impl Tensor {
                 Ok(to_floats(value.array().map_err(extracted)?).into())
             }
             (Self::Bound(value), Some(Element::F32)) => {
-                Ok(bound_array(value).map_err(extracted)?.into())
+                Ok(array_of_value(value).map_err(extracted)?.into())
             }
             (Self::Bound(value), Some(Element::F16)) => {
-                Ok(to_floats(bound_array(value).map_err(extracted)?).into())
+                Ok(to_floats(array_of_value(value).map_err(extracted)?).into())
             }
             (_, element) => Err(Error::Shape {
                 tensor: name.to_string(),
@@ -274,13 +274,6 @@ impl Tensor {
         let rank = shape.ndim();
         Array::from_shape_vec(shape, memory).map_err(|_| unfit(format!("of rank {rank}")))
     }
-}
-
-/// As ort's own, which allocates the shape.
-fn bound_array<T: PrimitiveTensorElementType>(value: &DynTensor) -> ort::Result<ArrayViewD<'_, T>> {
-    let (shape, numbers) = value.try_extract_tensor()?;
-    let shape: Shape = shape.iter().map(|&size| size as usize).collect();
-    array_of(&shape, numbers)
 }
 
 impl<'a> Input<'a> {

@@ -10,7 +10,7 @@ use ort::{
     AsPointer,
     memory::MemoryInfo,
     ortsys, sys,
-    value::{PrimitiveTensorElementType, TensorElementType},
+    value::{PrimitiveTensorElementType, TensorElementType, TensorValueTypeMarker, Value},
 };
 use smallvec::SmallVec;
 
@@ -18,9 +18,20 @@ use smallvec::SmallVec;
 pub(crate) type Shape = SmallVec<[usize; 4]>;
 
 /// Numbers in host memory as an array.
-pub(super) fn array_of<'a, T>(shape: &[usize], numbers: &'a [T]) -> ort::Result<ArrayViewD<'a, T>> {
+fn array_of<'a, T>(shape: &[usize], numbers: &'a [T]) -> ort::Result<ArrayViewD<'a, T>> {
     let array = ArrayView::from_shape(IxDyn(shape), numbers);
     array.map_err(|error| ort::Error::new(error.to_string()))
+}
+
+/// The numbers of one of ort's values. Its own function allocates the shape.
+pub(super) fn array_of_value<T, Type>(value: &Value<Type>) -> ort::Result<ArrayViewD<'_, T>>
+where
+    T: PrimitiveTensorElementType,
+    Type: TensorValueTypeMarker + ?Sized,
+{
+    let (shape, numbers) = value.try_extract_tensor()?;
+    let shape: Shape = shape.iter().map(|&size| size as usize).collect();
+    array_of(&shape, numbers)
 }
 
 /// A tensor that a run takes.

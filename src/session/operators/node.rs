@@ -11,7 +11,7 @@ use ort::{
     value::{TensorElementType, ValueRef, ValueRefMut},
 };
 
-use crate::kernels::Threads;
+use crate::{kernels::Threads, session::value::array_of_value};
 
 /// What kernels calculate with.
 pub(super) const FLOAT: TensorElementType = TensorElementType::Float32;
@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
         let Some(value) = value else {
             return Ok(None);
         };
-        let array = value.try_extract_array::<f32>()?.into_dimensionality();
+        let array = array_of_value::<f32, _>(value)?.into_dimensionality();
         array
             .map(Some)
             .map_err(|error| refused(self.operator, format!("{name}: {error}")))
