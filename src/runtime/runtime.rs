@@ -1,17 +1,4 @@
-//! ONNX Runtime: finding it, loading it once, and what it runs on.
-
-#[cfg(feature = "load-dynamic")]
-mod binary;
-mod builder_methods;
-mod device;
-mod fallback;
-#[cfg(feature = "load-dynamic")]
-mod library;
-mod options;
-#[cfg(feature = "load-dynamic")]
-mod places;
-mod providers;
-mod version;
+//! The one ONNX Runtime of a process.
 
 use std::{
     fmt,
@@ -21,13 +8,10 @@ use std::{
 
 use ort::environment::Environment;
 
-pub(crate) use builder_methods::runtime_methods;
-pub use device::Device;
-pub(crate) use fallback::load_or_fall_back;
-pub use options::{
-    Arena, ConvolutionSearch, CpuOptions, CudaOptions, SessionOptions, TensorRtOptions,
-};
-
+#[cfg(feature = "load-dynamic")]
+use super::library;
+#[cfg(not(feature = "load-dynamic"))]
+use super::version;
 use crate::error::{Error, Result};
 
 /// ONNX Runtime, loaded into the process.
