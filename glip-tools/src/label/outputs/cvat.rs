@@ -146,6 +146,17 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn text_is_what_xml_reads_as_it() {
+        for (text, expected) in [
+            ("a/ü 1.jpg", "a/ü 1.jpg"),
+            ("<b> & \"it's\"", "&lt;b&gt; &amp; &quot;it&apos;s&quot;"),
+            ("two\nlines\u{1}\u{ffff}", "two lines\u{fffd}\u{fffd}"),
+        ] {
+            assert_eq!(escaped(text), expected);
+        }
+    }
+
     proptest! {
         #[test]
         fn a_mask_is_cut_out_along_its_box(
