@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use glip::{CudaOptions, Detector, DetectorBuilder, Device, ImageSize, TensorRtOptions};
+use glip::{Bundle, CudaOptions, Detector, DetectorBuilder, Device, ImageSize, TensorRtOptions};
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::common::{self, Result};
+use crate::common::Result;
 
 pub(crate) const USAGE: &str = "\
 Times what a detector is used for; prints one JSON object a line: first what is timed, then one for
@@ -132,7 +132,7 @@ impl Arguments {
     pub(crate) fn builder(&self) -> Result<DetectorBuilder> {
         let ImageSize { width, height } = self.size;
         Ok(Detector::builder()
-            .bundle(common::model(self.model.as_deref())?)
+            .bundle(Bundle::from_dir_or_nano(self.model.as_deref())?)
             .device(self.device)
             .cuda(self.cuda.clone())
             .tensorrt(self.tensorrt.clone())
