@@ -131,6 +131,7 @@ mod files;
 mod geometry;
 mod graph;
 mod head_output;
+mod kernels;
 pub mod live;
 mod mask;
 #[cfg(any(doc, doctest))]

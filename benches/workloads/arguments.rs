@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use glip::{Bundle, CudaOptions, Detector, DetectorBuilder, Device, ImageSize, TensorRtOptions};
+use glip::{
+    Bundle, CudaOptions, Detector, DetectorBuilder, Device, ImageSize, TensorRtOptions,
+    parts::CpuOptions,
+};
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::common::Result;
@@ -34,6 +37,8 @@ workloads [OPTIONS] -
   --tokens N       tokens of the prompt, special ones included [10]
   --threads N      threads of a session; 0 lets ONNX Runtime choose [0]
   --sessions N     sessions of each graph [1]
+  --without-native-kernels
+                   leaves all operators to ONNX Runtime
   --cuda-graphs    records the GPU's work once and replays it
   --tensorrt-cache DIR
                    keeps what TensorRT compiles
@@ -50,6 +55,7 @@ pub(crate) struct Arguments {
     pub(crate) tokens: usize,
     pub(crate) threads: usize,
     pub(crate) sessions: usize,
+    pub(crate) cpu: CpuOptions,
     pub(crate) cuda: CudaOptions,
     pub(crate) tensorrt: TensorRtOptions,
     pub(crate) runs: usize,
@@ -71,6 +77,7 @@ impl Default for Arguments {
             tokens: 10,
             threads: 0,
             sessions: 1,
+            cpu: CpuOptions::default(),
             cuda: CudaOptions::default(),
             tensorrt: TensorRtOptions::default(),
             runs: 5,
@@ -89,6 +96,7 @@ impl Arguments {
             match argument {
                 Arg::Short('h') | Arg::Long("help") => return Ok(None),
                 Arg::Long("bench") => {} // cargo adds it
+                Arg::Long("without-native-kernels") => arguments.cpu.native_kernels = false,
                 Arg::Long("cuda-graphs") => arguments.cuda.graphs = true,
                 Arg::Long(name) => {
                     let name = name.to_owned();
@@ -134,6 +142,7 @@ impl Arguments {
         Ok(Detector::builder()
             .bundle(Bundle::from_dir_or_nano(self.model.as_deref())?)
             .device(self.device)
+            .cpu(self.cpu.clone())
             .cuda(self.cuda.clone())
             .tensorrt(self.tensorrt.clone())
             .threads(self.threads)

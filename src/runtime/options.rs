@@ -97,10 +97,11 @@ impl SessionOptions {
     }
 
     /// The same for a float16 model: ONNX Runtime takes cuDNN's algorithms for tensor cores from float16
-    /// convolutions too where TF32 is off, and then searches in vain.
+    /// convolutions too where TF32 is off, and then searches in vain; and native kernels calculate in float32.
     pub(crate) fn in_half(&self) -> Self {
         let mut options = self.clone();
         options.cuda.tf32 = true;
+        options.cpu.native_kernels = false;
         options
     }
 
@@ -167,6 +168,12 @@ pub struct CpuOptions {
     pub memory_pattern: bool,
     /// What becomes of a run's memory. Default: it is kept.
     pub arena: Arena,
+    /// Whether deformable convolutions and samples of a grid are calculated by this crate's own kernels, which are
+    /// faster than ONNX Runtime's; float16 graphs are left to ONNX Runtime.
+    ///
+    /// Default: `true` in programs that are built with optimisation, `false` where `debug_assertions` are on, since
+    /// there these kernels are slow.
+    pub native_kernels: bool,
     /// Cores that a session's threads are bound to, from 0, one for each, in place of
     /// [`SessionOptions::threads`]. Default: none, which leaves it to the system.
     ///
@@ -195,6 +202,7 @@ impl Default for CpuOptions {
             spinning: true,
             memory_pattern: true,
             arena: Arena::default(),
+            native_kernels: !cfg!(debug_assertions),
             cores: Vec::new(),
         }
     }
@@ -219,6 +227,13 @@ impl CpuOptions {
     #[must_use]
     pub fn with_arena(mut self, arena: Arena) -> Self {
         self.arena = arena;
+        self
+    }
+
+    /// Sets whether this crate's own kernels are used.
+    #[must_use]
+    pub fn with_native_kernels(mut self, used: bool) -> Self {
+        self.native_kernels = used;
         self
     }
 

@@ -5,6 +5,7 @@ mod binding;
 mod checked;
 mod graph;
 mod onnx;
+mod operators;
 mod outputs;
 mod pool;
 mod recording;

@@ -12,6 +12,7 @@ use ort::{
 use super::{
     binding,
     graph::Graph,
+    operators,
     outputs::{not_run, take},
     pool::Pool,
     recording::Recordings,
@@ -210,6 +211,9 @@ fn with_options(builder: SessionBuilder, options: &SessionOptions) -> ort::Resul
         .with_config_entry(STOP_SPINNING, "1")?;
     if let Some(affinities) = cpu.affinities() {
         builder = builder.with_config_entry(AFFINITIES, affinities)?;
+    }
+    if options.device == Device::Cpu && cpu.native_kernels {
+        builder = builder.with_operators(operators::domain()?)?;
     }
     Ok(builder)
 }

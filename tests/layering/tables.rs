@@ -22,7 +22,8 @@ pub(crate) const LIBRARY: &Allowed = &[
     ),
     ("draw", "detection error geometry mask"),
     ("spare", ""),
-    ("session", "control error files runtime spare"),
+    ("kernels", "spare"),
+    ("session", "control error files kernels runtime spare"),
     ("family", "session"),
     (
         "bundle",

@@ -1,0 +1,24 @@
+//! Operators of graphs that are calculated here, on a processor, where that is faster than in ONNX Runtime.
+//!
+//! Their innermost loops go by indices: adapters of iterators are calls in programs that are built without optimisation
+//! across units, and calls do not have the instructions of their callers.
+
+#![allow(clippy::needless_range_loop, reason = "as is said above")]
+
+mod deform_conv;
+mod grid_sample;
+mod instructions;
+mod pixels;
+mod product;
+mod threads;
+mod transpose;
+mod workspace;
+
+pub(crate) use deform_conv::{DeformConv, DeformConvInputs, DeformConvSpec};
+pub(crate) use grid_sample::{GridSample, Interpolation, Padding};
+pub(crate) use instructions::Instructions;
+pub(crate) use threads::Threads;
+pub(crate) use workspace::Workspace;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! Images whose channels lie side by side, so that what is at a place between pixels is read as four runs of memory.
+
+use std::ops::Range;
+
+use ndarray::{ArrayView3, ArrayViewMut2};
+
+use super::{
+    instructions::{Instructions, Kernel, multiply_add},
+    threads::Threads,
+    transpose::Transpose,
+};
+
+/// An image, `[height * width, channels]`.
+#[derive(Default)]
+pub(super) struct Pixels {
+    numbers: Vec<f32>,
+    channels: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Pixels {
+    /// Takes the place of the image that was here: `image` is `[channels, height, width]`.
+    pub(super) fn put(
+        &mut self,
+        image: ArrayView3<'_, f32>,
+        instructions: Instructions,
+        threads: &Threads<'_>,
+    ) {
+        let (channels, height, width) = image.dim();
+        (self.channels, self.height, self.width) = (channels, height, width);
+        self.numbers.resize(channels * height * width, 0.0);
+        let image = image.as_standard_layout();
+        let (Some(image), true) = (image.as_slice(), width > 0) else {
+            return;
+        };
+        let rows = self.numbers.chunks_mut(channels.max(1) * width);
+        threads.for_each(rows, |row, to| {
+            instructions.run(Transpose {
+                rows: channels,
+                columns: width,
+                from: &image[row * width..],
+                from_step: height * width,
+                to,
+                to_step: channels,
+            });
+        });
+    }
+
+    pub(super) fn height(&self) -> usize {
+        self.height
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The place `y` pixels below the first one and `x` to the right of it, all of it worth `share`. There is nothing
+    /// outside of the image.
+    #[inline]
+    pub(super) fn between(&self, y: f32, x: f32, share: f32) -> Sample {
+        // A place that is no number is outside, too.
+        let inside = y > -1.0 && y < self.height as f32 && x > -1.0 && x < self.width as f32;
+        if !inside {
+            return Sample::NOTHING;
+        }
+        let (rows, columns) = (neighbours(y, self.height), neighbours(x, self.width));
+        let mut sample = Sample::NOTHING;
+        for corner in 0..4 {
+            let ((row, of_row), (column, of_column)) = (rows[corner / 2], columns[corner % 2]);
+            sample.pixels[corner] = row * self.width + column;
+            sample.shares[corner] = of_row * of_column * share;
+        }
+        sample
+    }
+
+    /// What is at these places, in some of the channels: written to the columns from `to` on of `rows`, `[samples, length]`.
+    pub(super) fn read(
+        &self,
+        samples: &[Sample],
+        channels: Range<usize>,
+        rows: &mut [f32],
+        length: usize,
+        to: usize,
+        instructions: Instructions,
+    ) {
+        instructions.run(Read {
+            pixels: self,
+            samples,
+            channels,
+            rows,
+            length,
+            to,
+        });
+    }
+}
+
+/// The two pixels of an axis between which a place is, and their shares. One outside is worth nothing; it goes by the
+/// place of one inside.
+#[inline]
+fn neighbours(place: f32, count: usize) -> [(usize, f32); 2] {
+    let first = place.floor();
+    let share = place - first;
+    let before = match first < 0.0 {
+        true => (0, 0.0),
+        false => (first as usize, 1.0 - share),
+    };
+    let after = (first + 1.0) as usize;
+    let after = match after < count {
+        true => (after, share),
+        false => (count - 1, 0.0),
+    };
+    [before, after]
+}
+
+/// A place between four pixels: which these are, row after row, and their shares.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Sample {
+    pixels: [usize; 4],
+    shares: [f32; 4],
+}
+
+impl Sample {
+    const NOTHING: Self = Self {
+        pixels: [0; 4],
+        shares: [0.0; 4],
+    };
+}
+
+struct Read<'a> {
+    pixels: &'a Pixels,
+    samples: &'a [Sample],
+    channels: Range<usize>,
+    rows: &'a mut [f32],
+    length: usize,
+    to: usize,
+}
+
+impl Kernel for Read<'_> {
+    #[inline(always)]
+    fn run<const ROWS: usize, const LANES: usize, const FUSED: bool>(self) {
+        let (first, count) = (self.channels.start, self.channels.len());
+        let Pixels {
+            numbers, channels, ..
+        } = self.pixels;
+        for place in 0..self.samples.len() {
+            let Sample { pixels, shares } = self.samples[place];
+            let row = &mut self.rows[place * self.length + self.to..][..count];
+            let a = &numbers[pixels[0] * channels + first..][..count];
+            let b = &numbers[pixels[1] * channels + first..][..count];
+            let c = &numbers[pixels[2] * channels + first..][..count];
+            let d = &numbers[pixels[3] * channels + first..][..count];
+            for at in 0..count {
+                let number = multiply_add::<FUSED>(shares[1], b[at], shares[0] * a[at]);
+                let number = multiply_add::<FUSED>(shares[2], c[at], number);
+                row[at] = multiply_add::<FUSED>(shares[3], d[at], number);
+            }
+        }
+    }
+}
+
+/// Writes `rows`, `[places, channels]`, to `out`, `[channels, places]`, by way of `memory`.
+pub(super) fn write(
+    rows: &[f32],
+    memory: &mut Vec<f32>,
+    mut out: ArrayViewMut2<'_, f32>,
+    instructions: Instructions,
+) {
+    let (channels, places) = out.dim();
+    memory.resize(places * channels, 0.0);
+    instructions.run(Transpose {
+        rows: places,
+        columns: channels,
+        from: rows,
+        from_step: channels,
+        to: memory,
+        to_step: places,
+    });
+    for (mut out, channel) in out.outer_iter_mut().zip(memory.chunks(places)) {
+        match out.as_slice_mut() {
+            Some(out) => out.copy_from_slice(channel),
+            None => out
+                .iter_mut()
+                .zip(channel)
+                .for_each(|(out, number)| *out = *number),
+        }
+    }
+}

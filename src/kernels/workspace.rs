@@ -1,0 +1,21 @@
+//! Memory that kernels share, one after another.
+
+use super::pixels::{Pixels, Sample};
+use crate::spare::Spare;
+
+/// What kernels need while they run: as much as the largest of them, as a session runs one at a time.
+#[derive(Default)]
+pub(crate) struct Workspace {
+    pub(super) images: Spare<Pixels>,
+    pub(super) blocks: Spare<Block>,
+}
+
+/// What a thread needs for some places.
+#[derive(Default)]
+pub(super) struct Block {
+    pub(super) samples: Vec<Sample>,
+    /// What is read at each place.
+    pub(super) rows: Vec<f32>,
+    /// What comes out there.
+    pub(super) sums: Vec<f32>,
+}

@@ -1,0 +1,118 @@
+//! `DeformConv`, since opset 19.
+
+use std::sync::Arc;
+
+use ndarray::ArrayView4;
+use ort::{
+    operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput},
+    value::DynTensorValueType,
+};
+
+use super::node::{Attributes, FLOAT, Run, refused};
+use crate::kernels::{DeformConv, DeformConvInputs, DeformConvSpec, Instructions, Workspace};
+
+const NAME: &str = "DeformConv";
+
+/// Its inputs, by their places.
+const PIXELS: usize = 0;
+const WEIGHTS: usize = 1;
+const OFFSETS: usize = 2;
+const BIAS: usize = 3;
+const MASK: usize = 4;
+
+pub(super) struct DeformConvOperator(pub(super) Arc<Workspace>);
+
+impl Operator for DeformConvOperator {
+    type Kernel<'node> = DeformConvKernel;
+
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let (required, optional) = (OperatorInput::required, OperatorInput::optional);
+        [
+            required(FLOAT),
+            required(FLOAT),
+            required(FLOAT),
+            optional(FLOAT),
+            optional(FLOAT),
+        ]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(FLOAT)]
+    }
+
+    fn create_kernel<'node>(&self, node: &KernelContext<'node>) -> ort::Result<DeformConvKernel> {
+        let mut kernel = DeformConvKernel {
+            spec: spec(node)?,
+            conv: None,
+            workspace: Arc::clone(&self.0),
+        };
+        // Weights that are no constants come with each run.
+        if let Ok(weights) = node.constant_input::<DynTensorValueType>(WEIGHTS) {
+            let weights = weights.try_extract_array()?.into_dimensionality();
+            let weights = weights.map_err(|error| refused(NAME, format!("weights: {error}")))?;
+            kernel.conv = Some(kernel.with_weights(weights)?);
+        }
+        Ok(kernel)
+    }
+}
+
+fn spec(node: &KernelContext<'_>) -> ort::Result<DeformConvSpec> {
+    let attributes = Attributes {
+        operator: NAME,
+        node,
+    };
+    let [top, left, ..] = attributes.numbers("pads", [0; 4])?;
+    Ok(DeformConvSpec {
+        strides: attributes.numbers("strides", [1; 2])?,
+        pads: [top, left],
+        dilations: attributes.numbers("dilations", [1; 2])?,
+        groups: attributes.number("group", 1)?,
+        offset_groups: attributes.number("offset_group", 1)?,
+    })
+}
+
+pub(super) struct DeformConvKernel {
+    spec: DeformConvSpec,
+    conv: Option<DeformConv>,
+    workspace: Arc<Workspace>,
+}
+
+impl DeformConvKernel {
+    fn with_weights(&self, weights: ArrayView4<'_, f32>) -> ort::Result<DeformConv> {
+        let conv = DeformConv::new(self.spec.clone(), weights, Instructions::detect());
+        conv.map_err(|error| refused(NAME, error))
+    }
+}
+
+impl Kernel for DeformConvKernel {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let run = Run {
+            operator: NAME,
+            context,
+        };
+        let (pixels, offsets) = (run.input(PIXELS)?, run.input(OFFSETS)?);
+        let (bias, mask) = (run.input(BIAS)?, run.input(MASK)?);
+        let inputs = DeformConvInputs {
+            pixels: run.required(&pixels, "pixels")?,
+            offsets: run.required(&offsets, "offsets")?,
+            mask: run.optional(&mask, "mask")?,
+            bias: run.optional(&bias, "bias")?,
+        };
+        let of_this_run;
+        let conv = match &self.conv {
+            Some(conv) => conv,
+            None => {
+                let weights = run.input(WEIGHTS)?;
+                of_this_run = self.with_weights(run.required(&weights, "weights")?)?;
+                &of_this_run
+            }
+        };
+        let mut out = run.output(conv.shape(&inputs))?;
+        let out = run.numbers(&mut out)?;
+        run.with_threads(|threads| conv.run(&inputs, out, &self.workspace, threads))
+    }
+}

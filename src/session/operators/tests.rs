@@ -1,0 +1,353 @@
+//! Each operator beside ONNX Runtime's own, on graphs of one node.
+
+use ndarray::{ArrayD, Zip};
+use ort::{
+    editor::{Graph, Model, Node, ONNX_DOMAIN, Opset},
+    memory::Allocator,
+    operator::Attribute,
+    session::{
+        Session, SessionInputValue,
+        builder::{GraphOptimizationLevel, SessionBuilder},
+    },
+    value::{Outlet, Shape, SymbolicDimensions, Tensor, TensorElementType, TensorRef, ValueType},
+};
+
+use super::*;
+use crate::runtime::Runtime;
+
+/// A graph of one node.
+struct OneNode {
+    operator: &'static str,
+    /// The shape of each input; one without is left out.
+    inputs: Vec<Option<Vec<usize>>>,
+    /// The input that is a constant of the graph, if one is.
+    constant: Option<usize>,
+    numbers: Vec<(&'static str, Vec<i64>)>,
+    words: Vec<(&'static str, &'static str)>,
+    /// What inputs go up to.
+    reach: Vec<f32>,
+}
+
+impl OneNode {
+    fn run(&self, native: bool) -> ort::Result<ArrayD<f32>> {
+        let tensors = self.tensors();
+        let mut session = self.session(native, &tensors)?;
+        let given = |place: usize| match Some(place) == self.constant {
+            true => None,
+            false => tensors[place].as_ref(),
+        };
+        let mut out = None;
+        // Twice, as memory goes from one run to the next.
+        for _ in 0..2 {
+            let inputs = (0..tensors.len()).filter_map(|place| Some((place, given(place)?)));
+            let inputs = inputs.map(|(place, tensor)| {
+                let value = TensorRef::from_array_view(tensor.view())?;
+                Ok((name(place), value.into()))
+            });
+            let inputs: Vec<(String, SessionInputValue<'_>)> =
+                inputs.collect::<ort::Result<_>>()?;
+            let outputs = session.run(inputs)?;
+            out = Some(outputs["out"].try_extract_array()?.to_owned());
+        }
+        Ok(out.unwrap())
+    }
+
+    fn session(&self, native: bool, tensors: &[Option<ArrayD<f32>>]) -> ort::Result<Session> {
+        let mut graph = Graph::new()?;
+        let shapes = self.inputs.iter().enumerate();
+        let variable =
+            shapes.filter(|(place, shape)| shape.is_some() && Some(*place) != self.constant);
+        let variable =
+            variable.filter_map(|(place, shape)| Some(floats(&name(place), shape.as_ref()?.len())));
+        graph.set_inputs(variable)?;
+        graph.set_outputs([floats("out", 4)])?;
+        if let Some(place) = self.constant {
+            let constant = tensors[place].as_ref().unwrap();
+            let shape: Vec<_> = constant.shape().iter().map(|&size| size as i64).collect();
+            let mut value = Tensor::<f32>::new(&Allocator::default(), shape)?;
+            value
+                .extract_tensor_mut()
+                .1
+                .copy_from_slice(constant.as_slice().unwrap());
+            graph.add_initializer(name(place), value, false)?;
+        }
+        let inputs = self.inputs.iter().enumerate();
+        let inputs: Vec<_> = inputs
+            .map(|(place, shape)| shape.as_ref().map_or_else(String::new, |_| name(place)))
+            .collect();
+        let numbers = self
+            .numbers
+            .iter()
+            .map(|(name, numbers)| match numbers[..] {
+                // Of these, none is a list of one.
+                [number] => Attribute::new(name, number),
+                _ => Attribute::new(name, numbers.clone()),
+            });
+        let words = self.words.iter();
+        let words = words.map(|(name, word)| Attribute::new(name, word.to_string()));
+        let attributes = numbers.chain(words).collect::<ort::Result<Vec<_>>>()?;
+        graph.add_node(Node::new(
+            self.operator,
+            ONNX_DOMAIN,
+            "node",
+            inputs,
+            ["out"],
+            attributes,
+        )?)?;
+        let mut model = Model::new([Opset::new(ONNX_DOMAIN, 22)?])?;
+        model.set_graph(graph)?;
+        let runtime = Runtime::load().unwrap();
+        let builder = || SessionBuilder::new(runtime.environment());
+        // A graph that was not read from a file knows nothing of operators that are registered.
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("node.onnx");
+        let written = builder()?.with_optimization_level(GraphOptimizationLevel::Disable)?;
+        model.into_session(&written.with_optimized_model_path(&file)?)?;
+        match native {
+            true => builder()?.with_operators(domain()?)?.commit_from_file(file),
+            false => builder()?.commit_from_file(file),
+        }
+    }
+
+    /// Numbers that look random, and are the same every time.
+    fn tensors(&self) -> Vec<Option<ArrayD<f32>>> {
+        let mut state = 1_u32;
+        let mut random = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        let shapes = self.inputs.iter().zip(&self.reach);
+        shapes
+            .map(|(shape, reach)| {
+                Some(ArrayD::from_shape_simple_fn(shape.clone()?, || {
+                    reach * random()
+                }))
+            })
+            .collect()
+    }
+
+    /// The same from both, and not nothing.
+    fn check(&self, described: &str) {
+        let native = self.run(true).unwrap();
+        let own = self.run(false).unwrap();
+        assert_eq!(native.shape(), own.shape(), "{described}");
+        let largest = own
+            .iter()
+            .fold(0.0, |largest: f32, number| largest.max(number.abs()));
+        assert!(largest > 0.1, "{described}: {largest}");
+        Zip::from(&native).and(&own).for_each(|native, own| {
+            assert!(
+                (native - own).abs() < 2e-5 * largest,
+                "{described}: {native} for {own}"
+            );
+        });
+    }
+}
+
+fn name(place: usize) -> String {
+    format!("input_{place}")
+}
+
+fn floats(name: &str, rank: usize) -> Outlet {
+    let unknown = ValueType::Tensor {
+        ty: TensorElementType::Float32,
+        shape: Shape::new(vec![-1; rank]),
+        dimension_symbols: SymbolicDimensions::empty(rank),
+    };
+    Outlet::new(name, unknown)
+}
+
+#[test]
+fn deformable_convolutions_are_those_of_onnx_runtime() {
+    struct Case {
+        images: usize,
+        channels: [usize; 2],
+        size: [usize; 2],
+        out: [usize; 2],
+        kernel: [usize; 2],
+        strides: [i64; 2],
+        pads: [i64; 4],
+        dilations: [i64; 2],
+        groups: [usize; 2],
+        has: [bool; 2],
+    }
+    let plain = Case {
+        images: 1,
+        channels: [32, 48],
+        size: [17, 13], // more places than a block has
+        out: [17, 13],
+        kernel: [3, 3],
+        strides: [1, 1],
+        pads: [1; 4],
+        dilations: [1, 1],
+        groups: [1, 1],
+        has: [true, true],
+    };
+    let cases = [
+        ("as in GLIP", Case { ..plain }),
+        (
+            "without a mask",
+            Case {
+                has: [true, false],
+                ..plain
+            },
+        ),
+        (
+            "with nothing",
+            Case {
+                has: [false, false],
+                ..plain
+            },
+        ),
+        ("two images", Case { images: 2, ..plain }),
+        (
+            "stride 2",
+            Case {
+                out: [9, 7],
+                strides: [2, 2],
+                ..plain
+            },
+        ),
+        (
+            "stride 2 of an odd kind",
+            Case {
+                out: [8, 6],
+                strides: [2, 2],
+                pads: [0; 4],
+                ..plain
+            },
+        ),
+        (
+            "dilated",
+            Case {
+                dilations: [2, 3],
+                pads: [2, 3, 2, 3],
+                ..plain
+            },
+        ),
+        (
+            "a flat kernel",
+            Case {
+                kernel: [1, 5],
+                pads: [0, 2, 0, 2],
+                ..plain
+            },
+        ),
+        (
+            "groups",
+            Case {
+                groups: [2, 1],
+                ..plain
+            },
+        ),
+        (
+            "groups of offsets",
+            Case {
+                groups: [1, 4],
+                ..plain
+            },
+        ),
+        (
+            "both",
+            Case {
+                groups: [4, 2],
+                ..plain
+            },
+        ),
+        (
+            "both the other way",
+            Case {
+                groups: [2, 4],
+                ..plain
+            },
+        ),
+        (
+            "odd channels",
+            Case {
+                channels: [7, 5],
+                ..plain
+            },
+        ),
+        (
+            "one pixel",
+            Case {
+                size: [1, 1],
+                out: [1, 1],
+                ..plain
+            },
+        ),
+    ];
+    for (described, case) in cases {
+        let [inner, outer] = case.channels;
+        let [groups, offset_groups] = case.groups;
+        let taps = case.kernel[0] * case.kernel[1] * offset_groups;
+        let of_taps = |channels| vec![case.images, channels, case.out[0], case.out[1]];
+        let [bias, mask] = case.has;
+        for constant in [Some(1), None] {
+            let node = OneNode {
+                operator: "DeformConv",
+                inputs: vec![
+                    Some(vec![case.images, inner, case.size[0], case.size[1]]),
+                    Some(vec![outer, inner / groups, case.kernel[0], case.kernel[1]]),
+                    Some(of_taps(2 * taps)),
+                    bias.then(|| vec![outer]),
+                    mask.then(|| of_taps(taps)),
+                ],
+                constant,
+                numbers: vec![
+                    ("strides", case.strides.into()),
+                    ("pads", case.pads.into()),
+                    ("dilations", case.dilations.into()),
+                    ("group", vec![groups as i64]),
+                    ("offset_group", vec![offset_groups as i64]),
+                ],
+                words: Vec::new(),
+                reach: vec![1.0, 0.3, 3.0, 1.0, 1.0],
+            };
+            node.check(described);
+        }
+    }
+}
+
+fn grid_sample(mode: &'static str, padding: &'static str, align_corners: i64) -> OneNode {
+    OneNode {
+        operator: "GridSample",
+        inputs: vec![Some(vec![3, 5, 11, 7]), Some(vec![3, 24, 13, 2])],
+        constant: None,
+        numbers: vec![("align_corners", vec![align_corners])],
+        words: vec![("mode", mode), ("padding_mode", padding)],
+        reach: vec![1.0, 2.5],
+    }
+}
+
+#[test]
+fn samples_of_a_grid_are_those_of_onnx_runtime() {
+    for mode in ["linear", "nearest"] {
+        for padding in ["zeros", "border", "reflection"] {
+            for align_corners in [0, 1] {
+                let node = grid_sample(mode, padding, align_corners);
+                node.check(&format!("{mode}, {padding}, {align_corners}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_kernels_cannot_do_is_said_when_a_session_is_made() {
+    let node = grid_sample("cubic", "zeros", 0);
+    assert!(node.run(false).is_ok());
+    let error = node.run(true).unwrap_err().to_string();
+    for part in ["cubic", "native_kernels"] {
+        assert!(error.contains(part), "{part} is not in: {error}");
+    }
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_errors() {
+    let mut node = grid_sample("linear", "zeros", 0);
+    node.inputs[1] = Some(vec![2, 24, 13, 2]);
+    let error = node.run(true).unwrap_err().to_string();
+    // In the words of this crate's kernel.
+    assert!(error.contains("with a grid of"), "{error}");
+    assert!(node.run(false).is_err());
+}
