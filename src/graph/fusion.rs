@@ -5,10 +5,8 @@ use std::sync::Arc;
 use ndarray::{ArrayView3, CowArray, Ix4};
 
 use super::{
-    feature_maps::FeatureMaps,
-    image_encoder::FeaturePyramid,
-    load::load_optional,
-    text_encoder::{TextFeatures, text_states},
+    feature_maps::FeatureMaps, image_encoder::FeaturePyramid, load::load_optional,
+    text_encoder::TextFeatures, text_states::keep_states,
 };
 use crate::{
     bundle::Bundle,
@@ -18,10 +16,6 @@ use crate::{
     runtime::{Device, Runtime, SessionOptions},
     session::{CheckedGraph, HostTensor, NamedTensors},
 };
-
-/// What stands before the name of a graph's output that replaces the input of that name: the fusion tower
-/// gives `fused_text`, and the head reads it as `text`.
-const FUSED: &str = "fused_";
 
 /// The fusion tower: image and text look at each other, layer by layer, before anything is detected
 /// (section 3.2 of the GLIP paper).
@@ -90,15 +84,8 @@ impl Fusion {
         let outputs = graph.run(pyramid.0.tensors(), |input| {
             named.get(input).map(HostTensor::as_input)
         })?;
-        let (batch, tokens) = (pyramid.batch(), text.batch_and_tokens().1);
-        let states = outputs.others().map(|(name, states)| {
-            let states = text_states(name, states, (batch, tokens))?;
-            let replaced = name.strip_prefix(FUSED).unwrap_or(name);
-            Ok((replaced.to_owned(), HostTensor::from(states)))
-        });
-        for (name, states) in states.collect::<Result<Vec<_>>>()? {
-            named.insert(name, states);
-        }
+        let tokens = text.batch_and_tokens().1;
+        keep_states(&outputs, (pyramid.batch(), tokens), &mut named)?;
         let maps = FeatureMaps::new(graph.name(), outputs.maps)?;
         Ok(FusedFeatures {
             maps: Arc::new(maps),

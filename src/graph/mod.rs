@@ -8,6 +8,7 @@ mod grounding_head;
 mod image_encoder;
 mod load;
 mod text_encoder;
+mod text_states;
 
 pub use self::{
     fusion::{FusedFeatures, Fusion},

@@ -2,14 +2,14 @@
 
 use ndarray::{Array1, Array2, Array3, ArrayView2, ArrayView3, Axis};
 
-use super::load::load_optional;
+use super::{load::load_optional, text_states::keep_states};
 use crate::{
     bundle::Bundle,
     control::Control,
     error::{Error, Result},
     prompt::{LearnedPrompt, TokenizedPrompt},
     runtime::{Device, Runtime, SessionOptions},
-    session::{CheckedGraph, HostTensor, NamedTensors, Tensor},
+    session::{CheckedGraph, HostTensor, NamedTensors},
 };
 
 /// The text side of a model: BERT.
@@ -68,26 +68,9 @@ impl TextEncoder {
         let graph = self.0.as_ref().ok_or(Error::NoTextEncoder)?;
         let mut features = TextFeatures::of_tokens(prompt);
         let outputs = graph.run([], |input| features.0.get(input).map(HostTensor::as_input))?;
-        let shape = (1, prompt.ids().len());
-        let states = outputs.others().map(|(name, states)| {
-            let states = text_states(name, states, shape)?;
-            Ok((name.to_owned(), HostTensor::from(states)))
-        });
-        for (name, states) in states.collect::<Result<Vec<_>>>()? {
-            features.0.insert(name, states);
-        }
+        keep_states(&outputs, (1, prompt.ids().len()), &mut features.0)?;
         Ok(features)
     }
-}
-
-/// Text states `[batch, tokens, width]` on the host; a model's width is what its graphs say.
-pub(super) fn text_states(
-    name: &str,
-    tensor: &Tensor,
-    (batch, tokens): (usize, usize),
-) -> Result<Array3<f32>> {
-    let width = tensor.shape().last().copied().unwrap_or_default();
-    tensor.to_array(name, (batch, tokens, width))
 }
 
 /// What the text encoder makes of a prompt, and what of the prompt the graphs after it read. Always in

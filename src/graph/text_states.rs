@@ -1,0 +1,27 @@
+//! Where the text states go that a graph gives.
+
+use ndarray::Array3;
+
+use crate::{
+    error::Result,
+    session::{NamedTensors, Outputs},
+};
+
+/// What stands before the name of a graph's output that replaces the input of that name: the fusion tower
+/// gives `fused_text`, and the head reads it as `text`.
+const FUSED: &str = "fused_";
+
+/// Puts the text states `[batch, tokens, width]` that a graph gave among what is known of a prompt. Their width is what
+/// the graph says.
+pub(super) fn keep_states(
+    outputs: &Outputs,
+    (batch, tokens): (usize, usize),
+    known: &mut NamedTensors,
+) -> Result<()> {
+    for (name, tensor) in outputs.others() {
+        let width = tensor.shape().last().copied().unwrap_or_default();
+        let states: Array3<f32> = tensor.to_array(name, (batch, tokens, width))?;
+        known.insert(name.strip_prefix(FUSED).unwrap_or(name), states.into());
+    }
+    Ok(())
+}
