@@ -12,7 +12,7 @@ mod picture;
 use std::{env, hint::black_box, path::Path};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use glip::{Detector, Prompt};
+use glip::{Bundle, Detector, Prompt};
 use picture::picture;
 
 fn benchmarks(criterion: &mut Criterion) {
@@ -24,7 +24,7 @@ fn benchmarks(criterion: &mut Criterion) {
 
 fn stages(criterion: &mut Criterion) -> common::Result<()> {
     let folder = env::var_os("GLIP_MODEL");
-    let model = common::model(folder.as_deref().map(Path::new))?;
+    let model = Bundle::from_dir_or_nano(folder.as_deref().map(Path::new))?;
     let mut group = criterion.benchmark_group(model.manifest().name());
     group.sample_size(20);
     let detector = Detector::builder().bundle(model).build()?;

@@ -28,7 +28,7 @@ use std::{
 
 use common::Result;
 use glip::{
-    Detector, ImageSize, PixelFormat,
+    Bundle, Detector, ImageSize, PixelFormat,
     live::{Frame, Live, LiveOptions},
     parts::{Arena, CpuOptions},
 };
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 
 fn detector(threads: usize, cpu: CpuOptions) -> Result<Detector> {
     let folder = env::var_os("GLIP_MODEL");
-    let model = common::model(folder.as_deref().map(Path::new))?;
+    let model = Bundle::from_dir_or_nano(folder.as_deref().map(Path::new))?;
     let builder = Detector::builder().bundle(model).threads(threads).cpu(cpu);
     Ok(builder.build()?)
 }

@@ -8,7 +8,7 @@ use std::{env, path::Path, process::ExitCode};
 
 use common::Result;
 use glip::{
-    Prompt, Runtime,
+    Bundle, Prompt, Runtime,
     parts::{Fusion, GroundingHead, ImageEncoder, SessionOptions, TextEncoder},
 };
 
@@ -26,7 +26,7 @@ fn run() -> Result<()> {
 
     // Loading: each part takes from the model what it needs, and from the options where it runs.
     let runtime = Runtime::load()?;
-    let model = common::model(folder)?;
+    let model = Bundle::from_dir_or_nano(folder)?;
     let manifest = model.manifest();
     let options = SessionOptions::default();
     let preprocessor = manifest.preprocessor()?;

@@ -8,7 +8,7 @@ use std::{env, path::Path, process::ExitCode};
 
 use common::Result;
 use glip::{
-    Detector,
+    Bundle, Detector,
     parts::RawOutput,
     postprocess::{Aggregation, Anchors, BoxesView, Corners, HeadSpec, HeadView, phrase_scores},
 };
@@ -26,7 +26,9 @@ fn run() -> Result<()> {
         [image, phrase, output, folder] => (image, phrase, output, Some(Path::new(folder))),
         _ => return Err("usage: custom_postprocess IMAGE PHRASE OUTPUT.png [MODEL_FOLDER]".into()),
     };
-    let detector = Detector::builder().bundle(common::model(folder)?).build()?;
+    let detector = Detector::builder()
+        .bundle(Bundle::from_dir_or_nano(folder)?)
+        .build()?;
     let picture = common::read_picture(Path::new(image))?;
     let raw = &detector.head_outputs(&picture, [phrase.as_str()])?[0];
 

@@ -13,8 +13,8 @@ use std::{
 
 use common::Result;
 use glip::{
-    Detection, Detections, Detector, Device, ImageSize, Mask, Prompt, Segmenter, draw_detections,
-    draw_masks, parts::Rle,
+    Bundle, Detection, Detector, Device, ImageSize, Mask, Prompt, Segmenter, draw_detections,
+    draw_masks,
 };
 use lexopt::{Arg, Parser, ValueExt};
 use serde::{Serialize, Serializer};
@@ -60,16 +60,24 @@ fn run(arguments: Arguments) -> Result<()> {
         None => Vec::new(),
     };
 
+    // Without a segmenter there are no masks.
+    let things = found.iter().enumerate();
+    let things = things.map(|(index, detection)| Thing {
+        detection,
+        mask: masks.get(index),
+    });
+    let report = Report {
+        image: encoded.geometry().original,
+        detections: things.collect(),
+        timings_ms: stages,
+    };
+
     let json_on_stdout = arguments.json.as_deref() == Some(Path::new("-"));
     if !json_on_stdout {
-        print_table(&found, &masks, &stages);
+        report.print();
     }
     if let Some(file) = &arguments.json {
-        let json = serde_json::to_string_pretty(&Report {
-            image: encoded.geometry().original,
-            detections: with_masks(&found, &masks).map(Found::from).collect(),
-            timings_ms: &stages,
-        })?;
+        let json = serde_json::to_string_pretty(&report)?;
         if json_on_stdout {
             println!("{json}");
         } else {
@@ -87,62 +95,42 @@ fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Every detection, with its mask if there are masks.
-fn with_masks<'a>(
-    found: &'a Detections,
-    masks: &'a [Mask],
-) -> impl Iterator<Item = (&'a Detection, Option<&'a Mask>)> {
-    let found = found.iter().enumerate();
-    found.map(|(index, detection)| (detection, masks.get(index)))
-}
-
-fn print_table(found: &Detections, masks: &[Mask], stages: &Stages) {
-    println!(
-        "{:30} {:>5}  {:>7} {:>7} {:>7} {:>7}",
-        "phrase", "score", "x1", "y1", "x2", "y2"
-    );
-    for (detection, mask) in with_masks(found, masks) {
-        let [x1, y1, x2, y2] = detection.bbox.into();
-        let (phrase, score) = (&detection.phrase, detection.score);
-        let pixels = mask.map_or(String::new(), |mask| format!(", {} pixels", mask.area()));
-        println!("{phrase:30} {score:5.2}  {x1:7.1} {y1:7.1} {x2:7.1} {y2:7.1}{pixels}");
-    }
-    let times = stages
-        .0
-        .iter()
-        .map(|(stage, time)| format!("{stage} {:.0}", milliseconds(*time)));
-    println!(
-        "{} found; ms: {}",
-        found.len(),
-        times.collect::<Vec<_>>().join(", ")
-    );
-}
-
 /// What `--json` writes.
 #[derive(Serialize)]
 struct Report<'a> {
     image: ImageSize,
-    detections: Vec<Found<'a>>,
-    timings_ms: &'a Stages,
+    detections: Vec<Thing<'a>>,
+    timings_ms: Stages,
 }
 
 #[derive(Serialize)]
-struct Found<'a> {
+struct Thing<'a> {
     #[serde(flatten)]
     detection: &'a Detection,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mask: Option<Rle>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mask_score: Option<f32>,
+    mask: Option<&'a Mask>,
 }
 
-impl<'a> From<(&'a Detection, Option<&Mask>)> for Found<'a> {
-    fn from((detection, mask): (&'a Detection, Option<&Mask>)) -> Self {
-        Self {
-            detection,
-            mask: mask.map(Mask::rle),
-            mask_score: mask.map(Mask::score),
+impl Report<'_> {
+    /// As a table.
+    fn print(&self) {
+        println!(
+            "{:30} {:>5}  {:>7} {:>7} {:>7} {:>7}",
+            "phrase", "score", "x1", "y1", "x2", "y2"
+        );
+        for Thing { detection, mask } in &self.detections {
+            let [x1, y1, x2, y2] = detection.bbox.into();
+            let (phrase, score) = (&detection.phrase, detection.score);
+            let pixels = mask.map_or(String::new(), |mask| format!(", {} pixels", mask.area()));
+            println!("{phrase:30} {score:5.2}  {x1:7.1} {y1:7.1} {x2:7.1} {y2:7.1}{pixels}");
         }
+        let times = self.timings_ms.0.iter();
+        let times = times.map(|(stage, time)| format!("{stage} {:.0}", milliseconds(*time)));
+        println!(
+            "{} found; ms: {}",
+            self.detections.len(),
+            times.collect::<Vec<_>>().join(", ")
+        );
     }
 }
 
@@ -244,7 +232,7 @@ impl Arguments {
 
     fn detector(&self) -> Result<Detector> {
         let mut builder = Detector::builder()
-            .bundle(common::model(self.model.as_deref())?)
+            .bundle(Bundle::from_dir_or_nano(self.model.as_deref())?)
             .device(self.device);
         if let Some((short_side, long_side)) = self.sides {
             builder = builder.sides(short_side, long_side);

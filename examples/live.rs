@@ -16,7 +16,7 @@ use std::{
 
 use common::Result;
 use glip::{
-    Detector, ImageSize,
+    Bundle, Detector, ImageSize,
     live::{Frame, FrameResult, Latency, Live, LiveOptions, LiveStats, Outcome},
     parts::CpuOptions,
 };
@@ -46,7 +46,7 @@ fn run(arguments: Arguments) -> Result<()> {
         false => CpuOptions::default().without_spinning(),
     };
     let detector = Detector::builder()
-        .bundle(common::model(arguments.model.as_deref())?)
+        .bundle(Bundle::from_dir_or_nano(arguments.model.as_deref())?)
         .threads(arguments.threads)
         .cpu(cpu)
         .build()?;

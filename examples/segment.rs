@@ -8,7 +8,7 @@ mod common;
 use std::{env, path::Path, process::ExitCode};
 
 use common::Result;
-use glip::{Detector, Segmenter, draw_detections, draw_masks};
+use glip::{Bundle, Detector, Segmenter, draw_detections, draw_masks};
 
 fn main() -> ExitCode {
     common::report(run())
@@ -26,7 +26,9 @@ fn run() -> Result<()> {
             return Err(usage.into());
         }
     };
-    let detector = Detector::builder().bundle(common::model(folder)?).build()?;
+    let detector = Detector::builder()
+        .bundle(Bundle::from_dir_or_nano(folder)?)
+        .build()?;
     let segmenter = Segmenter::from_dir(segmenter)?;
     let picture = common::read_picture(Path::new(image))?;
 

@@ -26,7 +26,7 @@ use axum::{
     routing::{get, post},
 };
 use common::Result;
-use glip::{Control, Detections, Detector, ErrorKind};
+use glip::{Bundle, Control, Detections, Detector, ErrorKind};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, ImageResult, Limits};
 use lexopt::{Arg, Parser, ValueExt};
 use serde::Deserialize;
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<()> {
     let detector = Detector::builder()
-        .bundle(common::model(arguments.model.as_deref())?)
+        .bundle(Bundle::from_dir_or_nano(arguments.model.as_deref())?)
         .for_callers(arguments.callers)
         .build()?;
     let turns = Arc::new(Semaphore::new(arguments.callers));

@@ -17,7 +17,7 @@ use std::{
 
 use common::Result;
 use glip::{
-    Detections, Detector, draw_detections,
+    Bundle, Detections, Detector, draw_detections,
     tracks::{Track, TrackOptions, Tracker},
 };
 use image::{Rgb, RgbImage};
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<()> {
     let detector = Detector::builder()
-        .bundle(common::model(arguments.model.as_deref())?)
+        .bundle(Bundle::from_dir_or_nano(arguments.model.as_deref())?)
         .build()?;
     let prompt = detector.encode_prompt(arguments.prompt.as_str())?;
     let options = TrackOptions::default().with_start_score(arguments.start);

@@ -18,7 +18,7 @@ use std::{
 };
 
 use common::Result;
-use glip::Detector;
+use glip::{Bundle, Detector};
 use image::DynamicImage;
 
 /// Frames that are read ahead: more would only take memory.
@@ -35,7 +35,9 @@ fn run() -> Result<()> {
         [frames, prompt, folder] => (frames, prompt, Some(Path::new(folder))),
         _ => return Err("usage: video_frames FOLDER PROMPT [MODEL_FOLDER]".into()),
     };
-    let detector = Detector::builder().bundle(common::model(folder)?).build()?;
+    let detector = Detector::builder()
+        .bundle(Bundle::from_dir_or_nano(folder)?)
+        .build()?;
     let prompt = detector.encode_prompt(prompt.as_str())?;
     let frames = common::pictures_in(Path::new(frames))?;
 

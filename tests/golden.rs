@@ -8,7 +8,7 @@ mod common;
 use std::{env, path::PathBuf};
 
 use common::golden::Case;
-use glip::Detector;
+use glip::{Detector, parts::CpuOptions};
 
 /// Where `make golden` puts the exported models.
 fn exported(model: &str) -> PathBuf {
@@ -20,9 +20,10 @@ fn exported(model: &str) -> PathBuf {
 }
 
 /// The case's model at its image size, reporting every detection as official does.
-fn detector_for(case: &Case) -> glip::Result<Detector> {
+fn detector_for(case: &Case, cpu: CpuOptions) -> glip::Result<Detector> {
     Detector::builder()
         .dir(exported(&case.model))
+        .cpu(cpu)
         .resize(case.resize_rule())
         .score_threshold(0.0)
         .build()
@@ -33,11 +34,14 @@ fn detector_for(case: &Case) -> glip::Result<Detector> {
 #[ignore = "needs the models that `make golden` exports"]
 fn detections_are_those_of_official() {
     for case in Case::all() {
-        let detector = detector_for(&case).unwrap();
+        for native_kernels in [false, true] {
+            let cpu = CpuOptions::default().with_native_kernels(native_kernels);
+            let detector = detector_for(&case, cpu).unwrap();
 
-        let found = detector.ground(case.image(""), case.prompt()).unwrap();
+            let found = detector.ground(case.image(""), case.prompt()).unwrap();
 
-        case.assert_same(found, 2e-4);
+            case.assert_same(found, 2e-4);
+        }
     }
 }
 
@@ -46,7 +50,7 @@ fn detections_are_those_of_official() {
 #[ignore = "needs the models that `make golden` exports"]
 fn batches_and_prepared_inputs_find_the_same() {
     for case in Case::all() {
-        let detector = detector_for(&case).unwrap();
+        let detector = detector_for(&case, CpuOptions::default()).unwrap();
         let picture = case.image("");
         let mut other = picture.clone();
         image::imageops::invert(&mut other);

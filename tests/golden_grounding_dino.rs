@@ -14,7 +14,10 @@ use glip::{
     BBox, Bundle, Detections, Detector, Error, GroundOptions, LearnedPrompt, Prompt, ResizeRule,
     Runtime, Vocabulary,
     manifest::Manifest,
-    parts::{Fusion, GroundingHead, HeadBoxes, ImageEncoder, Preprocessor, TextEncoder, Tokenizer},
+    parts::{
+        CpuOptions, Fusion, GroundingHead, HeadBoxes, ImageEncoder, Preprocessor, TextEncoder,
+        Tokenizer,
+    },
     postprocess::{Aggregation, HeadSpec},
 };
 use image::RgbImage;
@@ -178,9 +181,12 @@ fn detections_are_those_that_transformers_boxes_and_mean_scores_make() {
     for (kind, _) in KINDS {
         let manifest = bundle(kind).manifest().clone();
         assert_eq!(manifest.head(), &HeadSpec::Queries);
-        for case in Case::all_of(kind) {
+        let cases = Case::all_of(kind);
+        // By ONNX Runtime's kernels and by those of this crate.
+        for (case, native) in cases.iter().flat_map(|case| [(case, false), (case, true)]) {
             let detector = Detector::builder()
                 .bundle(bundle(kind))
+                .cpu(CpuOptions::default().with_native_kernels(native))
                 .resize(case.resize(&manifest))
                 .score_threshold(0.0)
                 .build()

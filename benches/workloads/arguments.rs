@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use glip::{
-    CudaOptions, Detector, DetectorBuilder, Device, ImageSize, TensorRtOptions, parts::CpuOptions,
+    Bundle, CudaOptions, Detector, DetectorBuilder, Device, ImageSize, TensorRtOptions,
+    parts::CpuOptions,
 };
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::common::{self, Result};
+use crate::common::Result;
 
 pub(crate) const USAGE: &str = "\
 Times what a detector is used for; prints one JSON object a line: first what is timed, then one for
@@ -139,7 +140,7 @@ impl Arguments {
     pub(crate) fn builder(&self) -> Result<DetectorBuilder> {
         let ImageSize { width, height } = self.size;
         Ok(Detector::builder()
-            .bundle(common::model(self.model.as_deref())?)
+            .bundle(Bundle::from_dir_or_nano(self.model.as_deref())?)
             .device(self.device)
             .cpu(self.cpu.clone())
             .cuda(self.cuda.clone())

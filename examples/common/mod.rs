@@ -9,7 +9,6 @@ use std::{
     process::ExitCode,
 };
 
-use glip::Bundle;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult};
 use lexopt::Parser;
 
@@ -44,24 +43,6 @@ pub(crate) fn run<A>(
         }
         Err(error) => Err(error),
     })
-}
-
-/// The model in a folder, or the one in the box.
-pub(crate) fn model(folder: Option<&Path>) -> Result<Bundle> {
-    match folder {
-        Some(folder) => Ok(Bundle::from_dir(folder)?),
-        None => model_in_the_box(),
-    }
-}
-
-#[cfg(feature = "nano")]
-fn model_in_the_box() -> Result<Bundle> {
-    Ok(Bundle::nano()?)
-}
-
-#[cfg(not(feature = "nano"))]
-fn model_in_the_box() -> Result<Bundle> {
-    Err("give a model folder, or build with the feature `nano`".into())
 }
 
 /// Reads a picture the way a camera meant it: turned upright by its EXIF orientation.

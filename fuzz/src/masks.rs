@@ -42,14 +42,14 @@ pub fn polygons(data: &[u8]) {
         })
         .expect("a size that there is");
         let exact = mask.polygons(0.0).expect("a tolerance that there is");
-        let area: f32 = rings(&exact).map(|ring| enclosed(ring)).sum();
+        let area: f32 = exact.iter().flat_map(Polygon::rings).map(enclosed).sum();
         assert_eq!(area, mask.area() as f32);
         let Ok(simple) = mask.polygons(tolerance) else {
             assert!(tolerance.is_nan() || tolerance < 0.0);
             return Ok(());
         };
         assert_eq!(simple.len(), exact.len());
-        for ring in rings(&simple) {
+        for ring in simple.iter().flat_map(Polygon::rings) {
             let inside = |[x, y]: &[f32; 2]| {
                 (0.0..=size.width as f32).contains(x) && (0.0..=size.height as f32).contains(y)
             };
@@ -95,12 +95,6 @@ fn value(input: &mut Unstructured, wild: bool) -> f32 {
         true => number(input).unwrap_or(f32::NAN),
         false => i16::arbitrary(input).map_or(2.0, |value| f32::from(value) / 4096.0),
     }
-}
-
-fn rings(polygons: &[Polygon]) -> impl Iterator<Item = &Vec<[f32; 2]>> {
-    polygons
-        .iter()
-        .flat_map(|polygon| std::iter::once(&polygon.outer).chain(&polygon.holes))
 }
 
 /// Negative for a hole.

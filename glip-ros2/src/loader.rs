@@ -17,10 +17,7 @@ pub(crate) struct Loader {
 impl Loader {
     /// The model of a folder, or the small one in the program.
     pub(crate) fn detector(&self, model: Option<&Path>) -> Result<Detector> {
-        let bundle = match model {
-            Some(folder) => Bundle::from_dir(folder)?,
-            None => nano()?,
-        };
+        let bundle = Bundle::from_dir_or_nano(model)?;
         let builder = Detector::builder().bundle(bundle).device(self.device);
         let builder = builder.threads(self.threads).cpu(self.cpu.clone());
         Ok(builder.build()?)
@@ -32,15 +29,4 @@ impl Loader {
         let builder = builder.threads(self.threads).cpu(self.cpu.clone());
         Ok(builder.build()?)
     }
-}
-
-#[cfg(feature = "nano")]
-fn nano() -> Result<Bundle> {
-    Ok(Bundle::nano()?)
-}
-
-/// Built without the small model, the node needs another.
-#[cfg(not(feature = "nano"))]
-fn nano() -> Result<Bundle> {
-    Err(glip::Error::NoModel.into())
 }

@@ -70,7 +70,7 @@ def _compiled(function: Callable) -> Callable:
 
 @numba.njit(inline="always")
 def _corners(y, x, height, width):
-    """The four pixels around (y, x): inside or not, index clamped into the image, and weight."""
+    """Of the four pixels around (y, x): the first, how far the place is from it, and which rows and columns are in the image."""
     top, left = int(np.floor(y)), int(np.floor(x))
     fy, fx = y - np.float32(top), x - np.float32(left)
     t, b = 0 <= top < height, 0 <= top + 1 < height

@@ -235,16 +235,25 @@ def f1(precision: float, recall: float) -> float:
     return 2 * precision * recall / max(precision + recall, 1e-9)
 
 
-def model_arguments(description: str | None, scenes: int, sets: str) -> argparse.ArgumentParser:
-    """The options of a command that measures a model on sets of so many scenes."""
+def model_arguments(
+    description: str | None, text_heads: int | None = None, sides: str = "the model's"
+) -> argparse.ArgumentParser:
+    """The options of a command that measures a model; heads and sides are what it is without these options."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a checkpoint (.pth), or the folder of a bundle")
     parser.add_argument("--vocab", type=Path, help="vocab.txt of the model (default: beside the checkpoint)")
-    parser.add_argument("--text-heads", type=int, default=NANO.text.heads)
-    parser.add_argument("--sides", type=int, nargs=2, metavar=("SHORT", "LONG"), help="default: the model's")
-    parser.add_argument("--scenes", type=int, default=scenes, help=f"scenes of each of the {sets} sets")
+    heads = f"of a checkpoint (default: {text_heads or 'hidden size / 64'})"
+    parser.add_argument("--text-heads", type=int, default=text_heads, help=heads)
+    parser.add_argument("--sides", type=int, nargs=2, metavar=("SHORT", "LONG"), help=f"default: {sides}")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, help="also write the numbers here")
+    return parser
+
+
+def scene_arguments(description: str | None, scenes: int, sets: str) -> argparse.ArgumentParser:
+    """Those of one that measures it on sets of so many scenes."""
+    parser = model_arguments(description, NANO.text.heads)
+    parser.add_argument("--scenes", type=int, default=scenes, help=f"scenes of each of the {sets} sets")
     return parser
 
 
@@ -260,8 +269,17 @@ def load_model(arguments: argparse.Namespace) -> tuple[Detector, Tokenizer, tupl
     return model, tokenizer, tuple(arguments.sides) if arguments.sides else model.recommended.sides
 
 
+def tell(numbers: dict, file: Path | None) -> None:
+    """Prints what was measured, and writes it to a file too, if there is one."""
+    text = json.dumps(numbers, indent=1)
+    print(text)
+    if file:
+        with written(file) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
+
+
 def main() -> None:
-    arguments = model_arguments(__doc__, 500, "two").parse_args()
+    arguments = scene_arguments(__doc__, 500, "two").parse_args()
     model, tokenizer, sides = load_model(arguments)
     threshold = choose_threshold([Evaluator(model, tokenizer, "validation", arguments.scenes, sides)])
     test = Evaluator(model, tokenizer, "test", arguments.scenes, sides)
@@ -275,10 +293,7 @@ def main() -> None:
         **{f"false_alarms_{kind}": rate for kind, rate in test.false_alarms(threshold).items()},
     }
     numbers = {"sides": sides} | {name: round(value, 4) for name, value in numbers.items()}
-    print(json.dumps(numbers, indent=1))
-    if arguments.json:
-        with written(arguments.json) as partial:
-            partial.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    tell(numbers, arguments.json)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,11 @@ alarm rare. The numbers are from the test scenes.
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 from PIL import Image
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from .atomic import written
 from .average_precision import coco_detections, coco_precision, coco_truth, mean_precision
 from .data.mixed_scenes import render_mixed_scene
 from .data.nouns import ABSENT_HELD_OUT, HELD_OUT_NAMES, KINDS, NOUNS
@@ -38,8 +35,9 @@ from .evaluate import (
     chunks,
     load_model,
     merge,
-    model_arguments,
     precision_recall,
+    scene_arguments,
+    tell,
 )
 from .postprocess import Detections
 
@@ -177,13 +175,9 @@ def measure(model: Detector, tokenizer: Tokenizer, scenes: int, sides: tuple[int
 
 
 def main() -> None:
-    arguments = model_arguments(__doc__, SCENES, "four").parse_args()
+    arguments = scene_arguments(__doc__, SCENES, "four").parse_args()
     model, tokenizer, sides = load_model(arguments)
-    text = json.dumps(measure(model, tokenizer, arguments.scenes, sides), indent=1)
-    print(text)
-    if arguments.json:
-        with written(arguments.json) as partial:
-            partial.write_text(text + "\n", encoding="utf-8")
+    tell(measure(model, tokenizer, arguments.scenes, sides), arguments.json)
 
 
 if __name__ == "__main__":

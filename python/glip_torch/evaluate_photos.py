@@ -14,19 +14,15 @@ chosen on the same photographs, by the rule of `evaluate.choose_threshold`.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from .atomic import written
 from .average_precision import coco_precision, mean_precision, xywh
 from .data.coco import read_dataset
 from .evaluate import (
@@ -37,7 +33,9 @@ from .evaluate import (
     choose_threshold,
     load_model,
     merge,
+    model_arguments,
     precision_recall,
+    tell,
 )
 from .postprocess import Detections
 from .words.coco_names import CLASSES, HELD_OUT, THINGS
@@ -189,20 +187,12 @@ def report(evaluator: PhotoEvaluator, apart: Sequence[str] = ()) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="a checkpoint (.pth), or the folder of a bundle")
+    parser = model_arguments(__doc__, sides="the model's, or {} {}".format(*SIDES))
     parser.add_argument("annotations", type=Path, help="COCO's format, with its 80 categories")
     parser.add_argument("--images", type=Path, help="folder of the images (default: that of the annotations)")
-    parser.add_argument("--vocab", type=Path, help="vocab.txt of the model (default: beside the checkpoint)")
-    parser.add_argument("--text-heads", type=int, help="of a checkpoint (default: hidden size / 64)")
-    parser.add_argument(
-        "--sides", type=int, nargs=2, metavar=("SHORT", "LONG"), help="default: the model's, or 512 512"
-    )
     parser.add_argument("--most", type=int, help="photographs, at most (default: all)")
     parser.add_argument("--ways", nargs="+", choices=sorted(askings()), help="ways to ask (default: all)")
     parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="classes whose mean is taken apart")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
     model, tokenizer, sides = load_model(arguments)
     dataset = read_dataset(arguments.annotations).content()
@@ -212,10 +202,7 @@ def main() -> None:
     ways = {way: asking for way, asking in askings().items() if way in (arguments.ways or askings()) or way == "names"}
     images = arguments.images or arguments.annotations.parent
     numbers = report(PhotoEvaluator(model, tokenizer, dataset, images, sides or SIDES, ways), arguments.classes)
-    print(json.dumps(numbers, indent=1))
-    if arguments.json:
-        with written(arguments.json) as partial:
-            partial.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    tell(numbers, arguments.json)
 
 
 if __name__ == "__main__":

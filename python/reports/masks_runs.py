@@ -1,8 +1,8 @@
 """Masks above glip-drawn, measured: `python reports/masks_runs.py RUN --model checkpoints/glip-drawn/model.pth`.
 
-Arms: a mask head as it is, and the same with nothing to see in the picture or in the fused levels. Each is trained by
-`glip_torch.train_masks` on the same scenes, in RUN/scenes, and measured in the test scenes of `evaluate` and `evaluate_mixed`, on what
-the detector finds there by their names. RUN/ARM has the head and `result.json`.
+Arms: a mask head as it is, and the same with nothing to see in the picture or in the fused levels. Each is trained
+on the same scenes, which are kept in RUN/scenes, and measured in the test scenes of `evaluate` and `evaluate_mixed`, on what the
+detector finds there by their names. RUN/ARM has the head and `result.json`. A run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 import numba
 import numpy as np
 import torch
+from masks_head import MaskHead, overlaps, paste, widen
+from masks_training import SEED, SeenScenes, train
 from PIL import Image
 from pycocotools import mask as rle
 from tokenizers import Tokenizer
@@ -27,12 +29,10 @@ from glip_torch.checkpoint import load_checkpoint
 from glip_torch.data.nouns import NOUNS
 from glip_torch.data.scenes import HELD_OUT, Scene, Thing
 from glip_torch.evaluate import CATEGORIES, EncodedPicture, chunks, merge
-from glip_torch.mask_head import MaskHead, overlaps, paste, widen
 from glip_torch.model import GLIP
 from glip_torch.postprocess import Detections, inclusive_iou, to_edges
 from glip_torch.preprocess import normalise
 from glip_torch.tokenizer import model_tokenizer
-from glip_torch.train_masks import SEED, SeenScenes, train
 
 TEXT_HEADS = 4
 #: What an arm's head sees: the picture, and the levels.

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools import mask as rle
 
 from glip_torch import evaluate
-from glip_torch.average_precision import coco_precision, mean_precision
+from glip_torch.average_precision import coco_areas, coco_precision, mean_precision
 from glip_torch.config import UNKNOWN, Recommended
 from glip_torch.data.scenes import Scene, SceneObject
 from glip_torch.evaluate import CATEGORIES, Evaluator, absent_combinations
@@ -41,6 +42,26 @@ def test_no_detections_have_an_average_precision_of_zero():
     assert mean_precision(coco_precision(truth, [])) == {"AP": 0, "AP50": 0}
     exact = {"image_id": 1, "category_id": 5, "bbox": [0, 0, 9, 9], "score": 0.5}
     assert mean_precision(coco_precision(truth, [exact])) == pytest.approx({"AP": 1, "AP50": 1})
+
+
+def test_masks_are_measured_by_their_pixels():
+    def segment(columns, rows=40):
+        mask = np.zeros((64, 64), np.uint8, order="F")
+        mask[:rows, :columns] = 1
+        return {"segmentation": rle.encode(mask), "area": float(mask.sum())}
+
+    box = {"image_id": 1, "category_id": 0, "bbox": [0, 0, 40, 40]}
+    truth = {
+        "images": [{"id": 1, "width": 64, "height": 64}],
+        "categories": [{"id": 0, "name": "cell"}],
+        "annotations": [box | segment(40) | {"id": 1, "iscrowd": 0}],
+    }
+    # IoU 0.6, 0.4 and 1 of masks, where the boxes are the same.
+    for columns, expected in ((24, 1), (16, 0), (40, 1)):
+        precision = coco_areas(truth, [box | segment(columns) | {"score": 0.5}], "segm")
+        assert mean_precision(precision[..., 0])["AP50"] == pytest.approx(expected)
+    # 1600 pixels are of medium size.
+    assert (precision[..., 1] == -1).all() and (precision[..., 3] == -1).all() and (precision[..., 2] > -1).all()
 
 
 def test_seen_and_held_out_combinations_are_apart():

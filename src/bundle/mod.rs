@@ -95,6 +95,29 @@ impl Bundle {
         Self::from_bytes(glip_nano::FILES)
     }
 
+    /// The model of a folder, or, where no folder is given, the small one in the box: what a program does whose user may
+    /// name a model.
+    ///
+    /// ```
+    /// use glip::Bundle;
+    ///
+    /// assert_eq!(Bundle::from_dir_or_nano(None)?.manifest().name(), "glip-nano");
+    /// # Ok::<(), glip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Error::NoModel`](crate::Error::NoModel): no folder is given, and the program was built without the feature `nano`.
+    /// - As [`Bundle::from_dir`].
+    pub fn from_dir_or_nano(folder: Option<&Path>) -> Result<Self> {
+        match folder {
+            Some(folder) => Self::from_dir(folder),
+            #[cfg(feature = "nano")]
+            None => Self::nano(),
+            #[cfg(not(feature = "nano"))]
+            None => Err(crate::error::Error::NoModel),
+        }
+    }
+
     /// What the model is and what it needs.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest

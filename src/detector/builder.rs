@@ -14,8 +14,8 @@ use crate::{
     postprocess::Postprocessor,
     preprocess::{Preprocessor, ResizeRule},
     runtime::{
-        CpuOptions, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions,
-        load_or_fall_back, runtime_methods,
+        CpuOptions, CudaOptions, Device, Running, Runtime, SessionOptions, TensorRtOptions,
+        running_methods,
     },
     spare::Spare,
 };
@@ -66,9 +66,7 @@ impl Detector {
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct DetectorBuilder {
     model: Option<ModelSource<Bundle>>,
-    runtime: Option<Runtime>,
-    sessions: SessionOptions,
-    cpu_fallback: bool,
+    running: Running,
     resize: Option<ResizeRule>,
     sides: Option<(u32, u32)>,
     options: GroundOptions,
@@ -79,9 +77,7 @@ impl Default for DetectorBuilder {
     fn default() -> Self {
         Self {
             model: None,
-            runtime: None,
-            sessions: SessionOptions::default(),
-            cpu_fallback: false,
+            running: Running::default(),
             resize: None,
             sides: None,
             options: GroundOptions::default(),
@@ -103,18 +99,7 @@ impl DetectorBuilder {
         self
     }
 
-    runtime_methods!();
-
-    /// Runs on the CPU if the device cannot be used, which is an error otherwise.
-    ///
-    /// One graph that cannot run on the device takes all four to the CPU, because features in the
-    /// memory of a GPU cannot go into a graph elsewhere. A warning through the
-    /// [`log`](https://docs.rs/log) crate says which graph and why; [`Detector::device`] tells what
-    /// it came to.
-    pub fn allow_cpu_fallback(mut self) -> Self {
-        self.cpu_fallback = true;
-        self
-    }
+    running_methods!();
 
     /// Resizes images to these sides by the model's own [rule](ResizeRule::with_sides). Default: the model's
     /// own sides; smaller ones are faster and miss small things.
@@ -175,11 +160,14 @@ impl DetectorBuilder {
             image.resize = image.resize.with_sides(short_side, long_side);
         }
         let options = self.options.apply_to(&manifest.postprocess);
-        let runtime = self.runtime.map_or_else(Runtime::load, Ok)?;
-        let graphs = load_or_fall_back(&self.sessions, self.cpu_fallback, |options| {
-            Graphs::load(&runtime, &bundle, options)
-        })?;
-        let threads = self.sessions.host_threads().min(Preprocessor::MOST_THREADS);
+        let graphs = self
+            .running
+            .load(|runtime, options| Graphs::load(runtime, &bundle, options))?;
+        let threads = self
+            .running
+            .sessions
+            .host_threads()
+            .min(Preprocessor::MOST_THREADS);
         let preprocessor = Preprocessor::new(image)?.with_threads(threads);
         let parts = Parts {
             preprocessor: match graphs.image_encoder.takes_halves() {

@@ -8,7 +8,8 @@ use super::{
     feature_maps::{FeatureMaps, MapsPlace},
     image_encoder::FeaturePyramid,
     load::load_optional,
-    text_encoder::{TextFeatures, text_states},
+    text_encoder::TextFeatures,
+    text_states::keep_states,
 };
 use crate::{
     bundle::Bundle,
@@ -18,10 +19,6 @@ use crate::{
     runtime::{Device, Runtime, SessionOptions},
     session::{CheckedGraph, HostTensor, NamedTensors},
 };
-
-/// What stands before the name of a graph's output that replaces the input of that name: the fusion tower
-/// gives `fused_text`, and the head reads it as `text`.
-const FUSED: &str = "fused_";
 
 /// What the head reads the text states as.
 const TEXT: &str = "text";
@@ -103,13 +100,9 @@ impl Fusion {
         let outputs = graph.run(pyramid.0.tensors(), |input| {
             named.get(input).map(HostTensor::as_input)
         })?;
-        let (batch, tokens) = (pyramid.batch(), text.batch_and_tokens().1);
-        for (name, states) in outputs.others() {
-            let replaced = name.strip_prefix(FUSED).unwrap_or(name);
-            named.insert_in(&mut place.states, replaced, |memory| {
-                text_states(memory, name, states, (batch, tokens))
-            })?;
-        }
+        let tokens = text.batch_and_tokens().1;
+        let shape = (pyramid.batch(), tokens);
+        keep_states(&outputs, shape, &mut named, &mut place.states)?;
         let maps = FeatureMaps::shared_in(place.maps, graph.name(), outputs.into_maps())?;
         Ok(FusedFeatures {
             maps,

@@ -8,6 +8,7 @@ mod grounding_head;
 mod image_encoder;
 mod load;
 mod text_encoder;
+mod text_states;
 
 pub(crate) use self::{feature_maps::MapsPlace, fusion::FusionPlace};
 pub use self::{

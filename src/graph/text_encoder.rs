@@ -2,14 +2,14 @@
 
 use ndarray::{Array1, Array2, Array3, ArrayView2, ArrayView3, Axis};
 
-use super::load::load_optional;
+use super::{load::load_optional, text_states::keep_states};
 use crate::{
     bundle::Bundle,
     control::Control,
     error::{Error, Result},
     prompt::{LearnedPrompt, TokenizedPrompt},
     runtime::{Device, Runtime, SessionOptions},
-    session::{CheckedGraph, HostTensor, NamedTensors, Tensor},
+    session::{CheckedGraph, HostTensor, NamedTensors},
 };
 
 /// The text side of a model: BERT.
@@ -69,29 +69,14 @@ impl TextEncoder {
         let mut features = TextFeatures::of_tokens(prompt);
         let outputs = graph.run([], |input| features.0.get(input).map(HostTensor::as_input))?;
         let shape = (1, prompt.ids().len());
-        let states = outputs.others().map(|(name, states)| {
-            Ok((
-                name.to_owned(),
-                text_states(Vec::new(), name, states, shape)?,
-            ))
-        });
-        for (name, states) in states.collect::<Result<Vec<_>>>()? {
-            features.0.insert(&name, states.into());
-        }
+        keep_states(
+            &outputs,
+            shape,
+            &mut features.0,
+            &mut NamedTensors::default(),
+        )?;
         Ok(features)
     }
-}
-
-/// Text states `[batch, tokens, width]` on the host, in memory that is there already, if it is enough; a model's width is
-/// what its graphs say.
-pub(super) fn text_states(
-    memory: Vec<f32>,
-    name: &str,
-    tensor: &Tensor,
-    (batch, tokens): (usize, usize),
-) -> Result<Array3<f32>> {
-    let width = tensor.shape().last().copied().unwrap_or_default();
-    tensor.to_array_in(memory, name, (batch, tokens, width))
 }
 
 /// What the text encoder makes of a prompt, and what of the prompt the graphs after it read. Always in

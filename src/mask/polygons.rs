@@ -19,6 +19,14 @@ pub struct Polygon {
     pub holes: Vec<Vec<[f32; 2]>>,
 }
 
+impl Polygon {
+    /// All of it: the outer ring, then those of its holes.
+    pub fn rings(&self) -> impl Iterator<Item = &[[f32; 2]]> {
+        let rings = std::iter::once(&self.outer).chain(&self.holes);
+        rings.map(Vec::as_slice)
+    }
+}
+
 impl Mask {
     /// The outlines of its pixels, from top to bottom: a polygon for every part whose pixels share sides.
     ///
@@ -258,13 +266,7 @@ mod tests {
         Mask::from_fn(size, |x, y| rows[y as usize].as_bytes()[x as usize] == b'#').unwrap()
     }
 
-    fn rings(polygons: &[Polygon]) -> impl Iterator<Item = &Ring> {
-        polygons
-            .iter()
-            .flat_map(|polygon| std::iter::once(&polygon.outer).chain(&polygon.holes))
-    }
-
-    fn sides(ring: &Ring) -> impl Iterator<Item = ([f32; 2], [f32; 2])> + '_ {
+    fn sides(ring: &[[f32; 2]]) -> impl Iterator<Item = ([f32; 2], [f32; 2])> + '_ {
         ring.iter()
             .copied()
             .zip(ring.iter().copied().cycle().skip(1))
@@ -272,7 +274,11 @@ mod tests {
 
     /// The pixels whose middle has an odd number of sides to its left.
     fn filled(size: ImageSize, polygons: &[Polygon]) -> Mask {
-        let sides: Vec<_> = rings(polygons).flat_map(sides).collect();
+        let sides: Vec<_> = polygons
+            .iter()
+            .flat_map(Polygon::rings)
+            .flat_map(sides)
+            .collect();
         Mask::from_fn(size, |x, y| {
             let (x, y) = (x as f32 + 0.5, y as f32 + 0.5);
             let passed = sides.iter().filter(|([x1, y1], [x2, y2])| {
@@ -284,7 +290,7 @@ mod tests {
     }
 
     /// Positive where it goes clockwise.
-    fn area(ring: &Ring) -> f32 {
+    fn area(ring: &[[f32; 2]]) -> f32 {
         sides(ring)
             .map(|([x1, y1], [x2, y2])| x1 * y2 - x2 * y1)
             .sum::<f32>()
@@ -348,7 +354,7 @@ mod tests {
             prop_assert_eq!(&filled(mask.size(), &polygons), &mask);
             prop_assert!(polygons.iter().all(|polygon| area(&polygon.outer) > 0.0));
             prop_assert!(polygons.iter().flat_map(|polygon| &polygon.holes).all(|hole| area(hole) < 0.0));
-            let pixels: f32 = rings(&polygons).map(area).sum();
+            let pixels: f32 = polygons.iter().flat_map(Polygon::rings).map(area).sum();
             prop_assert_eq!(pixels, mask.area() as f32);
             // Each fills a part of the mask by itself.
             let parts = polygons.iter().map(|polygon| filled(mask.size(), std::slice::from_ref(polygon)).area());
@@ -359,7 +365,8 @@ mod tests {
         fn outlines_stay_within_the_tolerance(mask in any_mask(), tolerance in 0.0f32..5.0) {
             let (exact, simple) = (mask.polygons(0.0).unwrap(), mask.polygons(tolerance).unwrap());
             prop_assert_eq!(exact.len(), simple.len());
-            for (exact, simple) in rings(&exact).zip(rings(&simple)) {
+            let polygons = exact.iter().zip(&simple);
+            for (exact, simple) in polygons.flat_map(|(exact, simple)| exact.rings().zip(simple.rings())) {
                 prop_assert!(simple.len() >= 3 && simple.len() <= exact.len());
                 for &corner in exact {
                     let nearest = sides(simple)

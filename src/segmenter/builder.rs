@@ -13,8 +13,7 @@ use crate::{
     error::{Error, Result},
     preprocess::Preprocessor,
     runtime::{
-        CpuOptions, CudaOptions, Device, Runtime, SessionOptions, TensorRtOptions,
-        load_or_fall_back, runtime_methods,
+        CpuOptions, CudaOptions, Device, Running, Runtime, TensorRtOptions, running_methods,
     },
 };
 
@@ -50,9 +49,7 @@ impl Segmenter {
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct SegmenterBuilder {
     model: Option<ModelSource<SegmenterBundle>>,
-    runtime: Option<Runtime>,
-    sessions: SessionOptions,
-    cpu_fallback: bool,
+    running: Running,
     max_prompts: usize,
 }
 
@@ -60,9 +57,7 @@ impl Default for SegmenterBuilder {
     fn default() -> Self {
         Self {
             model: None,
-            runtime: None,
-            sessions: SessionOptions::default(),
-            cpu_fallback: false,
+            running: Running::default(),
             max_prompts: 16,
         }
     }
@@ -81,16 +76,7 @@ impl SegmenterBuilder {
         self
     }
 
-    runtime_methods!();
-
-    /// Runs on the CPU if the device cannot be used, which is an error otherwise.
-    ///
-    /// One graph that cannot run on the device takes both to the CPU. A warning through the
-    /// [`log`](https://docs.rs/log) crate says which and why; [`Segmenter::device`] tells what it came to.
-    pub fn allow_cpu_fallback(mut self) -> Self {
-        self.cpu_fallback = true;
-        self
-    }
+    running_methods!();
 
     /// Sets how many prompts the decoder is asked at once at most. Default: 16, which bounds the memory that it takes;
     /// a decoder that takes one at a time is asked for one.
@@ -116,14 +102,17 @@ impl SegmenterBuilder {
             });
         }
         let bundle = ModelSource::open(self.model, SegmenterBundle::from_dir)?;
-        let runtime = self.runtime.map_or_else(Runtime::load, Ok)?;
-        let (encoder, decoder) = load_or_fall_back(&self.sessions, self.cpu_fallback, |options| {
+        let (encoder, decoder) = self.running.load(|runtime, options| {
             Ok((
-                Encoder::load(&runtime, &bundle, options)?,
-                Decoder::load(&runtime, &bundle, options)?,
+                Encoder::load(runtime, &bundle, options)?,
+                Decoder::load(runtime, &bundle, options)?,
             ))
         })?;
-        let threads = self.sessions.host_threads().min(Preprocessor::MOST_THREADS);
+        let threads = self
+            .running
+            .sessions
+            .host_threads()
+            .min(Preprocessor::MOST_THREADS);
         let manifest = Arc::new(bundle.manifest().clone());
         let parts = Parts {
             preprocessor: manifest.preprocessor()?.with_threads(threads),

@@ -40,10 +40,7 @@ impl ModelOptions {
 
     /// The detector's builder, for options of the command's own.
     pub(crate) fn builder(&self) -> Result<DetectorBuilder> {
-        let bundle = match &self.model {
-            Some(folder) => Bundle::from_dir(folder)?,
-            None => nano()?,
-        };
+        let bundle = Bundle::from_dir_or_nano(self.model.as_deref())?;
         let builder = Detector::builder().bundle(bundle).device(self.device);
         let builder = builder.threads(self.threads);
         Ok(match self.resize {
@@ -51,17 +48,6 @@ impl ModelOptions {
             None => builder,
         })
     }
-}
-
-#[cfg(feature = "nano")]
-fn nano() -> Result<Bundle> {
-    Ok(Bundle::nano()?)
-}
-
-/// Built without the small model, a command needs --model.
-#[cfg(not(feature = "nano"))]
-fn nano() -> Result<Bundle> {
-    Err(glip::Error::NoModel.into())
 }
 
 fn parse_resize(text: &str) -> Result<(u32, u32), String> {

@@ -8,6 +8,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use glip::Mask;
 use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder};
+use quick_xml::escape::escape;
 
 use crate::{
     coco::{Annotation, Dataset},
@@ -90,7 +91,7 @@ impl MistakePage<'_> {
                 continue;
             }
             let ap = percent(class.ap);
-            let (name, objects) = (escape(&class.name), class.objects);
+            let (name, objects) = (escape(&*class.name), class.objects);
             put(
                 &mut html,
                 format_args!("<h2>{name}</h2><p>AP {ap}, {objects} objects</p>\n"),
@@ -264,7 +265,7 @@ fn put_figure(html: &mut String, figure: &Figure, piece: Option<&str>) {
         Some(address) => format!("<img src=\"{address}\" alt=\"\">"),
         None => "(no picture)".to_owned(),
     };
-    let (caption, image) = (escape(&figure.caption), figure.image);
+    let (caption, image) = (escape(&*figure.caption), figure.image);
     put(
         html,
         format_args!(
@@ -276,20 +277,6 @@ fn put_figure(html: &mut String, figure: &Figure, piece: Option<&str>) {
 fn put(html: &mut String, text: std::fmt::Arguments<'_>) {
     // A string takes everything.
     let _ = html.write_fmt(text);
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            character => escaped.push(character),
-        }
-    }
-    escaped
 }
 
 /// Intersection over union of pixels, if both have any.

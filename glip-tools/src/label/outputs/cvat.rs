@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use glip::Mask;
+use quick_xml::escape::escape;
 
 use crate::{
     atomic::AtomicFile,
@@ -130,19 +131,12 @@ fn outline(mask: &Mask) -> Result<String> {
 
 /// Text in XML. Characters that XML does not know become a replacement.
 pub(super) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\t' | '\n' | '\r' => escaped.push(' '),
-            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
-            character => escaped.push(character),
-        }
-    }
-    escaped
+    let known = text.chars().map(|character| match character {
+        '\t' | '\n' | '\r' => ' ',
+        '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+        character => character,
+    });
+    escape(known.collect::<String>()).into_owned()
 }
 
 #[cfg(test)]
@@ -151,6 +145,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn text_is_what_xml_reads_as_it() {
+        for (text, expected) in [
+            ("a/ü 1.jpg", "a/ü 1.jpg"),
+            ("<b> & \"it's\"", "&lt;b&gt; &amp; &quot;it&apos;s&quot;"),
+            ("two\nlines\u{1}\u{ffff}", "two lines\u{fffd}\u{fffd}"),
+        ] {
+            assert_eq!(escaped(text), expected);
+        }
+    }
 
     proptest! {
         #[test]

@@ -11,7 +11,8 @@ pub(super) type Ring = Vec<[f32; 2]>;
 /// None in practice: the tolerance is one.
 pub(super) fn of_parts(mask: &Mask) -> glip::Result<Vec<Ring>> {
     let parts = simplified(mask)?;
-    Ok(parts.iter().map(|part| joined(&rings(part))).collect())
+    let rings = parts.iter().map(|part| part.rings().collect::<Vec<_>>());
+    Ok(rings.map(|rings| joined(&rings)).collect())
 }
 
 /// One outline around all parts of a mask, for formats in which a thing has one; empty if it has no pixels.
@@ -20,7 +21,7 @@ pub(super) fn of_parts(mask: &Mask) -> glip::Result<Vec<Ring>> {
 /// None in practice: the tolerance is one.
 pub(super) fn of_all(mask: &Mask) -> glip::Result<Ring> {
     let parts = simplified(mask)?;
-    let rings: Vec<&[[f32; 2]]> = parts.iter().flat_map(rings).collect();
+    let rings: Vec<&[[f32; 2]]> = parts.iter().flat_map(Polygon::rings).collect();
     Ok(joined(&rings))
 }
 
@@ -28,7 +29,7 @@ pub(super) fn of_all(mask: &Mask) -> glip::Result<Ring> {
 /// thin, which a pixel would change too much: a tenth of its pixels for each that is at its edge keeps about 98 of 100.
 fn simplified(mask: &Mask) -> glip::Result<Vec<Polygon>> {
     let exact = mask.polygons(0.0)?;
-    let edge: f32 = exact.iter().flat_map(rings).map(length).sum();
+    let edge: f32 = exact.iter().flat_map(Polygon::rings).map(length).sum();
     let tolerance = (0.1 * mask.area() as f32 / edge.max(1.0)).min(1.0);
     mask.polygons(tolerance)
 }
@@ -39,13 +40,6 @@ fn length(ring: &[[f32; 2]]) -> f32 {
     sides
         .map(|([x1, y1], [x2, y2])| (x2 - x1).abs() + (y2 - y1).abs())
         .sum()
-}
-
-fn rings(part: &Polygon) -> Vec<&[[f32; 2]]> {
-    let holes = part.holes.iter().map(Vec::as_slice);
-    std::iter::once(part.outer.as_slice())
-        .chain(holes)
-        .collect()
 }
 
 /// One ring that goes along all of them: over a bridge to each, around it, and back over the bridge. What is passed twice

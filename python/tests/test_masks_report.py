@@ -1,18 +1,20 @@
-"""Masks of boxes: from whole images to crops and back, and what a head makes of them."""
+"""The scripts of masks.md: from whole images to crops and back, what a head makes of them, and how it is measured."""
 
 from pathlib import Path
 
+import masks_runs
+import masks_training
 import numpy as np
 import pytest
 import torch
+from masks_head import LEVELS, SIDE, MaskHead, mask_loss, mask_targets, overlaps, paste, widen
+from masks_training import SeenScenes
 
-from glip_torch import train_masks
-from glip_torch.average_precision import coco_areas, mean_precision
 from glip_torch.checkpoint import load_checkpoint
 from glip_torch.data import sprites
-from glip_torch.mask_head import LEVELS, SIDE, MaskHead, mask_loss, mask_targets, overlaps, paste, widen
+from glip_torch.data.scenes import Scene, SceneObject
+from glip_torch.postprocess import Detections
 from glip_torch.tokenizer import build_tokenizer
-from glip_torch.train_masks import SeenScenes
 
 DRAWN = Path(__file__).parents[1] / "checkpoints" / "glip-drawn"
 missing = sprites.available()
@@ -98,7 +100,7 @@ def test_a_head_learns_masks(head):
 def scenes(tmp_path_factory):
     model, tokenizer = load_checkpoint(DRAWN / "model.pth", text_heads=4), build_tokenizer(DRAWN / "vocab.txt")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_masks, "SCENES", 2)
+        patch.setattr(masks_training, "SCENES", 2)
         yield SeenScenes(model, tokenizer, tmp_path_factory.mktemp("scenes"))
 
 
@@ -130,10 +132,10 @@ def test_a_run_that_was_stopped_goes_on(scenes, tmp_path, monkeypatch):
         torch.manual_seed(0)
         head, out = MaskHead(64), tmp_path / name
         out.mkdir(exist_ok=True)
-        train_masks.train(head, source, batches=2, steps=5, out=out)
+        masks_training.train(head, source, batches=2, steps=5, out=out)
         return head.state_dict()
 
-    monkeypatch.setattr(train_masks, "SAVE_EVERY", 2)
+    monkeypatch.setattr(masks_training, "SAVE_EVERY", 2)
     whole = trained(scenes, "whole")
     with pytest.raises(KeyboardInterrupt):
         trained(Stopping(), "stopped")
@@ -142,23 +144,28 @@ def test_a_run_that_was_stopped_goes_on(scenes, tmp_path, monkeypatch):
         torch.testing.assert_close(value, whole[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_masks_are_measured_by_their_pixels():
-    from pycocotools import mask as rle
+def test_masks_that_boxes_could_have():
+    owner = np.zeros((32, 32), np.int16)
+    owner[4:12, 4:8], owner[4:12, 8:12] = 1, 2
+    boxes = ((4, 4, 9, 11), (8, 4, 11, 11))
+    things = tuple(SceneObject("square", "red", "solid", "small", box) for box in boxes)
+    scene, found = (
+        Scene(np.zeros((32, 32, 3), np.uint8), things, owner),
+        torch.tensor([[8.0, 4, 11, 11], [20, 20, 23, 27]]),
+    )
+    whole = masks_runs.filled(found, 32, 32)
+    assert (whole[0].numpy() == (owner == 2)).all() and whole[1].sum() == 32
+    best = masks_runs.perfect(scene, torch.tensor([[4.0, 4, 8, 11], [20, 20, 23, 27]]), whole)
+    assert (best[0].numpy() == (owner == 1)).all() and (best[1] == whole[1]).all()
 
-    def segment(columns, rows=40):
-        mask = np.zeros((64, 64), np.uint8, order="F")
-        mask[:rows, :columns] = 1
-        return {"segmentation": rle.encode(mask), "area": float(mask.sum())}
-
-    box = {"image_id": 1, "category_id": 0, "bbox": [0, 0, 40, 40]}
-    truth = {
-        "images": [{"id": 1, "width": 64, "height": 64}],
-        "categories": [{"id": 0, "name": "cell"}],
-        "annotations": [box | segment(40) | {"id": 1, "iscrowd": 0}],
-    }
-    # IoU 0.6, 0.4 and 1 of masks, where the boxes are the same.
-    for columns, expected in ((24, 1), (16, 0), (40, 1)):
-        precision = coco_areas(truth, [box | segment(columns) | {"score": 0.5}], "segm")
-        assert mean_precision(precision[..., 0])["AP50"] == pytest.approx(expected)
-    # 1600 pixels are of medium size.
-    assert (precision[..., 1] == -1).all() and (precision[..., 3] == -1).all() and (precision[..., 2] > -1).all()
+    answers = masks_runs.Answers(masks_runs.Shapes(), threshold=0.5)
+    label = masks_runs.Shapes.names.index("red square")
+    detections = Detections(
+        torch.tensor(boxes, dtype=torch.float32), torch.tensor([0.9, 0.4]), torch.tensor([label] * 2)
+    )
+    answers.add(scene, detections, masks_runs.filled(detections.boxes, 32, 32))
+    numbers = answers.numbers()
+    assert numbers["seen"]["perfect"]["all"] == numbers["seen"]["boxes"]["all"] == {"AP": 1.0, "AP50": 1.0}
+    # The first box is half again as wide as what one sees of its object; the other is under the threshold.
+    assert numbers["IoU"]["all"] == [0.667, 1]
+    assert numbers["seen"]["head"] == numbers["seen"]["whole box"] and numbers["seen"]["head"]["all"]["AP"] < 0.8

@@ -1,4 +1,7 @@
-"""A mask head: which pixels of a box are the thing that the words mean. It reads a frozen GLIP's fused levels, and the picture."""
+"""The mask head of masks.md: which pixels of a box are the thing that the words mean.
+
+It reads a frozen GLIP's fused levels, and the picture.
+"""
 
 from __future__ import annotations
 

@@ -1,16 +1,13 @@
-"""Trains a mask head above a frozen GLIP, on scenes of the mixed world: `python -m glip_torch.train_masks OUT --init MODEL.pth`.
+"""How the mask heads of masks.md are trained: above a frozen GLIP, on scenes of the mixed world.
 
-What the model makes of each scene is computed once and kept in OUT/scenes, half a megabyte a scene, so that all steps after the
-first pass take the head's own time. A run that was stopped goes on from OUT/state.pt. It writes OUT/masks.pth, the head's weights, and
-OUT/log.jsonl.
+What the model makes of each scene is computed once and kept in a folder, half a megabyte a scene, so that all steps after the
+first pass take the head's own time. A run that was stopped goes on from its state.pt; log.jsonl has how it goes.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import sys
 import time
 from dataclasses import dataclass
 from itertools import chain
@@ -18,22 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from masks_head import LEVELS, mask_loss, mask_targets, overlaps, widen
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from .atomic import written
-from .checkpoint import CheckpointError, load_checkpoint
-from .config import NANO
-from .data.batches import collate
-from .data.sprites import PicturesMissing
-from .data.worlds import WORLDS
-from .dyconv import DeformableBranch
-from .evaluate import CANVASES
-from .mask_head import LEVELS, MaskHead, mask_loss, mask_targets, overlaps, widen
-from .model import GLIP
-from .postprocess import to_edges
-from .preprocess import normalise
-from .tokenizer import model_tokenizer
+from glip_torch.atomic import written
+from glip_torch.data.batches import collate
+from glip_torch.data.worlds import WORLDS
+from glip_torch.dyconv import DeformableBranch
+from glip_torch.evaluate import CANVASES
+from glip_torch.model import GLIP
+from glip_torch.postprocess import to_edges
+from glip_torch.preprocess import normalise
 
 #: Of the scenes; the model's own have others.
 SEED = 6001
@@ -159,32 +152,3 @@ def _losses(head: nn.Module, seen: Seen, generator: torch.Generator) -> tuple[Te
     targets = mask_targets(seen.masks, crops)
     logits = head(seen.pixels, seen.levels, torch.cat([seen.numbers, crops], dim=1))
     return mask_loss(logits, targets), overlaps(logits > 0, targets > 0).mean()
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m glip_torch.train_masks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("out", type=Path, help="folder of the run; one that exists is resumed")
-    parser.add_argument("--init", type=Path, required=True, help="model.pth of the model, vocab.txt beside it")
-    parser.add_argument("--text-heads", type=int, default=NANO.text.heads)
-    parser.add_argument("--batches", type=int, default=320, help="of 8 scenes each to learn from (default: 320)")
-    parser.add_argument("--steps", type=int, default=2500)
-    parsed = parser.parse_args(arguments)
-    torch.manual_seed(SEED)
-    try:
-        model = load_checkpoint(parsed.init, parsed.text_heads)
-        tokenizer = model_tokenizer(model, parsed.init.with_name("vocab.txt"))
-        head = MaskHead(model.config.fused_channels)
-        train(head, SeenScenes(model, tokenizer, parsed.out / "scenes"), parsed.batches, parsed.steps, parsed.out)
-    except (CheckpointError, PicturesMissing) as error:
-        sys.exit(str(error))
-    with written(parsed.out / "masks.pth") as partial:
-        torch.save(head.state_dict(), partial)
-    print(f"wrote {parsed.out / 'masks.pth'}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

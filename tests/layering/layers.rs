@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::imports::{Edge, ROOT, circle, dependencies, modules};
+use crate::imports::{Edge, ROOT, circle, dependencies, modules};
 
 /// A module at the top of a crate, and those that it and what is below it may use. The root may use all.
 pub(crate) type Allowed = [(&'static str, &'static str)];
