@@ -10,7 +10,7 @@ use ndarray::{ArrayView1, ArrayView3, ArrayView4, ArrayViewMut2, ArrayViewMut4, 
 use super::{
     instructions::Instructions,
     pixels::{Pixels, Sample, write},
-    product::Weights,
+    product::{Weights, WeightsShape},
     threads::Threads,
     workspace::{Block, Workspace},
 };
@@ -48,16 +48,12 @@ pub(crate) struct DeformConvInputs<'a> {
 pub(crate) struct DeformConv {
     spec: DeformConvSpec,
     kernel: [usize; 2],
-    /// For each weight of the kernel, and in it for each group of channels.
-    weights: Vec<Weights>,
-    /// Channels in and out of a group.
-    inner: usize,
-    outer: usize,
+    weights: Weights,
     instructions: Instructions,
 }
 
 impl DeformConv {
-    /// `weights` is `[channels out, channels in / groups, height, width]`.
+    /// `weights` is `[channels out, channels in / groups, height, width]`; `memory` is that of one that is no more.
     ///
     /// # Errors
     ///
@@ -66,6 +62,8 @@ impl DeformConv {
         spec: DeformConvSpec,
         weights: ArrayView4<'_, f32>,
         instructions: Instructions,
+        memory: Vec<f32>,
+        threads: &Threads<'_>,
     ) -> Result<Self, String> {
         let (outer, inner, height, width) = weights.dim();
         let groups = spec.groups;
@@ -73,27 +71,36 @@ impl DeformConv {
             let shape = weights.shape();
             return Err(format!("weights of shape {shape:?} are not for {spec:?}"));
         }
-        let outer = outer / groups;
-        let taps = (0..height * width).flat_map(|tap| (0..groups).map(move |group| (tap, group)));
-        let weights = taps.map(|(tap, group)| {
-            Weights::new(inner, outer, instructions, |row, column| {
-                weights[[group * outer + column, row, tap / width, tap % width]]
-            })
-        });
-        Ok(Self {
-            weights: weights.collect(),
-            kernel: [height, width],
+        let shape = WeightsShape {
+            groups,
+            outer: outer / groups,
             inner,
-            outer,
+            taps: height * width,
+        };
+        let weights = weights.as_standard_layout();
+        let numbers = weights.as_slice().unwrap_or_default();
+        Ok(Self {
+            weights: Weights::pack(numbers, shape, memory, instructions, threads),
+            kernel: [height, width],
             spec,
             instructions,
         })
     }
 
+    /// What it took to put the weights in order, for the next one.
+    pub(crate) fn into_memory(self) -> Vec<f32> {
+        self.weights.into_memory()
+    }
+
     /// The shape of what comes out.
     pub(crate) fn shape(&self, inputs: &DeformConvInputs<'_>) -> [usize; 4] {
         let (images, _, height, width) = inputs.offsets.dim();
-        [images, self.outer * self.spec.groups, height, width]
+        [
+            images,
+            self.weights.shape().outer * self.spec.groups,
+            height,
+            width,
+        ]
     }
 
     /// Fills `out`, of the shape that [`shape`](Self::shape) tells.
@@ -139,10 +146,10 @@ impl DeformConv {
         let shape = self.shape(inputs);
         let [_, outer, out_height, out_width] = shape;
         let offset_groups = self.spec.offset_groups;
-        let taps = offset_groups * self.taps();
+        let taps = offset_groups * self.weights.shape().taps;
         let of_taps = |channels| [images, channels, out_height, out_width];
         let mask = inputs.mask.as_ref().map(ArrayView4::shape);
-        let fits = channels == self.spec.groups * self.inner
+        let fits = channels == self.spec.groups * self.weights.shape().inner
             && offset_groups > 0
             && channels % offset_groups == 0
             && height * width > 0
@@ -159,11 +166,6 @@ impl DeformConv {
                 self.spec
             )),
         }
-    }
-
-    /// Weights of the kernel.
-    fn taps(&self) -> usize {
-        self.kernel[0] * self.kernel[1]
     }
 }
 
@@ -182,12 +184,17 @@ impl Image<'_> {
     fn convolve(&self, first: usize, mut out: ArrayViewMut2<'_, f32>) {
         let DeformConv {
             spec,
-            inner,
-            outer,
+            weights,
             instructions,
             ..
         } = self.conv;
-        let (groups, places) = (spec.groups, out.dim().1);
+        let WeightsShape {
+            groups,
+            outer,
+            inner,
+            taps,
+        } = weights.shape();
+        let places = out.dim().1;
         let mut block = self.workspace.blocks.take();
         let Block {
             samples,
@@ -196,19 +203,18 @@ impl Image<'_> {
         } = &mut block;
         rows.resize(places * inner * groups, 0.0);
         self.begin(places, sums);
-        for tap in 0..self.conv.taps() {
+        for tap in 0..taps {
             for offset_group in 0..spec.offset_groups {
                 self.place(first..first + places, tap, offset_group, samples);
                 self.read(samples, offset_group, rows);
             }
-            let weights = &self.conv.weights[tap * groups..][..groups];
             let rows = rows.chunks(places * inner);
             let sums = sums.chunks_mut(places * outer);
-            for ((weights, rows), sums) in weights.iter().zip(rows).zip(sums) {
-                weights.add_product(rows, sums);
+            for (group, (rows, sums)) in rows.zip(sums).enumerate() {
+                weights.add_product(group, tap, rows, sums);
             }
         }
-        let out = out.axis_chunks_iter_mut(Axis(0), *outer);
+        let out = out.axis_chunks_iter_mut(Axis(0), outer);
         for (sums, out) in sums.chunks(places * outer).zip(out) {
             // The rows have been read: their memory is free.
             write(sums, rows, out, *instructions);
@@ -218,12 +224,12 @@ impl Image<'_> {
 
     /// Every place begins with the bias.
     fn begin(&self, places: usize, sums: &mut Vec<f32>) {
-        let DeformConv { spec, outer, .. } = self.conv;
+        let WeightsShape { groups, outer, .. } = self.conv.weights.shape();
         sums.clear();
         match &self.bias {
-            None => sums.resize(places * outer * spec.groups, 0.0),
+            None => sums.resize(places * outer * groups, 0.0),
             Some(bias) => {
-                for bias in bias.axis_chunks_iter(Axis(0), *outer) {
+                for bias in bias.axis_chunks_iter(Axis(0), outer) {
                     (0..places).for_each(|_| sums.extend(bias));
                 }
             }
@@ -240,7 +246,7 @@ impl Image<'_> {
     ) {
         let DeformConv { spec, kernel, .. } = self.conv;
         let [row, column] = [tap / kernel[1], tap % kernel[1]];
-        let channel = offset_group * self.conv.taps() + tap;
+        let channel = offset_group * kernel[0] * kernel[1] + tap;
         let (_, _, width) = self.offsets.dim();
         let start = |place: usize, axis: usize, step: usize| {
             (place * spec.strides[axis] + step * spec.dilations[axis]) as f32
@@ -266,10 +272,11 @@ impl Image<'_> {
     fn read(&self, samples: &[Sample], offset_group: usize, rows: &mut [f32]) {
         let DeformConv {
             spec,
-            inner,
+            weights,
             instructions,
             ..
         } = self.conv;
+        let inner = weights.shape().inner;
         let channels = inner * spec.groups;
         let of_offsets = channels / spec.offset_groups;
         let range = offset_group * of_offsets..(offset_group + 1) * of_offsets;
@@ -281,7 +288,7 @@ impl Image<'_> {
             }
             let to = shared.start - first;
             self.pixels
-                .read(samples, shared, rows, *inner, to, *instructions);
+                .read(samples, shared, rows, inner, to, *instructions);
         }
     }
 }

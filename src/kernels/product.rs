@@ -4,56 +4,121 @@
 //! needs. The order of the loops is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
 //! (2008).
 
-use super::instructions::{Instructions, Kernel, multiply_add};
+use super::{
+    instructions::{Instructions, Kernel, multiply_add},
+    threads::Threads,
+};
 
-/// A matrix of weights, `[inner, outer]`, as products read it: panels of a few columns each, and in a panel row after row.
+/// The weights of a convolution, as products read them: a matrix `[inner, outer]` for each weight of the kernel, in panels
+/// of a few columns each, and in a panel row after row.
 pub(super) struct Weights {
     panels: Vec<f32>,
-    inner: usize,
-    outer: usize,
+    shape: WeightsShape,
     instructions: Instructions,
 }
 
+/// Of a convolution's weights, `[groups * outer, inner, taps]`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WeightsShape {
+    /// Channels that see only each other.
+    pub(super) groups: usize,
+    /// Channels out of a group.
+    pub(super) outer: usize,
+    /// Channels into a group.
+    pub(super) inner: usize,
+    /// Weights of the kernel.
+    pub(super) taps: usize,
+}
+
 impl Weights {
-    /// Of weights that are asked for by row and column.
-    pub(super) fn new(
-        inner: usize,
-        outer: usize,
+    /// Puts weights, as many as their shape says, in order. `memory` becomes theirs.
+    pub(super) fn pack(
+        weights: &[f32],
+        shape: WeightsShape,
+        mut memory: Vec<f32>,
         instructions: Instructions,
-        weight: impl Fn(usize, usize) -> f32,
+        threads: &Threads<'_>,
     ) -> Self {
-        let lanes = instructions.lanes();
-        let mut panels = Vec::with_capacity(outer.next_multiple_of(lanes) * inner);
-        for first in (0..outer).step_by(lanes) {
-            for row in 0..inner {
-                // Columns past the last are zero, so that all panels are alike.
-                let columns = first..first + lanes;
-                panels.extend(columns.map(|column| match column < outer {
-                    true => weight(row, column),
-                    false => 0.0,
-                }));
-            }
-        }
-        Self {
-            panels,
-            inner,
+        let WeightsShape {
+            groups,
             outer,
+            inner,
+            taps,
+        } = shape;
+        let (lanes, column) = (instructions.lanes(), inner * taps);
+        let panels = outer.div_ceil(lanes);
+        memory.clear();
+        // What no column fills stays zero, so that all panels are alike.
+        memory.resize(groups * panels * lanes * column, 0.0);
+        let chunks = memory.chunks_mut(lanes * column);
+        threads.for_each(chunks, |place, to| {
+            let (group, first) = (place / panels, place % panels * lanes);
+            let columns = lanes.min(outer - first);
+            let from = &weights[(group * outer + first) * column..][..columns * column];
+            instructions.run(Pack {
+                from,
+                columns,
+                inner,
+                taps,
+                to,
+            });
+        });
+        Self {
+            panels: memory,
+            shape,
             instructions,
         }
     }
 
-    /// Adds `rows`, `[n, inner]`, times these weights to `sums`, `[n, outer]`.
-    pub(super) fn add_product(&self, rows: &[f32], sums: &mut [f32]) {
+    pub(super) fn into_memory(self) -> Vec<f32> {
+        self.panels
+    }
+
+    pub(super) fn shape(&self) -> WeightsShape {
+        self.shape
+    }
+
+    /// Adds `rows`, `[n, inner]`, times the matrix of a group and a tap to `sums`, `[n, outer]`.
+    pub(super) fn add_product(&self, group: usize, tap: usize, rows: &[f32], sums: &mut [f32]) {
         self.instructions.run(Product {
             weights: self,
+            group,
+            tap,
             rows,
             sums,
         });
     }
 }
 
+/// Brings columns, `[columns, inner, taps]`, into the order of a panel, `[taps, inner, LANES]`.
+struct Pack<'a> {
+    from: &'a [f32],
+    columns: usize,
+    inner: usize,
+    taps: usize,
+    to: &'a mut [f32],
+}
+
+impl Kernel for Pack<'_> {
+    #[inline(always)]
+    fn run<const ROWS: usize, const LANES: usize, const FUSED: bool>(self) {
+        let length = self.inner * self.taps;
+        for row in 0..self.inner {
+            for tap in 0..self.taps {
+                let to = &mut self.to[(tap * self.inner + row) * LANES..][..self.columns];
+                // One number of each column: their next ones are in the cache then.
+                for column in 0..self.columns {
+                    to[column] = self.from[column * length + row * self.taps + tap];
+                }
+            }
+        }
+    }
+}
+
 struct Product<'a> {
     weights: &'a Weights,
+    group: usize,
+    tap: usize,
     rows: &'a [f32],
     sums: &'a mut [f32],
 }
@@ -62,10 +127,14 @@ impl Kernel for Product<'_> {
     /// A panel stays in the first cache while all rows pass it, a few at a time.
     #[inline(always)]
     fn run<const ROWS: usize, const LANES: usize, const FUSED: bool>(self) {
-        let Weights { inner, outer, .. } = *self.weights;
+        let WeightsShape {
+            outer, inner, taps, ..
+        } = self.weights.shape;
         let count = self.rows.len() / inner;
+        let first_panel = self.group * outer.div_ceil(LANES);
         for first in (0..outer).step_by(LANES) {
-            let panel = &self.weights.panels[first * inner..][..LANES * inner];
+            let panel = (first_panel + first / LANES) * taps + self.tap;
+            let panel = &self.weights.panels[panel * LANES * inner..][..LANES * inner];
             let (panel, _) = panel.as_chunks::<LANES>();
             let width = LANES.min(outer - first);
             let mut row = 0;

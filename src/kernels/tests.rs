@@ -3,7 +3,12 @@
 
 use ndarray::{Array4, ArrayD};
 
-use super::{instructions::Instructions, product::Weights, transpose::Transpose, *};
+use super::{
+    instructions::Instructions,
+    product::{Weights, WeightsShape},
+    transpose::Transpose,
+    *,
+};
 
 /// Numbers from -1 to 1 that look random.
 fn numbers(count: usize) -> Vec<f32> {
@@ -18,26 +23,36 @@ fn array(shape: [usize; 4]) -> Array4<f32> {
     Array4::from_shape_vec(shape, numbers).unwrap()
 }
 
-/// One thread does it all.
-fn one_thread(count: usize, work: &(dyn Fn(usize) + Sync)) {
-    (0..count).for_each(work);
-}
-
 #[test]
 fn products_are_sums_of_products_for_any_instructions() {
-    for instructions in Instructions::all() {
-        for (count, inner, outer) in [(1, 1, 1), (5, 3, 7), (13, 33, 17), (25, 8, 64), (12, 9, 33)]
-        {
-            let (rows, weights) = (numbers(count * inner), numbers(inner * outer));
-            let packed = Weights::new(inner, outer, instructions, |row, column| {
-                weights[row * outer + column]
-            });
+    let shapes = [
+        (1, 1, 1, 1),
+        (2, 3, 7, 2),
+        (1, 33, 17, 9),
+        (3, 8, 64, 1),
+        (2, 9, 33, 4),
+    ];
+    for (instructions, (groups, inner, outer, taps)) in all(&shapes) {
+        let shape = WeightsShape {
+            groups,
+            outer,
+            inner,
+            taps,
+        };
+        let weights = numbers(groups * outer * inner * taps);
+        let packed = Weights::pack(&weights, shape, vec![7.0; 5], instructions, &Threads::NONE);
+        for (count, group, tap) in [
+            (1, 0, 0),
+            (13, groups - 1, taps - 1),
+            (25, groups / 2, taps / 2),
+        ] {
+            let rows = numbers(count * inner);
             let mut sums = vec![1.0; count * outer];
-            packed.add_product(&rows, &mut sums);
+            packed.add_product(group, tap, &rows, &mut sums);
             for (place, sum) in sums.iter().enumerate() {
-                let (row, column) = (place / outer, place % outer);
-                let products =
-                    (0..inner).map(|at| rows[row * inner + at] * weights[at * outer + column]);
+                let (row, column) = (place / outer, group * outer + place % outer);
+                let weight = |at: usize| weights[(column * inner + at) * taps + tap];
+                let products = (0..inner).map(|at| rows[row * inner + at] * weight(at));
                 let expected = 1.0 + products.sum::<f32>();
                 assert!(
                     (sum - expected).abs() < 1e-5,
@@ -48,26 +63,30 @@ fn products_are_sums_of_products_for_any_instructions() {
     }
 }
 
+/// Each case with each set of instructions that there is here.
+fn all<T: Copy>(cases: &[T]) -> impl Iterator<Item = (Instructions, T)> {
+    let all = Instructions::all().into_iter();
+    all.flat_map(move |instructions| cases.iter().map(move |case| (instructions, *case)))
+}
+
 #[test]
 fn axes_change_places_for_any_instructions() {
-    for instructions in Instructions::all() {
-        for (rows, columns) in [(1, 1), (8, 8), (9, 23), (16, 7), (3, 40)] {
-            let from = numbers(rows * columns);
-            let mut to = vec![f32::NAN; rows * columns];
-            instructions.run(Transpose {
-                rows,
-                columns,
-                from: &from,
-                from_step: columns,
-                to: &mut to,
-                to_step: rows,
-            });
-            let expected = |place: usize| from[place % rows * columns + place / rows];
-            assert!(
-                (0..to.len()).all(|place| to[place] == expected(place)),
-                "{rows} {columns}"
-            );
-        }
+    for (instructions, (rows, columns)) in all(&[(1, 1), (8, 8), (9, 23), (16, 7), (3, 40)]) {
+        let from = numbers(rows * columns);
+        let mut to = vec![f32::NAN; rows * columns];
+        instructions.run(Transpose {
+            rows,
+            columns,
+            from: &from,
+            from_step: columns,
+            to: &mut to,
+            to_step: rows,
+        });
+        let expected = |place: usize| from[place % rows * columns + place / rows];
+        assert!(
+            (0..to.len()).all(|place| to[place] == expected(place)),
+            "{rows} {columns}"
+        );
     }
 }
 
@@ -79,7 +98,13 @@ fn convolved(instructions: Instructions, offsets: &Array4<f32>) -> Result<ArrayD
         groups: 1,
         offset_groups: 1,
     };
-    let conv = DeformConv::new(spec, array([6, 10, 3, 3]).view(), instructions)?;
+    let conv = DeformConv::new(
+        spec,
+        array([6, 10, 3, 3]).view(),
+        instructions,
+        Vec::new(),
+        &Threads::NONE,
+    )?;
     let pixels = array([1, 10, 12, 11]);
     let inputs = DeformConvInputs {
         pixels: pixels.view(),
@@ -89,7 +114,7 @@ fn convolved(instructions: Instructions, offsets: &Array4<f32>) -> Result<ArrayD
     };
     let mut out = Array4::zeros(conv.shape(&inputs));
     let workspace = Workspace::default();
-    conv.run(&inputs, out.view_mut(), &workspace, &Threads(&one_thread))?;
+    conv.run(&inputs, out.view_mut(), &workspace, &Threads::NONE)?;
     Ok(out.into_dyn())
 }
 
@@ -124,7 +149,7 @@ fn offsets_that_are_no_places_see_nothing() {
                 let sample = GridSample::new(interpolation, padding, false, Instructions::detect());
                 let mut out = Array4::zeros((1, 3, 4, 5));
                 let workspace = Workspace::default();
-                let threads = Threads(&one_thread);
+                let threads = Threads::NONE;
                 let images = array([1, 3, 7, 6]);
                 sample
                     .run(

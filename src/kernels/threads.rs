@@ -9,6 +9,9 @@ pub(crate) type ForEach<'a> = dyn Fn(usize, &(dyn Fn(usize) + Sync)) + 'a;
 pub(crate) struct Threads<'a>(pub(crate) &'a ForEach<'a>);
 
 impl Threads<'_> {
+    /// The thread that calls.
+    pub(crate) const NONE: Threads<'static> = Threads(&|count, work| (0..count).for_each(work));
+
     /// Does something with each piece, whose places in the iterator it is told.
     pub(super) fn for_each<T: Send>(
         &self,

@@ -8,6 +8,8 @@ use crate::spare::Spare;
 pub(crate) struct Workspace {
     pub(super) images: Spare<Pixels>,
     pub(super) blocks: Spare<Block>,
+    /// Of weights that come anew with each run.
+    pub(crate) weights: Spare<Vec<f32>>,
 }
 
 /// What a thread needs for some places.

@@ -9,7 +9,9 @@ use ort::{
 };
 
 use super::node::{Attributes, FLOAT, Run, refused};
-use crate::kernels::{DeformConv, DeformConvInputs, DeformConvSpec, Instructions, Workspace};
+use crate::kernels::{
+    DeformConv, DeformConvInputs, DeformConvSpec, Instructions, Threads, Workspace,
+};
 
 const NAME: &str = "DeformConv";
 
@@ -54,7 +56,8 @@ impl Operator for DeformConvOperator {
         if let Ok(weights) = node.constant_input::<DynTensorValueType>(WEIGHTS) {
             let weights = weights.try_extract_array()?.into_dimensionality();
             let weights = weights.map_err(|error| refused(NAME, format!("weights: {error}")))?;
-            kernel.conv = Some(kernel.with_weights(weights)?);
+            let conv = kernel.with_weights(weights, Vec::new(), &Threads::NONE);
+            kernel.conv = Some(conv.map_err(|error| refused(NAME, error))?);
         }
         Ok(kernel)
     }
@@ -82,9 +85,14 @@ pub(super) struct DeformConvKernel {
 }
 
 impl DeformConvKernel {
-    fn with_weights(&self, weights: ArrayView4<'_, f32>) -> ort::Result<DeformConv> {
-        let conv = DeformConv::new(self.spec.clone(), weights, Instructions::detect());
-        conv.map_err(|error| refused(NAME, error))
+    fn with_weights(
+        &self,
+        weights: ArrayView4<'_, f32>,
+        memory: Vec<f32>,
+        threads: &Threads<'_>,
+    ) -> Result<DeformConv, String> {
+        let spec = self.spec.clone();
+        DeformConv::new(spec, weights, Instructions::detect(), memory, threads)
     }
 }
 
@@ -102,17 +110,23 @@ impl Kernel for DeformConvKernel {
             mask: run.optional(&mask, "mask")?,
             bias: run.optional(&bias, "bias")?,
         };
-        let of_this_run;
-        let conv = match &self.conv {
-            Some(conv) => conv,
+        let of_this_run = match &self.conv {
+            Some(_) => None,
             None => {
                 let weights = run.input(WEIGHTS)?;
-                of_this_run = self.with_weights(run.required(&weights, "weights")?)?;
-                &of_this_run
+                let weights = run.required(&weights, "weights")?;
+                let memory = self.workspace.weights.take();
+                Some(run.with_threads(|threads| self.with_weights(weights, memory, threads))?)
             }
         };
+        let conv = self.conv.as_ref().or(of_this_run.as_ref());
+        let conv = conv.ok_or_else(|| refused(NAME, "weights: there are none"))?;
         let mut out = run.output(conv.shape(&inputs))?;
         let out = run.numbers(&mut out)?;
-        run.with_threads(|threads| conv.run(&inputs, out, &self.workspace, threads))
+        run.with_threads(|threads| conv.run(&inputs, out, &self.workspace, threads))?;
+        if let Some(conv) = of_this_run {
+            self.workspace.weights.put(conv.into_memory());
+        }
+        Ok(())
     }
 }

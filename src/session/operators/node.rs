@@ -123,20 +123,20 @@ impl<'a> Run<'a> {
     }
 
     /// Lets a kernel have the session's threads.
-    pub(super) fn with_threads(
+    pub(super) fn with_threads<T>(
         &self,
-        kernel: impl FnOnce(&Threads<'_>) -> Result<(), String>,
-    ) -> ort::Result<()> {
+        kernel: impl FnOnce(&Threads<'_>) -> Result<T, String>,
+    ) -> ort::Result<T> {
         let failed = Mutex::new(None);
         let for_each = |count: usize, work: &(dyn Fn(usize) + Sync)| {
             if let Err(error) = self.context.par_for(count, 0, work) {
                 *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
         };
-        kernel(&Threads(&for_each)).map_err(|error| refused(self.operator, error))?;
+        let done = kernel(&Threads(&for_each)).map_err(|error| refused(self.operator, error))?;
         match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),
-            None => Ok(()),
+            None => Ok(done),
         }
     }
 }
