@@ -8,10 +8,12 @@ use std::ops::Range;
 use ndarray::{ArrayView1, ArrayView3, ArrayView4, ArrayViewMut2, ArrayViewMut4, Axis};
 
 use super::{
+    channelwise::Channelwise,
     instructions::Instructions,
     pixels::{Pixels, Sample, write},
     product::{Weights, WeightsShape},
     threads::Threads,
+    transpose::Transpose,
     workspace::{Block, Workspace},
 };
 
@@ -48,8 +50,15 @@ pub(crate) struct DeformConvInputs<'a> {
 pub(crate) struct DeformConv {
     spec: DeformConvSpec,
     kernel: [usize; 2],
-    weights: Weights,
+    weights: Matrices,
+    shape: WeightsShape,
     instructions: Instructions,
+}
+
+/// What is done with what a weight of the kernel sees.
+enum Matrices {
+    Dense(Weights),
+    Channelwise(Channelwise),
 }
 
 impl DeformConv {
@@ -79,8 +88,13 @@ impl DeformConv {
         };
         let weights = weights.as_standard_layout();
         let numbers = weights.as_slice().unwrap_or_default();
+        let weights = match inner {
+            1 => Matrices::Channelwise(Channelwise::new(numbers, shape.taps, shape.outer)),
+            _ => Matrices::Dense(Weights::pack(numbers, shape, memory, instructions, threads)),
+        };
         Ok(Self {
-            weights: Weights::pack(numbers, shape, memory, instructions, threads),
+            weights,
+            shape,
             kernel: [height, width],
             spec,
             instructions,
@@ -89,18 +103,16 @@ impl DeformConv {
 
     /// What it took to put the weights in order, for the next one.
     pub(crate) fn into_memory(self) -> Vec<f32> {
-        self.weights.into_memory()
+        match self.weights {
+            Matrices::Dense(weights) => weights.into_memory(),
+            Matrices::Channelwise(_) => Vec::new(),
+        }
     }
 
     /// The shape of what comes out.
     pub(crate) fn shape(&self, inputs: &DeformConvInputs<'_>) -> [usize; 4] {
         let (images, _, height, width) = inputs.offsets.dim();
-        [
-            images,
-            self.weights.shape().outer * self.spec.groups,
-            height,
-            width,
-        ]
+        [images, self.shape.outer * self.spec.groups, height, width]
     }
 
     /// Fills `out`, of the shape that [`shape`](Self::shape) tells.
@@ -146,10 +158,10 @@ impl DeformConv {
         let shape = self.shape(inputs);
         let [_, outer, out_height, out_width] = shape;
         let offset_groups = self.spec.offset_groups;
-        let taps = offset_groups * self.weights.shape().taps;
+        let taps = offset_groups * self.shape.taps;
         let of_taps = |channels| [images, channels, out_height, out_width];
         let mask = inputs.mask.as_ref().map(ArrayView4::shape);
-        let fits = channels == self.spec.groups * self.weights.shape().inner
+        let fits = channels == self.spec.groups * self.shape.inner
             && offset_groups > 0
             && channels % offset_groups == 0
             && height * width > 0
@@ -181,32 +193,42 @@ struct Image<'a> {
 
 impl Image<'_> {
     /// Places from `first` on, as many as `out`, `[channels, places]`, has columns.
-    fn convolve(&self, first: usize, mut out: ArrayViewMut2<'_, f32>) {
-        let DeformConv {
-            spec,
-            weights,
-            instructions,
-            ..
-        } = self.conv;
+    fn convolve(&self, first: usize, out: ArrayViewMut2<'_, f32>) {
+        let mut block = self.workspace.blocks.take();
+        match &self.conv.weights {
+            Matrices::Dense(weights) => self.convolve_dense(weights, first, &mut block, out),
+            Matrices::Channelwise(weights) => {
+                self.convolve_channelwise(weights, first, &mut block, out);
+            }
+        }
+        self.workspace.blocks.put(block);
+    }
+
+    fn convolve_dense(
+        &self,
+        weights: &Weights,
+        first: usize,
+        block: &mut Block,
+        mut out: ArrayViewMut2<'_, f32>,
+    ) {
         let WeightsShape {
             groups,
             outer,
             inner,
             taps,
-        } = weights.shape();
-        let places = out.dim().1;
-        let mut block = self.workspace.blocks.take();
+        } = self.conv.shape;
+        let places = out.ncols();
         let Block {
             samples,
             rows,
             sums,
-        } = &mut block;
+        } = block;
         rows.resize(places * inner * groups, 0.0);
         self.begin(places, sums);
         for tap in 0..taps {
-            for offset_group in 0..spec.offset_groups {
+            for offset_group in 0..self.conv.spec.offset_groups {
                 self.place(first..first + places, tap, offset_group, samples);
-                self.read(samples, offset_group, rows);
+                self.read_groups(samples, offset_group, rows);
             }
             let rows = rows.chunks(places * inner);
             let sums = sums.chunks_mut(places * outer);
@@ -217,14 +239,51 @@ impl Image<'_> {
         let out = out.axis_chunks_iter_mut(Axis(0), outer);
         for (sums, out) in sums.chunks(places * outer).zip(out) {
             // The rows have been read: their memory is free.
-            write(sums, rows, out, *instructions);
+            write(sums, rows, out, self.conv.instructions);
         }
-        self.workspace.blocks.put(block);
+    }
+
+    fn convolve_channelwise(
+        &self,
+        weights: &Channelwise,
+        first: usize,
+        block: &mut Block,
+        mut out: ArrayViewMut2<'_, f32>,
+    ) {
+        let WeightsShape { groups, taps, .. } = self.conv.shape;
+        let places = out.ncols();
+        let Block {
+            samples,
+            rows,
+            sums,
+        } = block;
+        rows.resize(places * groups, 0.0);
+        sums.resize(places * groups, 0.0);
+        weights.fill(self.bias, &mut out);
+        for tap in 0..taps {
+            for offset_group in 0..self.conv.spec.offset_groups {
+                self.place(first..first + places, tap, offset_group, samples);
+                let channels = self.channels(offset_group);
+                let to = channels.start;
+                let instructions = self.conv.instructions;
+                self.pixels
+                    .read(samples, channels, rows, groups, to, instructions);
+            }
+            self.conv.instructions.run(Transpose {
+                rows: places,
+                columns: groups,
+                from: rows,
+                from_step: groups,
+                to: sums,
+                to_step: places,
+            });
+            weights.add(tap, sums, self.bias, &mut out);
+        }
     }
 
     /// Every place begins with the bias.
     fn begin(&self, places: usize, sums: &mut Vec<f32>) {
-        let WeightsShape { groups, outer, .. } = self.conv.weights.shape();
+        let WeightsShape { groups, outer, .. } = self.conv.shape;
         sums.clear();
         match &self.bias {
             None => sums.resize(places * outer * groups, 0.0),
@@ -268,18 +327,10 @@ impl Image<'_> {
         }));
     }
 
-    /// What is at these places, in the channels of a group of offsets.
-    fn read(&self, samples: &[Sample], offset_group: usize, rows: &mut [f32]) {
-        let DeformConv {
-            spec,
-            weights,
-            instructions,
-            ..
-        } = self.conv;
-        let inner = weights.shape().inner;
-        let channels = inner * spec.groups;
-        let of_offsets = channels / spec.offset_groups;
-        let range = offset_group * of_offsets..(offset_group + 1) * of_offsets;
+    /// What is at these places, in the channels of a group of offsets: for each group of channels, `[places, channels]`.
+    fn read_groups(&self, samples: &[Sample], offset_group: usize, rows: &mut [f32]) {
+        let inner = self.conv.shape.inner;
+        let range = self.channels(offset_group);
         for (group, rows) in rows.chunks_mut(samples.len() * inner).enumerate() {
             let first = group * inner;
             let shared = range.start.max(first)..range.end.min(first + inner);
@@ -288,7 +339,14 @@ impl Image<'_> {
             }
             let to = shared.start - first;
             self.pixels
-                .read(samples, shared, rows, inner, to, *instructions);
+                .read(samples, shared, rows, inner, to, self.conv.instructions);
         }
+    }
+
+    /// The channels of a group of offsets.
+    fn channels(&self, offset_group: usize) -> Range<usize> {
+        let DeformConv { spec, shape, .. } = self.conv;
+        let count = shape.inner * spec.groups / spec.offset_groups;
+        offset_group * count..(offset_group + 1) * count
     }
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "as is said above")]
 
+mod channelwise;
 mod deform_conv;
 mod grid_sample;
 mod instructions;

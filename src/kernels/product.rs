@@ -74,10 +74,6 @@ impl Weights {
         self.panels
     }
 
-    pub(super) fn shape(&self) -> WeightsShape {
-        self.shape
-    }
-
     /// Adds `rows`, `[n, inner]`, times the matrix of a group and a tap to `sums`, `[n, outer]`.
     pub(super) fn add_product(&self, group: usize, tap: usize, rows: &[f32], sums: &mut [f32]) {
         self.instructions.run(Product {

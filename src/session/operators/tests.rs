@@ -262,6 +262,14 @@ fn deformable_convolutions_are_those_of_onnx_runtime() {
             },
         ),
         (
+            "channel by channel",
+            Case {
+                channels: [32, 64],
+                groups: [32, 4],
+                ..plain
+            },
+        ),
+        (
             "odd channels",
             Case {
                 channels: [7, 5],
