@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView1, ArrayView3, ArrayView4, ArrayViewMut2, ArrayViewMut4, Axis};
+use ndarray::{ArrayView1, ArrayView4, ArrayViewMut2, ArrayViewMut4, Axis};
 
 use super::{
     channelwise::Channelwise,
@@ -128,10 +128,14 @@ impl DeformConv {
         threads: &Threads<'_>,
     ) -> Result<(), String> {
         self.check(inputs, out.shape())?;
+        let offsets = inputs.offsets.as_standard_layout();
+        let mask = inputs.mask.as_ref().map(|mask| mask.as_standard_layout());
         let mut pixels = workspace.images.take();
         for (image, out) in out.outer_iter_mut().enumerate() {
             let image_pixels = inputs.pixels.index_axis(Axis(0), image);
             pixels.put(image_pixels, self.instructions, threads);
+            let offsets = offsets.index_axis(Axis(0), image);
+            let mask = mask.as_ref().map(|mask| mask.index_axis(Axis(0), image));
             let (channels, height, width) = out.dim();
             let out = out.into_shape_with_order((channels, height * width));
             let mut out = out.map_err(|error| error.to_string())?;
@@ -139,11 +143,11 @@ impl DeformConv {
                 conv: self,
                 pixels: &pixels,
                 workspace,
-                offsets: inputs.offsets.index_axis(Axis(0), image),
-                mask: inputs
-                    .mask
-                    .as_ref()
-                    .map(|mask| mask.index_axis(Axis(0), image)),
+                // What is in standard layout is a slice.
+                offsets: offsets.to_slice().unwrap_or_default(),
+                mask: mask.map(|mask| mask.to_slice().unwrap_or_default()),
+                width,
+                places: height * width,
                 bias: inputs.bias,
             };
             let blocks = out.axis_chunks_iter_mut(Axis(1), BLOCK);
@@ -186,8 +190,11 @@ struct Image<'a> {
     conv: &'a DeformConv,
     pixels: &'a Pixels,
     workspace: &'a Workspace,
-    offsets: ArrayView3<'a, f32>,
-    mask: Option<ArrayView3<'a, f32>>,
+    offsets: &'a [f32],
+    mask: Option<&'a [f32]>,
+    /// Of what comes out.
+    width: usize,
+    places: usize,
     bias: Option<ArrayView1<'a, f32>>,
 }
 
@@ -304,25 +311,27 @@ impl Image<'_> {
         samples: &mut Vec<Sample>,
     ) {
         let DeformConv { spec, kernel, .. } = self.conv;
-        let [row, column] = [tap / kernel[1], tap % kernel[1]];
         let channel = offset_group * kernel[0] * kernel[1] + tap;
-        let (_, _, width) = self.offsets.dim();
-        let start = |place: usize, axis: usize, step: usize| {
-            (place * spec.strides[axis] + step * spec.dilations[axis]) as f32
-                - spec.pads[axis] as f32
+        let plane = |channel: usize| {
+            channel * self.places + places.start..channel * self.places + places.end
         };
+        let down = &self.offsets[plane(2 * channel)];
+        let right = &self.offsets[plane(2 * channel + 1)];
+        let shares = self.mask.map(|mask| &mask[plane(channel)]);
+        let start = |axis: usize, step: usize| {
+            (step * spec.dilations[axis]) as f32 - spec.pads[axis] as f32
+        };
+        let (above, left) = (start(0, tap / kernel[1]), start(1, tap % kernel[1]));
+        let (mut row, mut column) = (places.start / self.width, places.start % self.width);
         samples.clear();
-        samples.extend(places.map(|place| {
-            let place = [place / width, place % width];
-            let [down, right] =
-                [0, 1].map(|axis| self.offsets[[2 * channel + axis, place[0], place[1]]]);
-            let share = self
-                .mask
-                .map_or(1.0, |mask| mask[[channel, place[0], place[1]]]);
-            let (y, x) = (
-                start(place[0], 0, row) + down,
-                start(place[1], 1, column) + right,
-            );
+        samples.extend((0..places.len()).map(|place| {
+            let y = (row * spec.strides[0]) as f32 + above + down[place];
+            let x = (column * spec.strides[1]) as f32 + left + right[place];
+            column += 1;
+            if column == self.width {
+                (row, column) = (row + 1, 0);
+            }
+            let share = shares.map_or(1.0, |shares| shares[place]);
             self.pixels.between(y, x, share)
         }));
     }
