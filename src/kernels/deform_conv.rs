@@ -258,7 +258,7 @@ impl Image<'_> {
                 start(place[0], 0, row) + down,
                 start(place[1], 1, column) + right,
             );
-            self.pixels.between(y, x, share)
+            self.pixels.grid().between(y, x, share)
         }));
     }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::needless_range_loop, reason = "as is said above")]
 
 mod deform_conv;
+mod deformable_attention;
 mod grid_sample;
 mod instructions;
 mod pixels;
@@ -15,6 +16,7 @@ mod transpose;
 mod workspace;
 
 pub(crate) use deform_conv::{DeformConv, DeformConvInputs, DeformConvSpec};
+pub(crate) use deformable_attention::{DeformableAttention, DeformableAttentionInputs};
 pub(crate) use grid_sample::{GridSample, Interpolation, Padding};
 pub(crate) use instructions::Instructions;
 pub(crate) use threads::Threads;
