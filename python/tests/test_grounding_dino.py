@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from attention_function import attention_function
 from grounding_dino_cases import (
     CASES,
     KINDS,
@@ -26,6 +28,7 @@ from glip_torch.export.bundle import BundleOptions
 from glip_torch.export.check import TOLERANCE, opened, relative_error, worst_error
 from glip_torch.export.grounding_dino import build_graphs, enhancer, export_grounding_dino, strides
 from glip_torch.export.precision import write_graph
+from glip_torch.export.writer import GraphWriter
 from glip_torch.grounding_dino import UnsupportedError, bi_attention_of, swin_of
 from glip_torch.tokenizer import build_tokenizer
 
@@ -256,3 +259,18 @@ def test_what_is_shared_with_glip_computes_the_same():
     our_image = torch.cat([level.flatten(2) for level in our_maps], 2).transpose(1, 2)
     torch.testing.assert_close(our_image, their_image, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(our_words, their_words, rtol=1e-4, atol=1e-5)
+
+
+def test_the_function_of_attention_is_the_fixture():
+    """With which the operator of glip-rs is compared."""
+    fixture = Path(__file__).parents[2] / "tests" / "fixtures" / "deformable_attention.onnx"
+    assert fixture.read_bytes() == attention_function()
+
+
+def test_functions_of_one_name_are_the_same():
+    w = GraphWriter("two")
+    value = w.input("value", "float32", ["n"])
+    w.function("Of", value, body=lambda w, value: w.op("Relu", value))
+    w.function("Of", value, body=lambda w, value: w.op("Relu", value))
+    with pytest.raises(ValueError, match="two functions Of"):
+        w.function("Of", value, body=lambda w, value: w.op("Sigmoid", value))

@@ -332,7 +332,7 @@ impl Image<'_> {
                 (row, column) = (row + 1, 0);
             }
             let share = shares.map_or(1.0, |shares| shares[place]);
-            self.pixels.between(y, x, share)
+            self.pixels.grid().between(y, x, share)
         }));
     }
 

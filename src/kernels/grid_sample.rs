@@ -4,7 +4,7 @@ use ndarray::{ArrayView3, ArrayView4, ArrayViewMut2, ArrayViewMut4, Axis};
 
 use super::{
     instructions::Instructions,
-    pixels::{Pixels, write},
+    pixels::{Pixels, between_edges, write},
     threads::Threads,
     workspace::{Block, Workspace},
 };
@@ -116,10 +116,10 @@ impl GridSample {
         samples.extend((first..first + places).map(|place| {
             let [x, y] = [0, 1].map(|axis| grid[[place / width, place % width, axis]]);
             let (y, x) = (
-                self.place(y, pixels.height()),
-                self.place(x, pixels.width()),
+                self.place(y, pixels.grid().height()),
+                self.place(x, pixels.grid().width()),
             );
-            pixels.between(y, x, 1.0)
+            pixels.grid().between(y, x, 1.0)
         }));
         sums.resize(places * channels, 0.0);
         pixels.read(samples, 0..channels, sums, channels, 0, self.instructions);
@@ -127,11 +127,11 @@ impl GridSample {
     }
 
     /// The pixel, or the place between pixels, that a number of the grid means.
-    fn place(&self, number: f32, count: usize) -> f32 {
-        let count = count as f32;
+    fn place(&self, number: f32, pixels: usize) -> f32 {
+        let count = pixels as f32;
         let (place, low, high) = match self.align_corners {
             true => ((number + 1.0) / 2.0 * (count - 1.0), 0.0, count - 1.0),
-            false => (((number + 1.0) * count - 1.0) / 2.0, -0.5, count - 0.5),
+            false => (between_edges(number, pixels), -0.5, count - 0.5),
         };
         let place = match self.interpolation {
             Interpolation::Linear => place,

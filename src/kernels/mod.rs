@@ -7,6 +7,7 @@
 
 mod channelwise;
 mod deform_conv;
+mod deformable_attention;
 mod grid_sample;
 mod instructions;
 mod pixels;
@@ -16,6 +17,7 @@ mod transpose;
 mod workspace;
 
 pub(crate) use deform_conv::{DeformConv, DeformConvInputs, DeformConvSpec};
+pub(crate) use deformable_attention::{DeformableAttention, DeformableAttentionInputs};
 pub(crate) use grid_sample::{GridSample, Interpolation, Padding};
 pub(crate) use instructions::Instructions;
 pub(crate) use threads::Threads;

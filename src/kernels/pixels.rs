@@ -10,13 +10,19 @@ use super::{
     transpose::Transpose,
 };
 
+/// The sides of an image, in pixels.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Grid {
+    height: usize,
+    width: usize,
+}
+
 /// An image, `[height * width, channels]`.
 #[derive(Default)]
 pub(super) struct Pixels {
     numbers: Vec<f32>,
     channels: usize,
-    height: usize,
-    width: usize,
+    grid: Grid,
 }
 
 impl Pixels {
@@ -28,7 +34,7 @@ impl Pixels {
         threads: &Threads<'_>,
     ) {
         let (channels, height, width) = image.dim();
-        (self.channels, self.height, self.width) = (channels, height, width);
+        (self.channels, self.grid) = (channels, Grid::new(height, width));
         self.numbers.resize(channels * height * width, 0.0);
         let image = image.as_standard_layout();
         let (Some(image), true) = (image.as_slice(), width > 0) else {
@@ -47,31 +53,8 @@ impl Pixels {
         });
     }
 
-    pub(super) fn height(&self) -> usize {
-        self.height
-    }
-
-    pub(super) fn width(&self) -> usize {
-        self.width
-    }
-
-    /// The place `y` pixels below the first one and `x` to the right of it, all of it worth `share`. There is nothing
-    /// outside of the image.
-    #[inline]
-    pub(super) fn between(&self, y: f32, x: f32, share: f32) -> Sample {
-        // A place that is no number is outside, too.
-        let inside = y > -1.0 && y < self.height as f32 && x > -1.0 && x < self.width as f32;
-        if !inside {
-            return Sample::NOTHING;
-        }
-        let (rows, columns) = (neighbours(y, self.height), neighbours(x, self.width));
-        let mut sample = Sample::NOTHING;
-        for corner in 0..4 {
-            let ((row, of_row), (column, of_column)) = (rows[corner / 2], columns[corner % 2]);
-            sample.pixels[corner] = row * self.width + column;
-            sample.shares[corner] = of_row * of_column * share;
-        }
-        sample
+    pub(super) fn grid(&self) -> Grid {
+        self.grid
     }
 
     /// What is at these places, in some of the channels: written to the columns from `to` on of `rows`, `[samples, length]`.
@@ -95,9 +78,60 @@ impl Pixels {
     }
 }
 
+impl Grid {
+    pub(super) fn new(height: usize, width: usize) -> Self {
+        Self { height, width }
+    }
+
+    pub(super) fn height(self) -> usize {
+        self.height
+    }
+
+    pub(super) fn width(self) -> usize {
+        self.width
+    }
+
+    /// How far below the first row a place is that goes from -1 to 1, which are the outer edges.
+    #[inline(always)]
+    pub(super) fn row(self, y: f32) -> f32 {
+        between_edges(y, self.height)
+    }
+
+    /// The same to the right of the first column.
+    #[inline(always)]
+    pub(super) fn column(self, x: f32) -> f32 {
+        between_edges(x, self.width)
+    }
+
+    /// The place `y` pixels below the first one and `x` to the right of it, all of it worth `share`. There is nothing
+    /// outside of the image.
+    #[inline(always)]
+    pub(super) fn between(self, y: f32, x: f32, share: f32) -> Sample {
+        // A place that is no number is outside, too.
+        let inside = y > -1.0 && y < self.height as f32 && x > -1.0 && x < self.width as f32;
+        if !inside {
+            return Sample::NOTHING;
+        }
+        let (rows, columns) = (neighbours(y, self.height), neighbours(x, self.width));
+        let mut sample = Sample::NOTHING;
+        for corner in 0..4 {
+            let ((row, of_row), (column, of_column)) = (rows[corner / 2], columns[corner % 2]);
+            sample.pixels[corner] = row * self.width + column;
+            sample.shares[corner] = of_row * of_column * share;
+        }
+        sample
+    }
+}
+
+/// The pixel, or the place between pixels, of a number from -1 to 1, which are the outer edges of so many pixels.
+#[inline(always)]
+pub(super) fn between_edges(number: f32, count: usize) -> f32 {
+    ((number + 1.0) * count as f32 - 1.0) / 2.0
+}
+
 /// The two pixels of an axis between which a place is, and their shares. One outside is worth nothing; it goes by the
 /// place of one inside.
-#[inline]
+#[inline(always)]
 fn neighbours(place: f32, count: usize) -> [(usize, f32); 2] {
     let first = place.floor();
     let share = place - first;
@@ -116,15 +150,24 @@ fn neighbours(place: f32, count: usize) -> [(usize, f32); 2] {
 /// A place between four pixels: which these are, row after row, and their shares.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sample {
-    pixels: [usize; 4],
-    shares: [f32; 4],
+    pub(super) pixels: [usize; 4],
+    pub(super) shares: [f32; 4],
 }
 
 impl Sample {
-    const NOTHING: Self = Self {
+    pub(super) const NOTHING: Self = Self {
         pixels: [0; 4],
         shares: [0.0; 4],
     };
+
+    /// The same place of an image whose first pixel is this one of several images'.
+    #[inline(always)]
+    pub(super) fn from(mut self, first: usize) -> Self {
+        for corner in 0..4 {
+            self.pixels[corner] += first;
+        }
+        self
+    }
 }
 
 struct Read<'a> {

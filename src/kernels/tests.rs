@@ -1,7 +1,7 @@
 //! What does not depend on which processor this is. That operators do what ONNX says is tested where they are
 //! registered, beside ONNX Runtime's own.
 
-use ndarray::{Array4, ArrayD};
+use ndarray::{Array, Array2, Array3, Array4, ArrayD, Dimension, array as of, s};
 
 use super::{
     instructions::Instructions,
@@ -18,9 +18,9 @@ fn numbers(count: usize) -> Vec<f32> {
         .collect()
 }
 
-fn array(shape: [usize; 4]) -> Array4<f32> {
-    let numbers = numbers(shape.iter().product());
-    Array4::from_shape_vec(shape, numbers).unwrap()
+fn array<const N: usize, D: Dimension>(shape: [usize; N]) -> Array<f32, D> {
+    let numbers = ArrayD::from_shape_vec(shape.to_vec(), numbers(shape.iter().product()));
+    numbers.unwrap().into_dimensionality().unwrap()
 }
 
 #[test]
@@ -170,4 +170,146 @@ fn offsets_that_are_no_places_see_nothing() {
 fn shapes_that_do_not_fit_are_told() {
     let error = convolved(Instructions::detect(), &array([1, 17, 12, 11])).unwrap_err();
     assert!(error.contains("17"), "{error}");
+    for sizes in [
+        of![[5, 6], [3, 2]], // fits
+        of![[5, 6], [3, 4]], // more cells than rows
+        of![[5, 6], [0, 2]],
+        of![[5, -6], [3, 2]],
+        of![[i64::MAX, i64::MAX], [3, 2]],
+        of![[5, 6]],
+        of![[5, 6, 1], [3, 2, 1]],
+    ] {
+        let attention = Attention {
+            sizes: sizes.clone(),
+            ..Attention::of(8)
+        };
+        let attended = attention.run(Instructions::detect());
+        assert_eq!(attended.is_ok(), sizes == of![[5, 6], [3, 2]], "{sizes}");
+        if let Err(error) = attended {
+            assert!(error.contains(&format!("of {sizes}")), "{error}");
+        }
+    }
+}
+
+/// Attention of two images with two levels, some rows that are no cells, three points and more queries than a block has.
+struct Attention {
+    values: Array3<f32>,
+    sizes: Array2<i64>,
+    /// How far places go, of which 1 is the edge.
+    reach: f32,
+}
+
+impl Attention {
+    const HEADS: usize = 3;
+    const QUERIES: usize = 70;
+
+    fn of(depth: usize) -> Self {
+        Self {
+            values: array([2, 40, Self::HEADS * depth]),
+            sizes: of![[5, 6], [3, 2]],
+            reach: 1.3,
+        }
+    }
+
+    fn places<D: Dimension>(&self) -> Array<f32, D> {
+        self.reach * array([2, Self::QUERIES, Self::HEADS, 2, 3, 2])
+    }
+
+    fn shares<D: Dimension>() -> Array<f32, D> {
+        array([2, Self::QUERIES, Self::HEADS, 2, 3])
+    }
+
+    fn run(&self, instructions: Instructions) -> Result<Array3<f32>, String> {
+        let (places, shares) = (self.places(), Self::shares());
+        let inputs = DeformableAttentionInputs {
+            values: self.values.view(),
+            sizes: self.sizes.view(),
+            places: places.view(),
+            shares: shares.view(),
+        };
+        let mut out = Array3::from_elem(inputs.shape(), f32::NAN);
+        let (workspace, threads) = (Workspace::default(), Threads::NONE);
+        let attention = DeformableAttention::new(instructions);
+        attention.run(&inputs, out.view_mut(), &workspace, &threads)?;
+        Ok(out)
+    }
+
+    /// The same by samples of a grid.
+    fn expected(&self) -> Array3<f32> {
+        let (images, _, width) = self.values.dim();
+        let depth = width / Self::HEADS;
+        let (places, shares) = (
+            self.places::<ndarray::Ix6>(),
+            Self::shares::<ndarray::Ix5>(),
+        );
+        let mut out = Array3::zeros((images, Self::QUERIES, width));
+        let mut first = 0;
+        for (level, size) in self.sizes.outer_iter().enumerate() {
+            let [height, columns] = [size[0] as usize, size[1] as usize];
+            for head in 0..Self::HEADS {
+                let of_head = head * depth..(head + 1) * depth;
+                let rows = first..first + height * columns;
+                let image = self.values.slice(s![.., rows, of_head.clone()]);
+                let image = image
+                    .permuted_axes([0, 2, 1])
+                    .as_standard_layout()
+                    .into_owned();
+                let image = image
+                    .into_shape_with_order((images, depth, height, columns))
+                    .unwrap();
+                let grid = places.slice(s![.., .., head, level, .., ..]);
+                let mut seen = Array4::zeros((images, depth, Self::QUERIES, 3));
+                GridSample::new(
+                    Interpolation::Linear,
+                    Padding::Zeros,
+                    false,
+                    Instructions::Any,
+                )
+                .run(
+                    image.view(),
+                    grid,
+                    seen.view_mut(),
+                    &Workspace::default(),
+                    &Threads::NONE,
+                )
+                .unwrap();
+                for ((image, channel, query, point), seen) in seen.indexed_iter() {
+                    out[[image, query, of_head.start + channel]] +=
+                        seen * shares[[image, query, head, level, point]];
+                }
+            }
+            first += height * columns;
+        }
+        out
+    }
+}
+
+#[test]
+fn attention_is_a_sum_of_samples_for_any_instructions() {
+    // Of a whole number of registers, less than one, and something between.
+    for depth in [32, 5, 41] {
+        let attention = Attention::of(depth);
+        let expected = attention.expected();
+        for instructions in Instructions::all() {
+            let attended = attention.run(instructions).unwrap();
+            for (attended, expected) in attended.iter().zip(&expected) {
+                assert!(
+                    (attended - expected).abs() < 1e-5,
+                    "{instructions:?}, {depth}: {attended} for {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_to_places_that_are_none_sees_nothing() {
+    for reach in [f32::NAN, f32::INFINITY, 3e38, -1e9] {
+        let attention = Attention {
+            reach,
+            ..Attention::of(8)
+        };
+        let attended = attention.run(Instructions::detect()).unwrap();
+        assert!(attended.iter().all(|number| number.abs() <= 6.0), "{reach}");
+    }
 }

@@ -168,8 +168,8 @@ pub struct CpuOptions {
     pub memory_pattern: bool,
     /// What becomes of a run's memory. Default: it is kept.
     pub arena: Arena,
-    /// Whether deformable convolutions and samples of a grid are calculated by this crate's own kernels, which are
-    /// faster than ONNX Runtime's; float16 graphs are left to ONNX Runtime.
+    /// Whether deformable convolutions and attention and samples of a grid are calculated by this crate's own kernels,
+    /// which are faster than ONNX Runtime's; float16 graphs are left to ONNX Runtime.
     ///
     /// Default: `true` in programs that are built with optimisation, `false` where `debug_assertions` are on, since
     /// there these kernels are slow.

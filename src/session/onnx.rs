@@ -271,7 +271,9 @@ fn with_options(builder: SessionBuilder, options: &SessionOptions) -> ort::Resul
         builder = builder.with_config_entry(AFFINITIES, affinities)?;
     }
     if options.device == Device::Cpu && cpu.native_kernels {
-        builder = builder.with_operators(operators::domain()?)?;
+        for domain in operators::domains()? {
+            builder = builder.with_operators(domain)?;
+        }
     }
     Ok(builder)
 }

@@ -20,6 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 OPSET = 22
 #: Operators of ONNX Runtime's own.
 MICROSOFT = "com.microsoft"
+#: Functions that graphs have in them, and for which glip-rs has operators of its own on a CPU.
+FUNCTIONS = "glip"
 #: Each pixel as often as it takes, as torch's nearest.
 NEAREST = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 #: Element types that a graph's edges may have, by the names that manifests call them.
@@ -55,6 +57,7 @@ class GraphWriter:
         self.dtype = dtype
         self._nodes: list[onnx.NodeProto] = []
         self._domains: set[str] = set()
+        self._functions: dict[str, onnx.FunctionProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
@@ -169,6 +172,28 @@ class GraphWriter:
         output = helper.make_tensor_value_info(result, _ELEMENTS[self.dtype], None)
         graph = helper.make_graph(inside, self._unique("body"), inputs, [output])
         return self.op("Scan", *(sequence for sequence, _ in sequences), body=graph, num_scan_inputs=len(sequences))
+
+    def function(self, name: str, *inputs: str, body: Callable[..., str]) -> str:
+        """What `body(writer, *inputs)` writes, in float32, as one node.
+
+        The nodes inside are a function of the graph's, which ONNX Runtime puts in the node's place where no operator of
+        this name is registered. All nodes of one name have the same body.
+        """
+        inner = GraphWriter(name, in_pieces=self.in_pieces)
+        names = [f"input_{place}" for place in range(len(inputs))]
+        function = inner._as_function(names, body(inner, *names))
+        if self._functions.setdefault(name, function) != function:
+            raise ValueError(f"graph {self.name} has two functions {name}: give one of them another name")
+        return self.op(name, *inputs, domain=FUNCTIONS)
+
+    def _as_function(self, inputs: list[str], output: str) -> onnx.FunctionProto:
+        """Functions have no initializers: constants are nodes of theirs."""
+        constants = [
+            helper.make_node("Constant", [], [name], value=value) for name, value in self._initializers.items()
+        ]
+        return helper.make_function(
+            FUNCTIONS, self.name, inputs, [output], [*constants, *self._nodes], self._opset_imports()
+        )
 
     # Constants
 
@@ -442,10 +467,18 @@ class GraphWriter:
         graph = helper.make_graph(
             self._nodes, self.name, self._inputs, self._outputs, list(self._initializers.values())
         )
-        domains = [helper.make_opsetid(domain, OPSET if domain == "" else 1) for domain in sorted(self._domains)]
-        model = helper.make_model(graph, opset_imports=domains, ir_version=10, producer_name="glip_torch")
+        model = helper.make_model(
+            graph,
+            functions=list(self._functions.values()),
+            opset_imports=self._opset_imports(),
+            ir_version=10,
+            producer_name="glip_torch",
+        )
         onnx.checker.check_model(model)
         return model
+
+    def _opset_imports(self) -> list[onnx.OperatorSetIdProto]:
+        return [helper.make_opsetid(domain, OPSET if domain == "" else 1) for domain in sorted(self._domains)]
 
 
 class OfSize:

@@ -75,8 +75,8 @@ impl Kernel for GridSampleKernel {
             context,
         };
         let (images, grid) = (run.input(IMAGES)?, run.input(GRID)?);
-        let images = run.required::<Ix4>(&images, "images")?;
-        let grid = run.required::<Ix4>(&grid, "grid")?;
+        let images = run.required::<f32, Ix4>(&images, "images")?;
+        let grid = run.required::<f32, Ix4>(&grid, "grid")?;
         let ((count, channels, _, _), (_, height, width, _)) = (images.dim(), grid.dim());
         let mut out = run.output([count, channels, height, width])?;
         let out = run.numbers(&mut out)?;

@@ -1,6 +1,7 @@
 //! Operators that sessions on a processor take from `kernels`, in place of ONNX Runtime's own.
 
 mod deform_conv;
+mod deformable_attention;
 mod grid_sample;
 mod node;
 
@@ -9,16 +10,23 @@ use std::sync::Arc;
 use ort::operator::OperatorDomain;
 
 use deform_conv::DeformConvOperator;
+use deformable_attention::DeformableAttentionOperator;
 use grid_sample::GridSampleOperator;
 
 use crate::kernels::Workspace;
 
-/// ONNX's own domain: what is registered there comes before what ONNX Runtime has, so that graphs need not know of it.
-pub(super) fn domain() -> ort::Result<OperatorDomain> {
+/// The domain of the functions that exported graphs have in them for whoever has no operator of that name.
+const FUNCTIONS: &str = "glip";
+
+/// ONNX's own domain, and that of functions of our own: what is registered comes before what ONNX Runtime or a graph has,
+/// so that graphs need not know of it.
+pub(super) fn domains() -> ort::Result<[OperatorDomain; 2]> {
     let workspace = Arc::new(Workspace::default());
-    OperatorDomain::new("")?
+    let standard = OperatorDomain::new("")?
         .add(DeformConvOperator(Arc::clone(&workspace)))?
-        .add(GridSampleOperator(workspace))
+        .add(GridSampleOperator(Arc::clone(&workspace)))?;
+    let functions = OperatorDomain::new(FUNCTIONS)?.add(DeformableAttentionOperator(workspace))?;
+    Ok([standard, functions])
 }
 
 #[cfg(test)]

@@ -8,13 +8,15 @@ use std::{
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
 use ort::{
     operator::{ComputeContext, KernelContext},
-    value::{TensorElementType, ValueRef, ValueRefMut},
+    value::{PrimitiveTensorElementType, TensorElementType, ValueRef, ValueRefMut},
 };
 
 use crate::{kernels::Threads, session::value::array_of_value};
 
 /// What kernels calculate with.
 pub(super) const FLOAT: TensorElementType = TensorElementType::Float32;
+/// What sizes are.
+pub(super) const WHOLE: TensorElementType = TensorElementType::Int64;
 
 /// A node with something that its operator has not.
 pub(super) fn refused(operator: &str, what: impl Display) -> ort::Error {
@@ -83,31 +85,31 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) fn optional<'v, D: Dimension>(
+    pub(super) fn optional<'v, T: PrimitiveTensorElementType, D: Dimension>(
         &self,
         value: &'v Option<ValueRef<'_>>,
         name: &str,
-    ) -> ort::Result<Option<ArrayView<'v, f32, D>>> {
+    ) -> ort::Result<Option<ArrayView<'v, T, D>>> {
         let Some(value) = value else {
             return Ok(None);
         };
-        let array = array_of_value::<f32, _>(value)?.into_dimensionality();
+        let array = array_of_value::<T, _>(value)?.into_dimensionality();
         array
             .map(Some)
             .map_err(|error| refused(self.operator, format!("{name}: {error}")))
     }
 
-    pub(super) fn required<'v, D: Dimension>(
+    pub(super) fn required<'v, T: PrimitiveTensorElementType, D: Dimension>(
         &self,
         value: &'v Option<ValueRef<'_>>,
         name: &str,
-    ) -> ort::Result<ArrayView<'v, f32, D>> {
+    ) -> ort::Result<ArrayView<'v, T, D>> {
         let array = self.optional(value, name)?;
         array.ok_or_else(|| refused(self.operator, format!("{name}: there are none")))
     }
 
     /// The node's only output, which is made by this.
-    pub(super) fn output(&self, shape: [usize; 4]) -> ort::Result<ValueRefMut<'a>> {
+    pub(super) fn output<const N: usize>(&self, shape: [usize; N]) -> ort::Result<ValueRefMut<'a>> {
         let value = self.context.output(0, shape.map(|size| size as i64))?;
         value.ok_or_else(|| refused(self.operator, "nobody wants its output"))
     }

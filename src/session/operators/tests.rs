@@ -104,7 +104,7 @@ impl OneNode {
         let written = builder()?.with_optimization_level(GraphOptimizationLevel::Disable)?;
         model.into_session(&written.with_optimized_model_path(&file)?)?;
         match native {
-            true => builder()?.with_operators(domain()?)?.commit_from_file(file),
+            true => with_domains(builder()?)?.commit_from_file(file),
             false => builder()?.commit_from_file(file),
         }
     }
@@ -358,4 +358,79 @@ fn shapes_that_do_not_fit_are_errors() {
     // In the words of this crate's kernel.
     assert!(error.contains("with a grid of"), "{error}");
     assert!(node.run(false).is_err());
+}
+
+fn with_domains(mut builder: SessionBuilder) -> ort::Result<SessionBuilder> {
+    for domain in domains()? {
+        builder = builder.with_operators(domain)?;
+    }
+    Ok(builder)
+}
+
+/// What exported graphs have for whoever has no such operator: `python/tests/attention_function.py` made it.
+const ATTENTION: &[u8] = include_bytes!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/deformable_attention.onnx"
+));
+
+/// Attention of two images to 5 x 6 and 3 x 2 cells, with rows that are no cells; in ONNX Runtime the function's body.
+fn attended(native: bool, sizes: [i64; 4]) -> ort::Result<ArrayD<f32>> {
+    let runtime = Runtime::load().unwrap();
+    let mut builder = SessionBuilder::new(runtime.environment())?;
+    if native {
+        builder = with_domains(builder)?;
+    }
+    let mut session = builder.commit_from_memory(ATTENTION)?;
+    let shapes = [
+        vec![2, 40, 24],
+        vec![2, 80, 3, 2, 4, 2],
+        vec![2, 80, 3, 2, 4],
+    ];
+    let [values, places, shares] = random(shapes, [1.0, 1.3, 1.0]);
+    let sizes = ArrayD::from_shape_vec(vec![2, 2], sizes.to_vec()).unwrap();
+    let outputs = session.run(ort::inputs![
+        "values" => TensorRef::from_array_view(&values)?,
+        "sizes" => TensorRef::from_array_view(&sizes)?,
+        "places" => TensorRef::from_array_view(&places)?,
+        "shares" => TensorRef::from_array_view(&shares)?,
+    ])?;
+    outputs["out"].try_extract_array().map(|out| out.to_owned())
+}
+
+/// Tensors of numbers that look random, each up to its reach.
+fn random<const N: usize>(shapes: [Vec<usize>; N], reach: [f32; N]) -> [ArrayD<f32>; N] {
+    let node = OneNode {
+        operator: "",
+        inputs: shapes.map(Some).into(),
+        constant: None,
+        numbers: Vec::new(),
+        words: Vec::new(),
+        reach: reach.into(),
+    };
+    let tensors: Vec<_> = node.tensors().into_iter().flatten().collect();
+    tensors.try_into().unwrap()
+}
+
+#[test]
+fn attention_is_that_of_the_function_in_the_graph() {
+    let sizes = [5, 6, 3, 2];
+    let (native, own) = (
+        attended(true, sizes).unwrap(),
+        attended(false, sizes).unwrap(),
+    );
+    assert_eq!(native.shape(), own.shape());
+    Zip::from(&native).and(&own).for_each(|native, own| {
+        assert!((native - own).abs() < 2e-5, "{native} for {own}");
+    });
+    assert!(own.iter().any(|number| number.abs() > 0.1));
+}
+
+/// That the operator comes before the function shows in whose words an error is.
+#[test]
+fn operators_come_before_functions_of_their_names() {
+    let error = attended(true, [5, 6, 3, 200]).unwrap_err().to_string();
+    assert!(
+        error.contains("are not for levels of [[5, 6],\n [3, 200]]"),
+        "{error}"
+    );
 }

@@ -136,7 +136,7 @@ def _layer(
 def _frame(w: GraphWriter, boxes: str, points: int) -> SamplingFrame:
     """Queries look around the centres of their boxes; offsets are in shares of a box's half sides."""
     with w.in_float():
-        centres, sizes = w.split(w.op("Unsqueeze", boxes, w.ints(1)), [2, 2], axis=3)
+        centres, sizes = w.split(SamplingFrame.placed(w, boxes), [2, 2], axis=-1)
         centres = w.op("Sub", w.op("Mul", centres, w.scalar(2.0)), w.scalar(1.0))
         return SamplingFrame(centres, [w.op("Div", sizes, w.scalar(float(points)))])
 

@@ -43,8 +43,9 @@ def write_enhancer(
         word_positions = _word_positions(w, position_ids, model.config.d_model)
     with w.scope("pieces"):
         pieces = Pieces.of(w, image)
-        image = pieces.filled(w, image)
-        positions, centres = (pieces.cut(w, pieces.filled(w, value)) for value in (positions, centres))
+        image, positions, centres = (pieces.filled(w, value) for value in (image, positions, centres))
+        if not w.in_pieces:
+            positions, centres = pieces.cut(w, positions), pieces.cut(w, centres)
     padding = write_padding_mask(w, attention_mask)
     blocks = write_block_mask(w, block_mask)
     for index, layer in enumerate(model.encoder.layers):
@@ -120,19 +121,27 @@ def _image_layer(
     grid: ImageGrid,
     pieces: Pieces,
 ) -> str:
-    """`positions` and `centres` are cut already: all layers have the same."""
+    """On a CPU, attention is over all cells at once, and what follows it in pieces; on a GPU, all is over the one piece,
+    which `positions` and `centres` are cut to already: all layers have the same."""
     values = write_values(w, layer.self_attn, image, grid, pieces.rest)
 
-    def body(image: str, positions: str, centres: str) -> str:
-        frame = SamplingFrame(w.op("Unsqueeze", centres, w.ints(1)), reach)
+    def attention(image: str, positions: str, centres: str) -> str:
+        frame = SamplingFrame.of_levels(w, SamplingFrame.placed(w, centres), reach)
         with w.scope("attention"):
             placed = w.op("Add", image, positions)
-            attended = write_deformable_attention(w, layer.self_attn, placed, values, frame)
+            return write_deformable_attention(w, layer.self_attn, placed, values, frame, PIECE)
+
+    def rest(image: str, attended: str) -> str:
+        with w.scope("attention"):
             image = w.layer_norm(w.op("Add", image, attended), layer.self_attn_layer_norm)
         return write_feed_forward(w, layer, image, layer.final_layer_norm)
 
+    if w.in_pieces:
+        attended = pieces.cut(w, attention(image, positions, centres))
+        sequences = (pieces.cut(w, image), w.dtype), (attended, w.dtype)
+        return pieces.joined(w, w.over_pieces(rest, *sequences))
     sequences = (pieces.cut(w, image), w.dtype), (positions, w.dtype), (centres, torch.float32)
-    return pieces.joined(w, w.over_pieces(body, *sequences))
+    return pieces.joined(w, w.over_pieces(lambda image, *where: rest(image, attention(image, *where)), *sequences))
 
 
 def _image_positions(w: GraphWriter, model: nn.Module, grid: ImageGrid) -> str:

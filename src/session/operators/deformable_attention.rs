@@ -1,0 +1,71 @@
+//! `glip.DeformableAttention`, which exported graphs have as a function too.
+
+use std::sync::Arc;
+
+use ort::operator::{
+    ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
+};
+
+use super::node::{FLOAT, Run, WHOLE};
+use crate::kernels::{DeformableAttention, DeformableAttentionInputs, Instructions, Workspace};
+
+const NAME: &str = "DeformableAttention";
+
+/// Its inputs, by their places.
+const VALUES: usize = 0;
+const SIZES: usize = 1;
+const PLACES: usize = 2;
+const SHARES: usize = 3;
+
+pub(super) struct DeformableAttentionOperator(pub(super) Arc<Workspace>);
+
+impl Operator for DeformableAttentionOperator {
+    type Kernel<'node> = DeformableAttentionKernel;
+
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [FLOAT, WHOLE, FLOAT, FLOAT].map(OperatorInput::required)
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(FLOAT)]
+    }
+
+    fn create_kernel<'node>(
+        &self,
+        _node: &KernelContext<'node>,
+    ) -> ort::Result<DeformableAttentionKernel> {
+        Ok(DeformableAttentionKernel {
+            attention: DeformableAttention::new(Instructions::detect()),
+            workspace: Arc::clone(&self.0),
+        })
+    }
+}
+
+pub(super) struct DeformableAttentionKernel {
+    attention: DeformableAttention,
+    workspace: Arc<Workspace>,
+}
+
+impl Kernel for DeformableAttentionKernel {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let run = Run {
+            operator: NAME,
+            context,
+        };
+        let (values, sizes) = (run.input(VALUES)?, run.input(SIZES)?);
+        let (places, shares) = (run.input(PLACES)?, run.input(SHARES)?);
+        let inputs = DeformableAttentionInputs {
+            values: run.required(&values, "values")?,
+            sizes: run.required(&sizes, "sizes")?,
+            places: run.required(&places, "places")?,
+            shares: run.required(&shares, "shares")?,
+        };
+        let mut out = run.output(inputs.shape())?;
+        let out = run.numbers(&mut out)?;
+        run.with_threads(|threads| self.attention.run(&inputs, out, &self.workspace, threads))
+    }
+}
