@@ -41,7 +41,8 @@ robot latency [--frames N]
 
 soak        frames of changing sizes, formats, rates and prompts; the memory every so often
 neighbour   what another thread's work loses while frames are looked at, with and without spinning
-latency     from a frame of 640 x 480 to its result, beside the same image in `ground`, in turn
+latency     from a frame of 640 x 480 to its result, beside the same image in `ground` and threads that
+            only compute, in turn
 ";
 
 fn main() -> ExitCode {
@@ -172,6 +173,11 @@ fn neighbour(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Keeps a core busy, without memory: a million of steps for about a millisecond.
+fn compute(steps: u64) {
+    black_box((0..steps).fold(0, |sum: u64, i| black_box(sum.wrapping_mul(31) ^ i)));
+}
+
 /// How another thread gets on with pieces of work, a millisecond each if it is alone.
 fn pieces_done(duration: Duration, live: Option<&Live>) -> Result<String> {
     let is_over = Arc::new(AtomicBool::new(false));
@@ -180,9 +186,7 @@ fn pieces_done(duration: Duration, live: Option<&Live>) -> Result<String> {
         let mut times = Vec::new();
         while !over.load(Ordering::Relaxed) {
             let begin = Instant::now();
-            black_box(
-                (0..1_000_000_u64).fold(0, |sum: u64, i| black_box(sum.wrapping_mul(31) ^ i)),
-            );
+            compute(1_000_000);
             times.push(begin.elapsed());
         }
         times
@@ -219,8 +223,10 @@ fn latency(arguments: &Arguments) -> Result<()> {
     });
     let live = Live::new(&detector, &prompt, options)?;
     live.warm_up(&[ImageSize::new(640, 480)])?;
-    let (mut grounded, mut lived) = (Vec::new(), Vec::new());
+    let machine = Machine::of_the_pace(|| detector.ground(&picture, &prompt).map(drop))?;
+    let (mut grounded, mut lived, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..arguments.frames {
+        bare.push(machine.time());
         let begin = Instant::now();
         black_box(detector.ground(&picture, &prompt)?);
         grounded.push(begin.elapsed());
@@ -229,7 +235,12 @@ fn latency(arguments: &Arguments) -> Result<()> {
         live.push(frame);
         lived.push(results.recv()?.duration_since(begin));
     }
-    for (name, times) in [("ground", &mut grounded), ("push to result", &mut lived)] {
+    let contenders = [
+        ("every core computing", &mut bare),
+        ("ground", &mut grounded),
+        ("push to result", &mut lived),
+    ];
+    for (name, times) in contenders {
         times.sort();
         let (p50, p99) = (percentile(times, 50), percentile(times, 99));
         let ratio = p99.as_secs_f64() / p50.as_secs_f64();
@@ -238,6 +249,47 @@ fn latency(arguments: &Arguments) -> Result<()> {
     let ratio = percentile(&lived, 50).as_secs_f64() / percentile(&grounded, 50).as_secs_f64();
     println!("push to result / ground, p50: {ratio:.3}");
     Ok(())
+}
+
+/// What the machine itself does to those who compute: as many threads as it has cores, each with as much to do as keeps it
+/// busy for about a frame's time.
+struct Machine {
+    threads: usize,
+    steps: u64,
+}
+
+impl Machine {
+    fn of_the_pace(mut frame: impl FnMut() -> glip::Result<()>) -> Result<Self> {
+        let fastest = |work: &mut dyn FnMut() -> glip::Result<()>| {
+            let mut fastest = Duration::MAX;
+            for _ in 0..10 {
+                let begin = Instant::now();
+                work()?;
+                fastest = fastest.min(begin.elapsed());
+            }
+            glip::Result::Ok(fastest)
+        };
+        let million = fastest(&mut || {
+            compute(1_000_000);
+            Ok(())
+        })?;
+        let frame = fastest(&mut frame)?;
+        Ok(Self {
+            threads: thread::available_parallelism()?.get(),
+            steps: (1e6 * frame.as_secs_f64() / million.as_secs_f64()) as u64,
+        })
+    }
+
+    fn time(&self) -> Duration {
+        let begin = Instant::now();
+        thread::scope(|scope| {
+            for _ in 1..self.threads {
+                scope.spawn(|| compute(self.steps));
+            }
+            compute(self.steps);
+        });
+        begin.elapsed()
+    }
 }
 
 /// Of times in order.
