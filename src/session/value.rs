@@ -5,7 +5,7 @@
 
 use std::{ffi::c_void, marker::PhantomData, ptr::NonNull, slice};
 
-use ndarray::{ArrayView, ArrayViewD, IxDyn};
+use ndarray::{ArrayView, ArrayViewD, ArrayViewMut, ArrayViewMutD, IxDyn};
 use ort::{
     AsPointer,
     memory::MemoryInfo,
@@ -96,13 +96,100 @@ impl Drop for InputValue<'_> {
     }
 }
 
+/// What a tensor in host memory is, and where. It stays that until its value is released.
+#[derive(Debug)]
+struct Description {
+    element: TensorElementType,
+    shape: Shape,
+    numbers: NonNull<c_void>,
+}
+
+impl Description {
+    /// # Safety
+    /// The value is alive.
+    #[allow(unsafe_code)]
+    unsafe fn of(value: *const sys::OrtValue) -> ort::Result<Self> {
+        let mut memory = std::ptr::null();
+        // SAFETY: the value is alive. What is not a tensor is an error; the memory's description lives as long as the value.
+        ortsys![unsafe GetTensorMemoryInfo(value, &mut memory)?];
+        let mut device = sys::OrtMemoryInfoDeviceType::OrtMemoryInfoDeviceType_GPU;
+        // SAFETY: a successful call above set the description.
+        ortsys![unsafe MemoryInfoGetDeviceType(memory, &mut device)];
+        if device != sys::OrtMemoryInfoDeviceType::OrtMemoryInfoDeviceType_CPU {
+            return Err(ort::Error::new("a tensor is not in host memory"));
+        }
+        let mut element = TensorElementType::Undefined.into();
+        let (mut sizes, mut rank) = (std::ptr::null(), 0);
+        // SAFETY: the value is alive, and all three are written before a successful return.
+        ortsys![unsafe GetTensorElementTypeAndShapeDataReference(value, &mut element, &mut sizes, &mut rank)?];
+        let mut shape = Shape::new();
+        if rank > 0 {
+            // SAFETY: ONNX Runtime just said that there are so many; they live as long as the value.
+            let sizes = unsafe { slice::from_raw_parts(sizes, rank) };
+            // Those of a value, unlike those of a graph's signature, are all known.
+            shape.extend(sizes.iter().map(|&size| size as usize));
+        }
+        let mut numbers = std::ptr::null_mut();
+        // SAFETY: the value is alive, and a tensor. Its numbers are not changed here.
+        ortsys![unsafe GetTensorMutableData(value.cast_mut(), &mut numbers)?];
+        Ok(Self {
+            element: element.into(),
+            shape,
+            // A tensor without numbers may be nowhere.
+            numbers: NonNull::new(numbers).unwrap_or(NonNull::dangling()),
+        })
+    }
+
+    /// Where its numbers are and how many, if they are of this type.
+    fn numbers<T: PrimitiveTensorElementType>(&self) -> ort::Result<(NonNull<T>, usize)> {
+        if T::into_tensor_element_type() != self.element {
+            return Err(ort::Error::new(format!("it is of {}", self.element)));
+        }
+        match self.shape.iter().product() {
+            0 => Ok((NonNull::dangling(), 0)),
+            count => Ok((self.numbers.cast(), count)),
+        }
+    }
+}
+
+/// The numbers of a tensor that is somebody else's.
+///
+/// # Safety
+/// The value lives as long as `'a`, and nobody writes to its tensor.
+#[allow(unsafe_code)]
+pub(super) unsafe fn borrowed<'a, T: PrimitiveTensorElementType>(
+    value: *const sys::OrtValue,
+) -> ort::Result<ArrayViewD<'a, T>> {
+    // SAFETY: as of the caller.
+    let description = unsafe { Description::of(value) }?;
+    let (numbers, count) = description.numbers::<T>()?;
+    // SAFETY: ONNX Runtime said that it is of this type and shape and in host memory; the rest is as of the caller.
+    let numbers = unsafe { slice::from_raw_parts(numbers.as_ptr(), count) };
+    array_of(&description.shape, numbers)
+}
+
+/// The numbers of a tensor that is to be filled.
+///
+/// # Safety
+/// The value lives as long as `'a`, and nobody else reads its tensor or writes to it.
+#[allow(unsafe_code)]
+pub(super) unsafe fn borrowed_mut<'a, T: PrimitiveTensorElementType>(
+    value: *mut sys::OrtValue,
+) -> ort::Result<ArrayViewMutD<'a, T>> {
+    // SAFETY: as of the caller.
+    let description = unsafe { Description::of(value) }?;
+    let (numbers, count) = description.numbers::<T>()?;
+    // SAFETY: ONNX Runtime said that it is of this type and shape and in host memory; the rest is as of the caller.
+    let numbers = unsafe { slice::from_raw_parts_mut(numbers.as_ptr(), count) };
+    let array = ArrayViewMut::from_shape(IxDyn(&description.shape), numbers);
+    array.map_err(|error| ort::Error::new(error.to_string()))
+}
+
 /// A tensor that a run left in host memory.
 #[derive(Debug)]
 pub(crate) struct OutputValue {
     pointer: NonNull<sys::OrtValue>,
-    element: TensorElementType,
-    shape: Shape,
-    numbers: NonNull<c_void>,
+    description: Description,
 }
 
 // SAFETY: nothing changes the tensor, which belongs to no thread, until it is dropped; ONNX Runtime's allocators
@@ -120,70 +207,35 @@ impl OutputValue {
     /// It is one that ONNX Runtime gave, and that nobody else has or releases.
     #[allow(unsafe_code)]
     pub(super) unsafe fn new(pointer: NonNull<sys::OrtValue>) -> ort::Result<Self> {
-        let mut value = Self {
-            pointer,
-            element: TensorElementType::Undefined,
-            shape: Shape::new(),
-            numbers: NonNull::dangling(),
-        };
-        value.look()?;
-        Ok(value)
-    }
-
-    /// Finds out what it is. It stays that, and where it is, until it is released.
-    #[allow(unsafe_code)]
-    fn look(&mut self) -> ort::Result<()> {
-        let value = self.pointer.as_ptr();
-        let mut memory = std::ptr::null();
-        // SAFETY: the value is alive. What is not a tensor is an error; the memory's description lives as long as the value.
-        ortsys![unsafe GetTensorMemoryInfo(value, &mut memory)?];
-        let mut device = sys::OrtMemoryInfoDeviceType::OrtMemoryInfoDeviceType_GPU;
-        // SAFETY: a successful call above set the description.
-        ortsys![unsafe MemoryInfoGetDeviceType(memory, &mut device)];
-        if device != sys::OrtMemoryInfoDeviceType::OrtMemoryInfoDeviceType_CPU {
-            return Err(ort::Error::new("an output is not in host memory"));
+        // SAFETY: it is alive.
+        match unsafe { Description::of(pointer.as_ptr()) } {
+            Ok(description) => Ok(Self {
+                pointer,
+                description,
+            }),
+            Err(error) => {
+                // SAFETY: nobody else has it.
+                ortsys![unsafe ReleaseValue(pointer.as_ptr())];
+                Err(error)
+            }
         }
-        let mut element = TensorElementType::Undefined.into();
-        let (mut sizes, mut rank) = (std::ptr::null(), 0);
-        // SAFETY: the value is alive, and all three are written before a successful return.
-        ortsys![unsafe GetTensorElementTypeAndShapeDataReference(value, &mut element, &mut sizes, &mut rank)?];
-        if rank > 0 {
-            // SAFETY: ONNX Runtime just said that there are so many; they live as long as the value.
-            let sizes = unsafe { slice::from_raw_parts(sizes, rank) };
-            // Those of a value, unlike those of a graph's signature, are all known.
-            self.shape.extend(sizes.iter().map(|&size| size as usize));
-        }
-        let mut numbers = std::ptr::null_mut();
-        // SAFETY: the value is alive, and a tensor.
-        ortsys![unsafe GetTensorMutableData(value, &mut numbers)?];
-        // A tensor without numbers may be nowhere.
-        self.numbers = NonNull::new(numbers).unwrap_or(self.numbers);
-        self.element = element.into();
-        Ok(())
     }
 
     pub(super) fn element(&self) -> TensorElementType {
-        self.element
+        self.description.element
     }
 
     pub(super) fn shape(&self) -> &[usize] {
-        &self.shape
+        &self.description.shape
     }
 
     /// Its numbers, if they are of this type.
     #[allow(unsafe_code)]
     pub(super) fn array<T: PrimitiveTensorElementType>(&self) -> ort::Result<ArrayViewD<'_, T>> {
-        if T::into_tensor_element_type() != self.element {
-            return Err(ort::Error::new(format!("it is of {}", self.element)));
-        }
-        let count = self.shape.iter().product();
-        let numbers = match count {
-            0 => &[],
-            // SAFETY: ONNX Runtime said that it is of this type and shape and in host memory, where it stays while it is
-            // borrowed; nothing writes to it.
-            _ => unsafe { slice::from_raw_parts(self.numbers.cast::<T>().as_ptr(), count) },
-        };
-        array_of(&self.shape, numbers)
+        let (numbers, count) = self.description.numbers::<T>()?;
+        // SAFETY: they are as described, and stay while they are borrowed; nothing writes to them.
+        let numbers = unsafe { slice::from_raw_parts(numbers.as_ptr(), count) };
+        array_of(&self.description.shape, numbers)
     }
 }
 

@@ -102,28 +102,25 @@ impl Kernel for DeformConvKernel {
             operator: NAME,
             context,
         };
-        let (pixels, offsets) = (run.input(PIXELS)?, run.input(OFFSETS)?);
-        let (bias, mask) = (run.input(BIAS)?, run.input(MASK)?);
         let inputs = DeformConvInputs {
-            pixels: run.required(&pixels, "pixels")?,
-            offsets: run.required(&offsets, "offsets")?,
-            mask: run.optional(&mask, "mask")?,
-            bias: run.optional(&bias, "bias")?,
+            pixels: run.required(PIXELS, "pixels")?,
+            offsets: run.required(OFFSETS, "offsets")?,
+            mask: run.optional(MASK, "mask")?,
+            bias: run.optional(BIAS, "bias")?,
         };
         let of_this_run = match &self.conv {
             Some(_) => None,
             None => {
-                let weights = run.input(WEIGHTS)?;
-                let weights = run.required(&weights, "weights")?;
+                let weights = run.required(WEIGHTS, "weights")?;
                 let memory = self.workspace.weights.take();
                 Some(run.with_threads(|threads| self.with_weights(weights, memory, threads))?)
             }
         };
         let conv = self.conv.as_ref().or(of_this_run.as_ref());
         let conv = conv.ok_or_else(|| refused(NAME, "weights: there are none"))?;
-        let mut out = run.output(conv.shape(&inputs))?;
-        let out = run.numbers(&mut out)?;
-        run.with_threads(|threads| conv.run(&inputs, out, &self.workspace, threads))?;
+        run.fill(conv.shape(&inputs), |out, threads| {
+            conv.run(&inputs, out, &self.workspace, threads)
+        })?;
         if let Some(conv) = of_this_run {
             self.workspace.weights.put(conv.into_memory());
         }

@@ -56,16 +56,14 @@ impl Kernel for DeformableAttentionKernel {
             operator: NAME,
             context,
         };
-        let (values, sizes) = (run.input(VALUES)?, run.input(SIZES)?);
-        let (places, shares) = (run.input(PLACES)?, run.input(SHARES)?);
         let inputs = DeformableAttentionInputs {
-            values: run.required(&values, "values")?,
-            sizes: run.required(&sizes, "sizes")?,
-            places: run.required(&places, "places")?,
-            shares: run.required(&shares, "shares")?,
+            values: run.required(VALUES, "values")?,
+            sizes: run.required(SIZES, "sizes")?,
+            places: run.required(PLACES, "places")?,
+            shares: run.required(SHARES, "shares")?,
         };
-        let mut out = run.output(inputs.shape())?;
-        let out = run.numbers(&mut out)?;
-        run.with_threads(|threads| self.attention.run(&inputs, out, &self.workspace, threads))
+        run.fill(inputs.shape(), |out, threads| {
+            self.attention.run(&inputs, out, &self.workspace, threads)
+        })
     }
 }

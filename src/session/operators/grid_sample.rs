@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use ndarray::Ix4;
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
 };
@@ -74,13 +73,9 @@ impl Kernel for GridSampleKernel {
             operator: NAME,
             context,
         };
-        let (images, grid) = (run.input(IMAGES)?, run.input(GRID)?);
-        let images = run.required::<f32, Ix4>(&images, "images")?;
-        let grid = run.required::<f32, Ix4>(&grid, "grid")?;
+        let (images, grid) = (run.required(IMAGES, "images")?, run.required(GRID, "grid")?);
         let ((count, channels, _, _), (_, height, width, _)) = (images.dim(), grid.dim());
-        let mut out = run.output([count, channels, height, width])?;
-        let out = run.numbers(&mut out)?;
-        run.with_threads(|threads| {
+        run.fill([count, channels, height, width], |out, threads| {
             let workspace = &self.workspace;
             self.sample.run(images, grid, out, workspace, threads)
         })

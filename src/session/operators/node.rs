@@ -1,17 +1,24 @@
 //! Nodes of a graph: what they say of themselves, and what they are given.
 
 use std::{
+    ffi::c_void,
     fmt::Display,
+    ptr,
     sync::{Mutex, PoisonError},
 };
 
-use ndarray::{ArrayView, ArrayViewMut, Dimension};
+use ndarray::{ArrayView, ArrayViewMut, Dim, Dimension};
 use ort::{
+    AsPointer,
     operator::{ComputeContext, KernelContext},
-    value::{PrimitiveTensorElementType, TensorElementType, ValueRef, ValueRefMut},
+    ortsys,
+    value::{PrimitiveTensorElementType, TensorElementType},
 };
 
-use crate::{kernels::Threads, session::value::array_of_value};
+use crate::{
+    kernels::Threads,
+    session::value::{borrowed, borrowed_mut},
+};
 
 /// What kernels calculate with.
 pub(super) const FLOAT: TensorElementType = TensorElementType::Float32;
@@ -70,7 +77,7 @@ impl Attributes<'_, '_> {
     }
 }
 
-/// A node in a run.
+/// A node in a run. What ort has for one allocates for each of its tensors.
 pub(super) struct Run<'a> {
     pub(super) operator: &'static str,
     pub(super) context: &'a ComputeContext,
@@ -78,50 +85,59 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// The input of this place, if there is one.
-    pub(super) fn input(&self, place: usize) -> ort::Result<Option<ValueRef<'a>>> {
-        match place < self.context.num_inputs()? {
-            true => self.context.input(place),
-            false => Ok(None),
-        }
-    }
-
-    pub(super) fn optional<'v, T: PrimitiveTensorElementType, D: Dimension>(
+    #[allow(unsafe_code)]
+    pub(super) fn optional<T: PrimitiveTensorElementType, D: Dimension>(
         &self,
-        value: &'v Option<ValueRef<'_>>,
+        place: usize,
         name: &str,
-    ) -> ort::Result<Option<ArrayView<'v, T, D>>> {
-        let Some(value) = value else {
+    ) -> ort::Result<Option<ArrayView<'a, T, D>>> {
+        if place >= self.context.num_inputs()? {
             return Ok(None);
-        };
-        let array = array_of_value::<T, _>(value)?.into_dimensionality();
+        }
+        let mut value = ptr::null();
+        // SAFETY: the node has as many inputs; what is left out stays null.
+        ortsys![unsafe KernelContext_GetInput(self.context.ptr(), place, &mut value)?];
+        if value.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: inputs live as long as the node runs, and nobody writes to them.
+        let array = unsafe { borrowed::<T>(value) }?.into_dimensionality();
         array
             .map(Some)
             .map_err(|error| refused(self.operator, format!("{name}: {error}")))
     }
 
-    pub(super) fn required<'v, T: PrimitiveTensorElementType, D: Dimension>(
+    pub(super) fn required<T: PrimitiveTensorElementType, D: Dimension>(
         &self,
-        value: &'v Option<ValueRef<'_>>,
+        place: usize,
         name: &str,
-    ) -> ort::Result<ArrayView<'v, T, D>> {
-        let array = self.optional(value, name)?;
+    ) -> ort::Result<ArrayView<'a, T, D>> {
+        let array = self.optional(place, name)?;
         array.ok_or_else(|| refused(self.operator, format!("{name}: there are none")))
     }
 
-    /// The node's only output, which is made by this.
-    pub(super) fn output<const N: usize>(&self, shape: [usize; N]) -> ort::Result<ValueRefMut<'a>> {
-        let value = self.context.output(0, shape.map(|size| size as i64))?;
-        value.ok_or_else(|| refused(self.operator, "nobody wants its output"))
-    }
-
-    pub(super) fn numbers<'v, D: Dimension>(
-        &self,
-        value: &'v mut ValueRefMut<'_>,
-    ) -> ort::Result<ArrayViewMut<'v, f32, D>> {
-        let array = value.try_extract_array_mut::<f32>()?;
-        array
-            .into_dimensionality()
-            .map_err(|error| refused(self.operator, error))
+    /// Makes the node's only output and lets a kernel fill it, with the session's threads.
+    #[allow(unsafe_code)]
+    pub(super) fn fill<const N: usize>(
+        self,
+        shape: [usize; N],
+        kernel: impl FnOnce(ArrayViewMut<'_, f32, Dim<[usize; N]>>, &Threads<'_>) -> Result<(), String>,
+    ) -> ort::Result<()>
+    where
+        Dim<[usize; N]>: Dimension,
+    {
+        let sizes = shape.map(|size| size as i64);
+        let mut value = ptr::null_mut();
+        let context = self.context.ptr().cast_mut();
+        // SAFETY: the node has one output, and there are as many sizes.
+        ortsys![unsafe KernelContext_GetOutput(context, 0, sizes.as_ptr(), N, &mut value)?];
+        if value.is_null() {
+            return Err(refused(self.operator, "nobody wants its output"));
+        }
+        // SAFETY: it lives as long as the node runs, and nobody else has it: a run is over with this call.
+        let out = unsafe { borrowed_mut::<f32>(value) }?.into_dimensionality();
+        let out = out.map_err(|error| refused(self.operator, error))?;
+        self.with_threads(|threads| kernel(out, threads))
     }
 
     /// Lets a kernel have the session's threads.
@@ -131,7 +147,7 @@ impl<'a> Run<'a> {
     ) -> ort::Result<T> {
         let failed = Mutex::new(None);
         let for_each = |count: usize, work: &(dyn Fn(usize) + Sync)| {
-            if let Err(error) = self.context.par_for(count, 0, work) {
+            if let Err(error) = self.for_each(count, work) {
                 *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
         };
@@ -140,5 +156,18 @@ impl<'a> Run<'a> {
             Some(error) => Err(error),
             None => Ok(done),
         }
+    }
+
+    #[allow(unsafe_code)]
+    fn for_each(&self, count: usize, work: &(dyn Fn(usize) + Sync)) -> ort::Result<()> {
+        extern "C" fn call(work: *mut c_void, place: usize) {
+            // SAFETY: it is the reference below, which outlives the calls.
+            let work = unsafe { *work.cast::<&(dyn Fn(usize) + Sync)>() };
+            work(place);
+        }
+        let work = (&raw const work).cast_mut().cast();
+        // SAFETY: it returns when all calls have, and may call from any thread, as what it calls lets it.
+        ortsys![unsafe KernelContext_ParallelFor(self.context.ptr(), call, count, 0, work)?];
+        Ok(())
     }
 }
