@@ -4,6 +4,7 @@
 //! the values by channel are ever made. It is what Zhu et al., "Deformable DETR" (2020), give in formula 3.
 
 use ndarray::{ArrayView2, ArrayView3, ArrayView5, ArrayView6, ArrayViewMut3};
+use smallvec::SmallVec;
 
 use super::{
     instructions::{Instructions, Kernel, multiply_add},
@@ -36,9 +37,9 @@ impl DeformableAttentionInputs<'_> {
     }
 
     /// Where each level is, if everything fits together and `out` is of the shape that comes out.
-    fn levels(&self, out: &[usize]) -> Result<Vec<Level>, String> {
+    fn levels(&self, out: &[usize]) -> Result<SmallVec<[Level; 8]>, String> {
         let mut rows = 0;
-        let mut levels = Vec::with_capacity(self.sizes.len());
+        let mut levels = SmallVec::new();
         for size in self.sizes.outer_iter() {
             let level = match size.as_slice() {
                 Some(&[height, width]) => Level::of(height, width, rows),
