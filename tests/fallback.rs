@@ -14,19 +14,21 @@ use log::{Level, Log, Metadata, Record};
 /// No machine has this many GPUs, whatever ONNX Runtime was built with.
 const MISSING: Device = Device::Cuda(250);
 
-/// Keeps what is logged.
+/// Keeps what this crate logs. Libraries below it tell what they do while another test finds something.
 struct Memory(Mutex<Vec<(Level, String)>>);
 
 static MEMORY: Memory = Memory(Mutex::new(Vec::new()));
 
 impl Log for Memory {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().split("::").next() == Some("glip")
     }
 
     fn log(&self, record: &Record<'_>) {
-        let line = (record.level(), record.args().to_string());
-        self.0.lock().unwrap().push(line);
+        if self.enabled(record.metadata()) {
+            let line = (record.level(), record.args().to_string());
+            self.0.lock().unwrap().push(line);
+        }
     }
 
     fn flush(&self) {}
