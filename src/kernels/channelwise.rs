@@ -50,7 +50,8 @@ impl Channelwise {
         this
     }
 
-    /// Adds what a tap sees, `[channels in][places]`, to `out`, `[channels out, places]`, which begins with the bias.
+    /// Adds what a tap sees, `[channels in, places]`, to `out`, `[channels out, places]`. The first that adds to a channel
+    /// adds to its bias: taps come in their order.
     pub(super) fn add(
         &self,
         tap: usize,

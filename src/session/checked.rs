@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use half::f16;
 use ndarray::{ArrayD, ArrayViewD};
-use smallvec::SmallVec;
 
 use super::{
     graph::Graph,
     onnx::OnnxGraph,
-    signature::{Signature, TensorSpec},
+    signature::{Few, Signature, TensorSpec},
     tensor::{Element, Input, Tensor, Tensors},
 };
 use crate::{
@@ -132,17 +131,17 @@ impl CheckedGraph {
             true => maps.next().map(Input::Made),
             false => named(&spec.name),
         };
-        let inputs: Inputs<_> = self.signature.inputs.iter().map(given).collect();
+        let inputs: Few<_> = self.signature.inputs.iter().map(given).collect();
         let inputs = self.signature.inputs.iter().zip(inputs);
         let inputs = inputs.map(|(spec, input)| self.fit(spec, input));
-        let inputs = inputs.collect::<Result<Inputs<_>>>()?;
+        let inputs = inputs.collect::<Result<Few<_>>>()?;
         if maps.next().is_some() {
             let levels = self.signature.inputs.iter();
             let levels = levels.filter(|spec| spec.is_feature_map).count();
             return Err(self.unfit("the feature maps", format!("{levels} levels"), "more"));
         }
         self.control.check()?;
-        let views: Inputs<_> = inputs.iter().map(Fitting::as_input).collect();
+        let views: Few<_> = inputs.iter().map(Fitting::as_input).collect();
         let outputs = self.graph.run(&views, &self.control)?;
         drop(views);
         for input in inputs {
@@ -238,9 +237,6 @@ impl CheckedGraph {
         }
     }
 }
-
-/// One for each input: a graph has few.
-type Inputs<T> = SmallVec<[T; 16]>;
 
 /// An input as the graph takes it.
 enum Fitting<'a> {

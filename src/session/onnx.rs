@@ -12,7 +12,6 @@ use ort::{
     ortsys,
     session::{RunOptions, Session, builder::SessionBuilder},
 };
-use smallvec::SmallVec;
 
 use super::{
     binding,
@@ -21,7 +20,7 @@ use super::{
     outputs::not_run,
     pool::Pool,
     recording::Recordings,
-    signature::{Signature, TensorSpec},
+    signature::{Few, Signature, TensorSpec},
     tensor::{Input, Tensor, Tensors},
     value::{InputValue, OutputValue},
 };
@@ -130,7 +129,7 @@ impl OnnxGraph {
             unsafe { OutputValue::new(output) }.map(Tensor::Output)
         });
         // All of them, so that all are given back if one is no good.
-        let outputs: SmallVec<[ort::Result<Tensor>; 8]> = outputs.collect();
+        let outputs: Few<ort::Result<Tensor>> = outputs.collect();
         outputs.into_iter().collect()
     }
 }
@@ -142,9 +141,6 @@ impl Terminate for RunOptions {
         }
     }
 }
-
-/// A list of a run, which has few inputs and outputs.
-type Few<T> = SmallVec<[T; 16]>;
 
 fn pointers(names: &[CString]) -> Few<*const c_char> {
     names.iter().map(|name| name.as_ptr()).collect()

@@ -1,9 +1,13 @@
 //! What a graph's inputs and outputs must be, checked once when it is loaded.
 
 use ort::{session::Session, value::Outlet};
+use smallvec::SmallVec;
 
 use super::tensor::Element;
 use crate::error::{Error, Result};
+
+/// A list of what a graph takes or gives, which is little: it has no memory of its own.
+pub(super) type Few<T> = SmallVec<[T; 16]>;
 
 /// A graph's name and the tensors it must have.
 #[derive(Debug, Clone)]
