@@ -122,6 +122,7 @@ smoke: runtime $(VENV)
 	cargo bench --bench robot -- soak --seconds 2
 	cargo bench --bench robot -- neighbour --seconds 0.5
 	cargo bench --bench robot -- latency --frames 5
+	cargo bench --bench robot -- latency --frames 5 --cores 0 --no-spinning
 	cargo bench --bench segmenter -- tests/fixtures/golden/segmenter/sam --boxes 20 --runs 1
 	cargo bench --bench workloads -- --size 256x384 --batch 2 --runs 1 --warm-up 0 \
 		components reuse ground vocabulary names batch pipelined callers load

@@ -3,7 +3,7 @@
 //!
 //!     cargo bench --bench robot -- soak --minutes 30
 //!     cargo bench --bench robot -- neighbour --seconds 10
-//!     cargo bench --bench robot -- latency --frames 2000
+//!     cargo bench --bench robot -- latency --frames 2000 --cores 0,1
 //!
 //! Runs on the model in the box (feature `nano`), or on another with `GLIP_MODEL=FOLDER`.
 
@@ -37,12 +37,12 @@ use lexopt::{Arg, Parser, ValueExt};
 const USAGE: &str = "\
 robot soak [--minutes N] [--arena kept|shrunk|none] [--no-memory-pattern]
 robot neighbour [--seconds N]
-robot latency [--frames N]
+robot latency [--frames N] [--cores A,B] [--no-spinning]
 
 soak        frames of changing sizes, formats, rates and prompts; the memory every so often
 neighbour   what another thread's work loses while frames are looked at, with and without spinning
 latency     from a frame of 640 x 480 to its result, beside the same image in `ground` and threads that
-            only compute, in turn
+            only compute, in turn; with --cores all but these and the caller of `ground` are bound
 ";
 
 fn main() -> ExitCode {
@@ -344,6 +344,13 @@ impl Arguments {
                 Arg::Long("frames") => arguments.frames = parser.value()?.parse()?,
                 Arg::Long("no-memory-pattern") => {
                     arguments.cpu = arguments.cpu.without_memory_pattern();
+                }
+                Arg::Long("no-spinning") => arguments.cpu = arguments.cpu.without_spinning(),
+                Arg::Long("cores") => {
+                    let cores = parser.value()?.string()?;
+                    let cores = cores.split(',').map(str::parse::<usize>);
+                    let cores: Vec<_> = cores.collect::<std::result::Result<_, _>>()?;
+                    arguments.cpu = arguments.cpu.with_cores(cores);
                 }
                 Arg::Long("arena") => {
                     let arena = match &*parser.value()?.string()? {

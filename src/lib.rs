@@ -113,6 +113,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod affinity;
 mod bundle;
 mod control;
 #[cfg(any(doc, doctest))]

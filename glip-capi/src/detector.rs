@@ -57,8 +57,8 @@ pub struct glip_detector_options {
     pub no_memory_pattern: u32,
     /// A `glip_arena`.
     pub arena: u32,
-    /// Cores that threads are bound to, one for each, in place of `threads`; the first is the calling thread's, which is not bound.
-    /// NULL: none.
+    /// Cores that threads are bound to, one for each, in place of `threads`; the first is the calling thread's, which is the
+    /// caller's to bind; a live detection binds its own. NULL: none.
     pub cores: *const u32,
     /// How many cores there are in `cores`.
     pub core_count: usize,

@@ -168,7 +168,9 @@ impl DetectorBuilder {
             .sessions
             .host_threads()
             .min(Preprocessor::MOST_THREADS);
-        let preprocessor = Preprocessor::new(image)?.with_threads(threads);
+        let preprocessor = Preprocessor::new(image)?
+            .with_threads(threads)
+            .on_cores(&self.running.sessions.cpu.cores);
         let parts = Parts {
             preprocessor: match graphs.image_encoder.takes_halves() {
                 true => preprocessor.with_halves(),

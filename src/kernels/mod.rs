@@ -8,7 +8,6 @@
 mod channelwise;
 mod deform_conv;
 mod deformable_attention;
-mod grid_sample;
 mod instructions;
 mod pixels;
 mod product;
@@ -18,7 +17,6 @@ mod workspace;
 
 pub(crate) use deform_conv::{DeformConv, DeformConvInputs, DeformConvSpec};
 pub(crate) use deformable_attention::{DeformableAttention, DeformableAttentionInputs};
-pub(crate) use grid_sample::{GridSample, Interpolation, Padding};
 pub(crate) use instructions::Instructions;
 pub(crate) use threads::Threads;
 pub(crate) use workspace::Workspace;

@@ -83,14 +83,6 @@ impl Grid {
         Self { height, width }
     }
 
-    pub(super) fn height(self) -> usize {
-        self.height
-    }
-
-    pub(super) fn width(self) -> usize {
-        self.width
-    }
-
     /// How far below the first row a place is that goes from -1 to 1, which are the outer edges.
     #[inline(always)]
     pub(super) fn row(self, y: f32) -> f32 {
@@ -125,7 +117,7 @@ impl Grid {
 
 /// The pixel, or the place between pixels, of a number from -1 to 1, which are the outer edges of so many pixels.
 #[inline(always)]
-pub(super) fn between_edges(number: f32, count: usize) -> f32 {
+fn between_edges(number: f32, count: usize) -> f32 {
     ((number + 1.0) * count as f32 - 1.0) / 2.0
 }
 

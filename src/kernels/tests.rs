@@ -1,7 +1,9 @@
 //! What does not depend on which processor this is. That operators do what ONNX says is tested where they are
 //! registered, beside ONNX Runtime's own.
 
-use ndarray::{Array, Array2, Array3, Array4, ArrayD, Dimension, array as of, s};
+use ndarray::{
+    Array, Array1, Array2, Array3, Array4, ArrayD, ArrayView2, Dimension, array as of, s,
+};
 
 use super::{
     instructions::Instructions,
@@ -143,26 +145,6 @@ fn offsets_that_are_no_places_see_nothing() {
             &Array4::from_elem((1, 18, 12, 11), number),
         );
         assert!(out.unwrap().iter().all(|&number| number == 0.0), "{number}");
-        let grid = Array4::from_elem((1, 4, 5, 2), number);
-        for padding in [Padding::Zeros, Padding::Border, Padding::Reflection] {
-            for interpolation in [Interpolation::Linear, Interpolation::Nearest] {
-                let sample = GridSample::new(interpolation, padding, false, Instructions::detect());
-                let mut out = Array4::zeros((1, 3, 4, 5));
-                let workspace = Workspace::default();
-                let threads = Threads::NONE;
-                let images = array([1, 3, 7, 6]);
-                sample
-                    .run(
-                        images.view(),
-                        grid.view(),
-                        out.view_mut(),
-                        &workspace,
-                        &threads,
-                    )
-                    .unwrap();
-                assert!(out.iter().all(|number| number.abs() <= 1.0));
-            }
-        }
     }
 }
 
@@ -234,54 +216,49 @@ impl Attention {
         Ok(out)
     }
 
-    /// The same by samples of a grid.
+    /// The same number by number.
     fn expected(&self) -> Array3<f32> {
         let (images, _, width) = self.values.dim();
         let depth = width / Self::HEADS;
-        let (places, shares) = (
-            self.places::<ndarray::Ix6>(),
-            Self::shares::<ndarray::Ix5>(),
-        );
+        let places = self.places::<ndarray::Ix6>();
         let mut out = Array3::zeros((images, Self::QUERIES, width));
-        let mut first = 0;
-        for (level, size) in self.sizes.outer_iter().enumerate() {
-            let [height, columns] = [size[0] as usize, size[1] as usize];
-            for head in 0..Self::HEADS {
-                let of_head = head * depth..(head + 1) * depth;
-                let rows = first..first + height * columns;
-                let image = self.values.slice(s![.., rows, of_head.clone()]);
-                let image = image
-                    .permuted_axes([0, 2, 1])
-                    .as_standard_layout()
-                    .into_owned();
-                let image = image
-                    .into_shape_with_order((images, depth, height, columns))
-                    .unwrap();
-                let grid = places.slice(s![.., .., head, level, .., ..]);
-                let mut seen = Array4::zeros((images, depth, Self::QUERIES, 3));
-                GridSample::new(
-                    Interpolation::Linear,
-                    Padding::Zeros,
-                    false,
-                    Instructions::Any,
-                )
-                .run(
-                    image.view(),
-                    grid,
-                    seen.view_mut(),
-                    &Workspace::default(),
-                    &Threads::NONE,
-                )
-                .unwrap();
-                for ((image, channel, query, point), seen) in seen.indexed_iter() {
-                    out[[image, query, of_head.start + channel]] +=
-                        seen * shares[[image, query, head, level, point]];
-                }
-            }
-            first += height * columns;
+        for ((image, query, head, level, point), share) in
+            Self::shares::<ndarray::Ix5>().indexed_iter()
+        {
+            let first: i64 = self
+                .sizes
+                .rows()
+                .into_iter()
+                .take(level)
+                .map(|size| size.product())
+                .sum();
+            let rows = first as usize..;
+            let channels = head * depth..(head + 1) * depth;
+            let values = self.values.slice(s![image, rows, channels.clone()]);
+            let place = places.slice(s![image, query, head, level, point, ..]);
+            let size = [self.sizes[[level, 0]], self.sizes[[level, 1]]];
+            let seen = *share * between_four(values, size, [place[1], place[0]]);
+            let mut sums = out.slice_mut(s![image, query, channels]);
+            sums += &seen;
         }
         out
     }
+}
+
+/// What is between four cells of `values`, `[height * width, channels]`, at a place from -1 to 1, the outer edges.
+fn between_four(values: ArrayView2<'_, f32>, size: [i64; 2], place: [f32; 2]) -> Array1<f32> {
+    let [y, x] = [0, 1].map(|axis| ((place[axis] + 1.0) * size[axis] as f32 - 1.0) / 2.0);
+    let mut seen = Array1::zeros(values.ncols());
+    for (down, right) in [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)] {
+        let (row, column) = (y.floor() + down, x.floor() + right);
+        let is_inside = |cell: f32, count: i64| (0.0..count as f32).contains(&cell);
+        if is_inside(row, size[0]) && is_inside(column, size[1]) {
+            let share = (1.0 - (y - row).abs()) * (1.0 - (x - column).abs());
+            let cell = row as usize * size[1] as usize + column as usize;
+            seen.scaled_add(share, &values.row(cell));
+        }
+    }
+    seen
 }
 
 #[test]

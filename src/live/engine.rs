@@ -18,6 +18,7 @@ use super::{
 #[cfg(feature = "tracks")]
 use crate::tracks::{Track, Tracker};
 use crate::{
+    affinity::bind_thread,
     detection::Detections,
     detector::{Stage, Watch},
     error::{Error, Result},
@@ -85,8 +86,14 @@ enum Next {
 const SPARE_BUFFERS: usize = 3;
 
 impl<P: Send + Sync + 'static> Engine<P> {
-    /// Starts a thread that looks at frames by `look`.
-    pub(super) fn start<L>(prompt: P, options: LiveOptions, clock: Clock, look: L) -> Result<Self>
+    /// Starts a thread, on a core if one is given, that looks at frames by `look`.
+    pub(super) fn start<L>(
+        prompt: P,
+        options: LiveOptions,
+        clock: Clock,
+        core: Option<usize>,
+        look: L,
+    ) -> Result<Self>
     where
         L: FnMut(&Frame, &P, Watch<'_>) -> Result<Detections> + Send + 'static,
     {
@@ -117,7 +124,12 @@ impl<P: Send + Sync + 'static> Engine<P> {
             refused: 0,
         };
         let thread = thread::Builder::new().name("glip-live".to_owned());
-        let thread = thread.spawn(|| worker.work());
+        let thread = thread.spawn(move || {
+            if let Some(Err(error)) = core.map(bind_thread) {
+                log::warn!("frames are looked at on any core: core {core:?}: {error}");
+            }
+            worker.work();
+        });
         Ok(Self {
             shared,
             thread: Some(thread.map_err(|source| Error::Thread { source })?),

@@ -26,6 +26,8 @@ use crate::{
 /// its frame's number and time. The prompt can be changed meanwhile. [`finish`](Self::finish) ends it
 /// after the frame that waits; when it is dropped it ends at once, and what runs is told to.
 ///
+/// With [`CpuOptions::with_cores`](crate::parts::CpuOptions::with_cores) its thread is on the first of these cores (Linux).
+///
 /// ```
 /// use std::sync::mpsc;
 ///
@@ -91,6 +93,7 @@ impl Live {
             asked,
             options,
             Box::new(Instant::now),
+            detector.preprocessor().cores().first().copied(),
             move |frame: &Frame, asked: &Asked, after| {
                 let Asked {
                     prompt,

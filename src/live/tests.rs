@@ -59,7 +59,7 @@ fn start<L>(options: LiveOptions, look: L) -> Engine<&'static str>
 where
     L: FnMut(&Frame, &&'static str, Watch<'_>) -> Result<Detections> + Send + 'static,
 {
-    Engine::start("cat", options, Box::new(Instant::now), look).unwrap()
+    Engine::start("cat", options, Box::new(Instant::now), None, look).unwrap()
 }
 
 /// A look that says which frame it has begun, and ends when it is let.
@@ -173,7 +173,7 @@ impl Slow {
             Ok(found(prompt))
         };
         Self {
-            engine: Engine::start("cat", options, clock, look).unwrap(),
+            engine: Engine::start("cat", options, clock, None, look).unwrap(),
             results,
             encoder,
             head,
@@ -414,7 +414,7 @@ fn options_of_tracks_are_checked_before_anything_starts() {
     let tracks = TrackOptions::default().with_min_iou(2.0);
     let options = LiveOptions::default().with_tracks(tracks);
     let look = |_: &Frame, prompt: &&'static str, _: Watch<'_>| Ok(found(prompt));
-    let started = Engine::start("cat", options, Box::new(Instant::now), look);
+    let started = Engine::start("cat", options, Box::new(Instant::now), None, look);
     assert!(matches!(
         started,
         Err(Error::InvalidOption {
@@ -422,4 +422,27 @@ fn options_of_tracks_are_checked_before_anything_starts() {
             ..
         })
     ));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn frames_are_looked_at_on_the_core_that_is_given() {
+    use crate::affinity::tests::{cores, last_core};
+
+    let (sender, looked) = mpsc::channel();
+    let look = move |_: &Frame, prompt: &&str, _: Watch<'_>| {
+        let _ = sender.send(cores());
+        Ok(found(prompt))
+    };
+    let options = LiveOptions::default();
+    let engine = Engine::start(
+        "cat",
+        options,
+        Box::new(Instant::now),
+        Some(last_core()),
+        look,
+    );
+    let engine = engine.unwrap();
+    engine.push(frame(1));
+    assert_eq!(looked.recv().unwrap(), last_core().to_string());
 }

@@ -8,6 +8,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use crate::affinity::bind_thread;
+
 /// Threads that help the one that has them, and wait until there is something to do again. To start a thread for every
 /// image takes memory each time, and longer than to wake one.
 #[derive(Default)]
@@ -42,15 +44,20 @@ struct Work(*const (dyn Fn() + Sync));
 unsafe impl Send for Work {}
 
 impl Crew {
-    /// Calls `work` in this thread and in so many others, which are started if there are not enough. What threads the
-    /// system does not give are done without.
+    /// Calls `work` in this thread and in so many others, which are started if there are not enough, each on the next of
+    /// `cores` after this thread's, the first. What threads and cores the system does not give are done without.
     #[allow(unsafe_code)]
-    pub(super) fn run(&mut self, helpers: usize, work: &(dyn Fn() + Sync)) {
+    pub(super) fn run(&mut self, helpers: usize, cores: &[usize], work: &(dyn Fn() + Sync)) {
         while self.threads.len() < helpers {
             let shared = Arc::clone(&self.shared);
             let seen = self.shared.lock().round;
+            let core = cores.get(1 + self.threads.len()).copied();
             let thread = thread::Builder::new().name("glip-pixels".to_owned());
-            let Ok(thread) = thread.spawn(move || shared.help(seen)) else {
+            let help = move || {
+                core.map(bind_thread);
+                shared.help(seen);
+            };
+            let Ok(thread) = thread.spawn(help) else {
                 break;
             };
             self.threads.push(thread);
@@ -148,7 +155,7 @@ mod tests {
         let mut crew = Crew::default();
         for (round, helpers) in [0, 2, 2, 1, 3, 0].into_iter().enumerate() {
             let (calls, threads) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-            crew.run(helpers, &|| {
+            crew.run(helpers, &[], &|| {
                 calls.fetch_add(1, Ordering::Relaxed);
                 threads.lock().unwrap().push(thread::current().id());
             });
@@ -169,7 +176,7 @@ mod tests {
         for in_helper in [true, false] {
             let done = AtomicUsize::new(0);
             let panicked = catch_unwind(AssertUnwindSafe(|| {
-                crew.run(1, &|| {
+                crew.run(1, &[], &|| {
                     if in_helper == (thread::current().id() != own) {
                         panic!("in one of them");
                     }
@@ -181,9 +188,25 @@ mod tests {
             assert_eq!(done.into_inner(), 1);
         }
         let calls = AtomicUsize::new(0);
-        crew.run(1, &|| {
+        crew.run(1, &[], &|| {
             calls.fetch_add(1, Ordering::Relaxed);
         });
         assert_eq!(calls.into_inner(), 2);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn helpers_stay_on_their_cores() {
+        use crate::affinity::tests::{cores, last_core};
+
+        let before = cores();
+        let (own, found) = (thread::current().id(), Mutex::new(Vec::new()));
+        Crew::default().run(1, &[0, last_core()], &|| {
+            let is_helper = thread::current().id() != own;
+            found.lock().unwrap().push((is_helper, cores()));
+        });
+        let mut found = found.into_inner().unwrap();
+        found.sort();
+        assert_eq!(found, [(false, before), (true, last_core().to_string())]);
     }
 }

@@ -1,6 +1,6 @@
 //! Resize, normalise, pad.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
 use ndarray::{ArrayViewMut2, ArrayViewMut3, ArrayViewMut4, Axis};
@@ -43,6 +43,8 @@ pub struct Preprocessor {
     /// The same as halves, if the input shall be such.
     halves: Option<Box<Table<f16>>>,
     threads: usize,
+    /// The cores of these threads, the caller's first; none where it is the system's choice.
+    cores: Arc<[usize]>,
 }
 
 /// The normalised value of each of the 256 levels, for each channel of the network input.
@@ -74,6 +76,7 @@ impl Preprocessor {
             normalised,
             halves: None,
             threads: 1,
+            cores: Arc::default(),
         })
     }
 
@@ -92,6 +95,16 @@ impl Preprocessor {
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
         self
+    }
+
+    /// The same, whose threads stay on these cores. The first is of the thread that calls, which is left where it is.
+    pub(crate) fn on_cores(mut self, cores: &[usize]) -> Self {
+        self.cores = cores.into();
+        self
+    }
+
+    pub(crate) fn cores(&self) -> &[usize] {
+        &self.cores
     }
 
     /// The options in use.
@@ -223,7 +236,7 @@ impl Preprocessor {
             rest = below;
             bands.push((begin..end, rows, input));
         }
-        for_each_in_crew(crew, bands, |(range, rows, mut input)| {
+        for_each_in_crew(crew, &self.cores, bands, |(range, rows, mut input)| {
             let begin = range.start;
             resizer.run(image, range, rows, |y, levels| {
                 self.normalise(table, levels, input.index_axis_mut(Axis(1), y - begin));
@@ -258,12 +271,17 @@ impl Preprocessor {
 type Jobs<J> = SmallVec<[J; Preprocessor::MOST_THREADS]>;
 
 /// Runs all jobs, each in a thread, of which this one is one.
-fn for_each_in_crew<J: Send>(crew: &mut Crew, jobs: Jobs<J>, run: impl Fn(J) + Sync) {
+fn for_each_in_crew<J: Send>(
+    crew: &mut Crew,
+    cores: &[usize],
+    jobs: Jobs<J>,
+    run: impl Fn(J) + Sync,
+) {
     let helpers = jobs.len().saturating_sub(1);
     let jobs = Mutex::new(jobs);
     // Its own statement: the lock is free while the job runs.
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    crew.run(helpers, &|| {
+    crew.run(helpers, cores, &|| {
         while let Some(job) = next() {
             run(job);
         }

@@ -1,9 +1,12 @@
 //! The options of the sessions that run graphs.
 
-use std::{num::NonZero, path::PathBuf, thread};
+use std::{io, num::NonZero, path::PathBuf, thread};
 
 use super::device::Device;
-use crate::error::{Error, Result};
+use crate::{
+    affinity::bind_thread,
+    error::{Error, Result},
+};
 
 /// How the sessions that run a graph are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +143,14 @@ impl SessionOptions {
             let found = format!("{cores} cores for {} threads", self.threads);
             return Err(invalid("cpu.cores", found, "a core for each thread"));
         }
+        if let Some((core, error)) = self.cpu.missing_core() {
+            let found = format!("core {core}: {error}");
+            return Err(invalid(
+                "cpu.cores",
+                found,
+                "cores that this process may use",
+            ));
+        }
         Ok(())
     }
 }
@@ -168,7 +179,7 @@ pub struct CpuOptions {
     pub memory_pattern: bool,
     /// What becomes of a run's memory. Default: it is kept.
     pub arena: Arena,
-    /// Whether deformable convolutions and attention and samples of a grid are calculated by this crate's own kernels,
+    /// Whether deformable convolutions and deformable attention are calculated by this crate's own kernels,
     /// which are faster than ONNX Runtime's; float16 graphs are left to ONNX Runtime.
     ///
     /// Default: `true` in programs that are built with optimisation, `false` where `debug_assertions` are on, since
@@ -177,8 +188,9 @@ pub struct CpuOptions {
     /// Cores that a session's threads are bound to, from 0, one for each, in place of
     /// [`SessionOptions::threads`]. Default: none, which leaves it to the system.
     ///
-    /// The first is not bound: it is the caller's own thread, which is part of every run, and the caller's to bind.
-    /// All four graphs of a model share the cores, as they run one after another.
+    /// The first is of the thread that calls, which is part of every run: [`Live`](crate::live::Live) binds its own to it
+    /// (on Linux), and others are the caller's to bind. All four graphs of a model share the cores, as they run one
+    /// after another.
     pub cores: Vec<usize>,
 }
 
@@ -237,11 +249,26 @@ impl CpuOptions {
         self
     }
 
-    /// Binds threads to these cores, from 0, one for each but the first.
+    /// Binds threads to these cores, from 0: a session's to all but the first, which is of the thread that calls.
     #[must_use]
     pub fn with_cores(mut self, cores: impl IntoIterator<Item = usize>) -> Self {
         self.cores = cores.into_iter().collect();
         self
+    }
+
+    /// A core that no thread can be bound to, where that can be told.
+    fn missing_core(&self) -> Option<(usize, io::Error)> {
+        let tried = self.cores.clone();
+        // Threads that are bound stay so: one that ends.
+        let try_all = move || {
+            let mut tried = tried.into_iter();
+            tried.find_map(|core| Some((core, bind_thread(core).err()?)))
+        };
+        let found = match self.cores.is_empty() {
+            true => None,
+            false => thread::spawn(try_all).join().ok().flatten(),
+        };
+        found.filter(|(_, error)| error.kind() != io::ErrorKind::Unsupported)
     }
 
     /// In ONNX Runtime's words: the cores from 1, of all threads but the first. `None` if there is nothing to say.

@@ -115,7 +115,10 @@ impl SegmenterBuilder {
             .min(Preprocessor::MOST_THREADS);
         let manifest = Arc::new(bundle.manifest().clone());
         let parts = Parts {
-            preprocessor: manifest.preprocessor()?.with_threads(threads),
+            preprocessor: manifest
+                .preprocessor()?
+                .with_threads(threads)
+                .on_cores(&self.running.sessions.cpu.cores),
             manifest,
             encoder,
             decoder,

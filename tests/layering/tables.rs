@@ -5,6 +5,7 @@ use crate::layers::Allowed;
 /// glip-rs.
 pub(crate) const LIBRARY: &Allowed = &[
     ("error", ""),
+    ("affinity", ""),
     ("regular_file", ""),
     ("geometry", "error"),
     ("head_output", "error geometry"),
@@ -13,9 +14,9 @@ pub(crate) const LIBRARY: &Allowed = &[
     ("tracks", "detection error geometry"),
     ("control", "error"),
     ("files", "error regular_file"),
-    ("runtime", "error regular_file"),
+    ("runtime", "affinity error regular_file"),
     ("prompt", "error regular_file"),
-    ("preprocess", "error geometry"),
+    ("preprocess", "affinity error geometry"),
     (
         "postprocess",
         "detection error geometry head_output mask prompt",
@@ -43,7 +44,7 @@ pub(crate) const LIBRARY: &Allowed = &[
     ),
     (
         "live",
-        "control detection detector error geometry postprocess preprocess tracks",
+        "affinity control detection detector error geometry postprocess preprocess tracks",
     ),
 ];
 

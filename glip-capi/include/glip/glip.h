@@ -188,8 +188,8 @@ typedef struct glip_detector_options {
   uint32_t no_memory_pattern;
   // A `glip_arena`.
   uint32_t arena;
-  // Cores that threads are bound to, one for each, in place of `threads`; the first is the calling thread's, which is not bound.
-  // NULL: none.
+  // Cores that threads are bound to, one for each, in place of `threads`; the first is the calling thread's, which is the
+  // caller's to bind; a live detection binds its own. NULL: none.
   const uint32_t *cores;
   // How many cores there are in `cores`.
   size_t core_count;

@@ -2,7 +2,6 @@
 
 mod deform_conv;
 mod deformable_attention;
-mod grid_sample;
 mod node;
 
 use std::sync::Arc;
@@ -11,7 +10,6 @@ use ort::operator::OperatorDomain;
 
 use deform_conv::DeformConvOperator;
 use deformable_attention::DeformableAttentionOperator;
-use grid_sample::GridSampleOperator;
 
 use crate::kernels::Workspace;
 
@@ -22,9 +20,7 @@ const FUNCTIONS: &str = "glip";
 /// so that graphs need not know of it.
 pub(super) fn domains() -> ort::Result<[OperatorDomain; 2]> {
     let workspace = Arc::new(Workspace::default());
-    let standard = OperatorDomain::new("")?
-        .add(DeformConvOperator(Arc::clone(&workspace)))?
-        .add(GridSampleOperator(Arc::clone(&workspace)))?;
+    let standard = OperatorDomain::new("")?.add(DeformConvOperator(Arc::clone(&workspace)))?;
     let functions = OperatorDomain::new(FUNCTIONS)?.add(DeformableAttentionOperator(workspace))?;
     Ok([standard, functions])
 }

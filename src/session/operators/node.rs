@@ -59,22 +59,6 @@ impl Attributes<'_, '_> {
         let whole = usize::try_from(number);
         whole.map_err(|_| refused(self.operator, format!("{name} of {number}")))
     }
-
-    /// One of some words, the first of which is the default.
-    pub(super) fn word<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> ort::Result<T> {
-        let found = self.node.get::<String>(name);
-        let word = found.as_deref();
-        let meant = words
-            .iter()
-            .find(|(known, _)| word.is_none_or(|word| word == *known));
-        meant.map(|(_, meant)| *meant).ok_or_else(|| {
-            let word = word.unwrap_or_default();
-            refused(
-                self.operator,
-                format!("{name} {word:?} needs CpuOptions::with_native_kernels(false)"),
-            )
-        })
-    }
 }
 
 /// A node in a run. What ort has for one allocates for each of its tensors.
