@@ -9,7 +9,7 @@ use std::{
     process::ExitCode,
 };
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult};
 use lexopt::Parser;
 
 /// What an example's `run` returns: any error, to be printed with its causes.
@@ -47,14 +47,18 @@ pub(crate) fn run<A>(
 
 /// Reads a picture the way a camera meant it: turned upright by its EXIF orientation.
 pub(crate) fn read_picture(path: &Path) -> Result<DynamicImage> {
-    let named = |error: &dyn Error| format!("cannot read {}: {error}", path.display());
-    let reader = ImageReader::open(path).map_err(|error| named(&error))?;
-    let decoder = reader
-        .with_guessed_format()
-        .map_err(|error| named(&error))?
-        .into_decoder()
-        .map_err(|error| named(&error))?;
-    Ok(upright(decoder).map_err(|error| named(&error))?)
+    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
+    let picture = reader
+        .map_err(ImageError::from)
+        .and_then(ImageReader::into_decoder)
+        .and_then(upright);
+    Ok(picture.map_err(|error| {
+        let remedy = match error {
+            ImageError::Unsupported(_) => ": the examples read PNG, JPEG and WebP",
+            _ => "",
+        };
+        format!("cannot read {}: {error}{remedy}", path.display())
+    })?)
 }
 
 /// The picture of a decoder, turned upright.
@@ -71,7 +75,7 @@ pub(crate) fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        if ImageFormat::from_path(&path).is_ok() {
+        if ImageFormat::from_path(&path).is_ok_and(|format| format.reading_enabled()) {
             files.push(path);
         }
     }

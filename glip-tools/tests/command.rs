@@ -222,7 +222,7 @@ fn ground_gives_the_pixels_of_what_it_finds() {
     for detection in found {
         let mask: glip::Mask = serde_json::from_value(detection["mask"].clone()).unwrap();
         assert_eq!(mask.size(), glip::ImageSize::new(256, 256));
-        let score = detection["mask_score"].as_f64().unwrap();
+        let score = detection["mask"]["score"].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&score), "{score}");
     }
     assert!(Path::new(&drawn).exists());

@@ -8,7 +8,7 @@ use std::{
 
 use glip::{
     Category, Detection, Detections, Detector, ImageSize, Mask, NounPhrases, Prompt, PromptInput,
-    Vocabulary, parts::Rle,
+    Vocabulary,
 };
 use glip_tools::{Error, Picture, Result, writable_format, write_picture};
 use image::DynamicImage;
@@ -88,7 +88,7 @@ Examples:
 
 JSON: {\"image\": {\"width\", \"height\"}, \"detections\": [{\"phrase\", \"phrase_index\", \"score\",
 \"phrase_score\", \"bbox\": [x1, y1, x2, y2]}]}, best first, boxes in pixels of the picture. With a segmenter each has
-\"mask\": {\"size\": [height, width], \"counts\"}, COCO's run lengths, and \"mask_score\".";
+\"mask\": {\"size\": [height, width], \"counts\", \"score\"}, COCO's run lengths.";
 
 impl Ground {
     pub(crate) fn run(self) -> Result<Outcome> {
@@ -170,11 +170,7 @@ impl Ground {
                 height: picture.height(),
             },
             detections: with_masks(found, masks)
-                .map(|(detection, mask)| Found {
-                    detection,
-                    mask: mask.map(Mask::rle),
-                    mask_score: mask.map(Mask::score),
-                })
+                .map(|(detection, mask)| Found { detection, mask })
                 .collect(),
         };
         // Sizes, texts and finite numbers always become JSON.
@@ -232,9 +228,7 @@ struct Found<'a> {
     #[serde(flatten)]
     detection: &'a Detection,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mask: Option<Rle>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mask_score: Option<f32>,
+    mask: Option<&'a Mask>,
 }
 
 fn table(found: &Detections, masks: Option<&[Mask]>) -> String {
