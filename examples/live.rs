@@ -116,15 +116,7 @@ fn report(stats: &LiveStats) {
         ..
     } = stats;
     println!("{pushed} frames: {done} done, {dropped} dropped, {late} late, {failed} failed");
-    for (name, latency) in [
-        ("waiting", stats.waiting),
-        ("preprocess", stats.preprocess),
-        ("image encoder", stats.image_encoder),
-        ("fusion", stats.fusion),
-        ("head", stats.head),
-        ("postprocess", stats.postprocess),
-        ("total", stats.total),
-    ] {
+    for (name, latency) in stats.stages() {
         let Latency {
             p50, p95, p99, max, ..
         } = latency;

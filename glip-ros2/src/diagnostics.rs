@@ -94,15 +94,7 @@ fn values(report: &Report) -> Vec<KeyValue> {
     ] {
         values.push(value(key, count.to_string()));
     }
-    for (stage, latency) in [
-        ("waiting", stats.waiting),
-        ("preprocess", stats.preprocess),
-        ("image encoder", stats.image_encoder),
-        ("fusion", stats.fusion),
-        ("head", stats.head),
-        ("postprocess", stats.postprocess),
-        ("total", stats.total),
-    ] {
+    for (stage, latency) in stats.stages() {
         let Latency {
             p50, p95, p99, max, ..
         } = latency;

@@ -44,6 +44,29 @@ pub struct LiveStats {
     pub resident_bytes: Option<u64>,
 }
 
+impl LiveStats {
+    /// From a frame's push to its result: each stage with its name, in their order, and the whole last.
+    ///
+    /// ```
+    /// use glip::live::LiveStats;
+    ///
+    /// for (stage, latency) in LiveStats::default().stages() {
+    ///     println!("{stage}: p50 {:?}, p99 {:?}", latency.p50, latency.p99);
+    /// }
+    /// ```
+    pub fn stages(&self) -> [(&'static str, Latency); 7] {
+        [
+            ("waiting", self.waiting),
+            ("preprocess", self.preprocess),
+            ("image encoder", self.image_encoder),
+            ("fusion", self.fusion),
+            ("head", self.head),
+            ("postprocess", self.postprocess),
+            ("total", self.total),
+        ]
+    }
+}
+
 /// How long something took, in the last 512 frames that were looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
