@@ -40,8 +40,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// RustDDS warns of peers that come and go, and at the end of what is gone already.
-const LOGGED: &str = "warn,glip_ros2=info,rustdds=error,rustdds::dds::pubsub=off,ros2_client=error";
+/// RustDDS warns of peers that come and go, and at the end of what is gone already. Of the distribution `ros` warns itself: ros2-client does
+/// for every other than Jazzy.
+const LOGGED: &str = "warn,glip_ros2=info,rustdds=error,rustdds::dds::pubsub=off,ros2_client=error,\
+    ros2_client::distributions=off";
 
 /// What is sent something when the process is to end.
 fn stop_signal() -> Result<oneshot::Receiver<()>> {

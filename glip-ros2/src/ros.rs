@@ -48,6 +48,13 @@ impl Ros {
             name: format!("{}/{name}", namespace.trim_end_matches('/')),
             reason: error.to_string(),
         })?;
+        let distribution = std::env::var("ROS_DISTRO").unwrap_or_default();
+        if let Some(build) = other_build(&distribution, cfg!(feature = "jazzy")) {
+            log::warn!(
+                "nodes of ROS_DISTRO={distribution} tell of one another in another way than this one, which `ros2 node list` and \
+                 `ros2 param` will not find: {build}"
+            );
+        }
         let context = Context::with_options(ContextOptions::new().domain_id(domain));
         let context = context
             .map_err(|error| create(format!("a participant of DDS in domain {domain}"), &error))?;
@@ -177,6 +184,18 @@ impl Ros {
     }
 }
 
+/// How to install a build whose nodes tell of one another as those of this distribution do, if this one's do not: the way changed once, with
+/// Iron.
+fn other_build(distribution: &str, is_since_iron: bool) -> Option<&'static str> {
+    match (distribution, is_since_iron) {
+        ("humble", true) => {
+            Some("install it with `--no-default-features --features humble,load-dynamic,nano`")
+        }
+        ("" | "humble", _) | (_, true) => None,
+        (_, false) => Some("install it with its default features"),
+    }
+}
+
 fn absolute(node: &NodeName, name: &str) -> String {
     match name.strip_prefix("~/") {
         Some(rest) => format!("{}/{rest}", node.fully_qualified_name()),
@@ -219,6 +238,26 @@ fn create(what: String, error: &dyn std::error::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_build_is_named_where_nodes_would_not_be_seen() {
+        for (distribution, is_since_iron, expected) in [
+            ("", true, None),
+            ("", false, None),
+            ("humble", false, None),
+            ("humble", true, Some("humble,load-dynamic")),
+            ("jazzy", true, None),
+            ("kilted", true, None),
+            ("jazzy", false, Some("default features")),
+        ] {
+            let build = other_build(distribution, is_since_iron);
+            let is_right = match expected {
+                None => build.is_none(),
+                Some(words) => build.is_some_and(|build| build.contains(words)),
+            };
+            assert!(is_right, "{distribution} {is_since_iron}: {build:?}");
+        }
+    }
 
     #[test]
     fn names_are_seen_from_the_namespace_or_the_node() {

@@ -1,12 +1,7 @@
-"""The nodes of the test: the one that is tested, and those of Cyclone DDS around it."""
+"""The nodes of Cyclone DDS around the one that is tested."""
 
-import contextlib
 import os
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 # Before Cyclone is loaded: other machines have nothing to do with it.
 os.environ["CYCLONEDDS_URI"] = """<CycloneDDS><Domain id="any">
@@ -37,10 +32,9 @@ from messages import (
     Time,
 )
 from photograph import HEIGHT, WIDTH, Photograph
+from tested import SECOND, check, wait_for
 
 RELIABLE = Qos(Policy.Reliability.Reliable(duration(seconds=1)), Policy.History.KeepLast(200))
-SECOND = 1_000_000_000
-PATIENCE = 30  # seconds that something may take on a machine that is busy
 
 
 def ros_time(nanoseconds: int) -> Time:
@@ -144,38 +138,8 @@ class CycloneAsker(Asker):
         return GroundResponse(answer.success, answer.message, answer.detections)
 
 
-def wait_for(what, name: str):
-    """What a function returns once it is true."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if result := what():
-            return result
-        time.sleep(0.005)
-    sys.exit(f"FAILED: no {name} within {PATIENCE} seconds")
-
-
 def matched(entity: DataWriter | DataReader) -> bool:
     """Whether there is somebody at the other end."""
     is_writer = isinstance(entity, DataWriter)
     status = entity.get_publication_matched_status() if is_writer else entity.get_subscription_matched_status()
     return status.current_count > 0
-
-
-def check(holds: bool, what: str) -> None:
-    """Ends the test if something does not hold."""
-    if not holds:
-        sys.exit(f"FAILED: {what}")
-
-
-@contextlib.contextmanager
-def node(binary: Path, domain: int, image: str, prompt: str, *options: str | Path):
-    """The node, as long as it is needed; it must end in order."""
-    topics = ["--image", image, "--detections", "/detections", "--prompt", prompt]
-    process = subprocess.Popen([binary, *topics, "--domain", str(domain), *options])
-    try:
-        yield process
-        check(process.poll() is None, f"the node ended by itself, with {process.returncode}")
-        process.send_signal(signal.SIGTERM)
-        check(process.wait(PATIENCE) == 0, f"the node ended with {process.returncode} on SIGTERM")
-    finally:
-        process.kill()

@@ -24,46 +24,16 @@ from messages import (
     Image,
     ParameterValue,
 )
-from nodes import (
-    SECOND,
-    Asker,
-    CycloneAsker,
-    Peers,
-    check,
-    image_of,
-    matched,
-    nanoseconds,
-    node,
-    ros_time,
-    taken,
-    wait_for,
-)
+from nodes import Asker, CycloneAsker, Peers, image_of, matched, nanoseconds, ros_time, taken
 from photograph import HEIGHT, ROOT, WIDTH, Photograph, numbered
 from PIL import Image as Picture
+from tested import SECOND, check, check_found, node, wait_for
 
 PROMPT = "coffee cup . cat . table"
 ANOTHER = "table"
 SEGMENTER = ROOT / "tests/fixtures/golden/segmenter/sam"  # of random weights
 STRING = 4  # a type of rcl_interfaces/ParameterType
 DOUBLE = 3
-
-
-def check_found(message: Detection2DArray, expected: list[dict], where: str) -> None:
-    """That a message says what `glip ground` says: as many, the same names, scores and boxes within a pixel."""
-    expected = [(one["phrase"], one["score"], *one["bbox"]) for one in expected]
-    found = []
-    for detection in message.detections:
-        [result] = detection.results
-        box = detection.bbox
-        (x, y), (width, height) = (box.center.position.x, box.center.position.y), (box.size_x, box.size_y)
-        corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-        found.append((result.hypothesis.class_id, result.hypothesis.score, *corners))
-        check(detection.header == message.header, f"{where}: {detection.header} is not the image's header")
-    check([one[0] for one in found] == [one[0] for one in expected], f"{where}: {found} for {expected}")
-    for one, other in zip(found, expected, strict=True):
-        check(abs(one[1] - other[1]) < 0.01, f"{where}: score {one} for {other}")
-        near = all(abs(a - b) < 1 for a, b in zip(one[2:], other[2:], strict=True))
-        check(near, f"{where}: box {one} for {other}")
 
 
 def ready(peers: Peers, publish) -> Detection2DArray:
