@@ -8,8 +8,6 @@
     reason = "the compiler does not find these instructions by itself"
 )]
 
-use super::instructions::Instructions;
-
 /// Sums that a register holds.
 const LANES: usize = 16;
 /// Products that an instruction adds to a sum.
@@ -107,6 +105,8 @@ impl ByteInstructions {
     pub(crate) fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         {
+            use super::instructions::Instructions;
+
             let floats = Instructions::detect();
             if floats == Instructions::Avx512 && is_x86_feature_detected!("avx512vnni") {
                 return Some(Self::Avx512);
@@ -339,14 +339,14 @@ mod x86 {
             // SAFETY: `Weights` is as large as two registers, and aligned to them.
             unsafe {
                 let bytes = _mm256_set1_epi32(i32::from_ne_bytes(bytes));
-                let sum = |half: usize| {
-                    _mm256_dpbusd_avx_epi32(
-                        self.0[half],
-                        bytes,
-                        _mm256_load_si256(weights.add(half)),
-                    )
-                };
-                Self([sum(0), sum(1)])
+                let (first, second) = (
+                    _mm256_load_si256(weights),
+                    _mm256_load_si256(weights.add(1)),
+                );
+                Self([
+                    _mm256_dpbusd_avx_epi32(self.0[0], bytes, first),
+                    _mm256_dpbusd_avx_epi32(self.0[1], bytes, second),
+                ])
             }
         }
 

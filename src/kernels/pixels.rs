@@ -278,8 +278,10 @@ impl Kernel for ReadBytes<'_> {
             };
             self.scales[place] = scale;
             for tap in 0..taps {
-                let Sample { pixels, shares } = self.samples[tap * rows + place];
-                let shares = shares.map(|share| share * per_unit);
+                let Sample { pixels, mut shares } = self.samples[tap * rows + place];
+                for corner in 0..4 {
+                    shares[corner] *= per_unit;
+                }
                 let row = &mut self.bytes[place * length + tap * count..][..count];
                 let a = &numbers[pixels[0] * count..][..count];
                 let b = &numbers[pixels[1] * count..][..count];
