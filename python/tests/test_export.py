@@ -10,9 +10,12 @@ from math import prod
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import pytest
 import torch
+from deform_conv_function import BIAS, CHANNELS, WEIGHT, deform_conv_function
 from test_checkpoint import TINY
+from torchvision.ops import deform_conv2d
 
 from glip_torch.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from glip_torch.config import GLIPConfig, Recommended
@@ -235,13 +238,48 @@ def test_int8_stores_bytes_with_a_scale_for_each_output(files):
     for name in ("image_encoder", "text_encoder", "fusion"):
         graph = onnx.load(files / "bundle" / f"{name}.onnx").graph
         weights = {tensor.name: tensor for tensor in graph.initializer}
-        products = [node for node in graph.node if node.op_type in ("DynamicQuantizeMatMul", "MatMulIntegerToFloat")]
+        products = [node for node in graph.node if node.op_type in ("DynamicQuantizeMatMul", "Int8DeformConv")]
         assert products
         for node in products:
-            weight, scale = weights[node.input[1]], weights[node.input[2 if node.op_type.startswith("Dynamic") else 3]]
+            weight, scale = (weights[node.input[place]] for place in (1, 2))
             assert weight.data_type == onnx.TensorProto.INT8
             assert list(scale.dims) == [weight.dims[1]]
     assert json.loads((files / "bundle" / "glip.json").read_text())["precision"] == "int8"
+
+
+def test_int8_convolutions_are_functions_of_which_each_node_has_its_strides(files):
+    assert run(files, "--precision", "int8") == 0
+    fusion = onnx.load(files / "bundle" / "fusion.onnx")
+    (function,) = fusion.functions
+    assert (function.domain, function.name) == ("glip", "Int8DeformConv")
+    nodes = [node for node in fusion.graph.node if node.op_type == function.name]
+    strides = [list(onnx.helper.get_node_attr_value(node, "strides")) for node in nodes]
+    assert strides.count([2, 2]) == 4 * TINY.tower_layers  # what finer levels are read with
+    assert strides.count([1, 1]) == 9 * TINY.tower_layers
+
+
+def test_the_function_of_int8_convolutions_is_the_fixture():
+    """With which the operator of glip-rs is compared."""
+    fixture = Path(__file__).parents[2] / "tests" / "fixtures" / "int8_deform_conv.onnx"
+    assert fixture.read_bytes() == deform_conv_function()
+
+
+def test_the_function_of_int8_convolutions_is_a_deformable_convolution():
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape, reach=1.0):
+        return reach * (2 * torch.rand(shape, generator=generator) - 1)
+
+    feeds = {"pixels": random(2, CHANNELS, 16, 12)}
+    for stride in (1, 2):
+        size = 16 // stride, 12 // stride
+        feeds |= {f"offsets_{stride}": random(2, 18, *size, reach=2.0), f"mask_{stride}": random(2, 9, *size)}
+    session = onnxruntime.InferenceSession(deform_conv_function(), providers=["CPUExecutionProvider"])
+    outputs = session.run(["out_1", "out_2"], {name: value.numpy() for name, value in feeds.items()})
+    for stride, out in zip((1, 2), outputs):
+        offsets, mask = feeds[f"offsets_{stride}"], feeds[f"mask_{stride}"]
+        expected = deform_conv2d(feeds["pixels"], offsets, WEIGHT, BIAS, stride=stride, padding=1, mask=mask)
+        assert (torch.from_numpy(out) - expected).abs().max() < 0.02 * expected.abs().max()
 
 
 def test_without_fusion_the_tower_moves_into_the_image_encoder(files):

@@ -5,9 +5,10 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView1, ArrayView4, ArrayViewMut2, ArrayViewMut4, Axis};
+use ndarray::{ArrayView1, ArrayView2, ArrayView4, ArrayViewMut2, ArrayViewMut4, Axis};
 
 use super::{
+    byte_product::{ByteInstructions, ByteWeights},
     channelwise::Channelwise,
     instructions::Instructions,
     pixels::{Pixels, Sample, write},
@@ -59,6 +60,7 @@ pub(crate) struct DeformConv {
 enum Matrices {
     Dense(Weights),
     Channelwise(Channelwise),
+    Bytes(ByteWeights),
 }
 
 impl DeformConv {
@@ -101,11 +103,59 @@ impl DeformConv {
         })
     }
 
+    /// With weights in 8 bits, `[channels in * height * width of the kernel, channels out]`, each column in multiples of one
+    /// of `scales`. What they are multiplied with is rounded to 8 bits, too. There are no groups.
+    ///
+    /// # Errors
+    ///
+    /// Tells in words what does not fit together.
+    pub(crate) fn in_bytes(
+        spec: DeformConvSpec,
+        kernel: [usize; 2],
+        weights: ArrayView2<'_, i8>,
+        scales: ArrayView1<'_, f32>,
+        instructions: Instructions,
+        byte_instructions: ByteInstructions,
+    ) -> Result<Self, String> {
+        let (rows, outer) = weights.dim();
+        let taps = kernel[0] * kernel[1];
+        let fits = !weights.is_empty()
+            && taps > 0
+            && rows % taps == 0
+            && scales.len() == outer
+            && [spec.groups, spec.offset_groups] == [1, 1];
+        if !fits {
+            return Err(format!(
+                "weights of shape {:?} with {} scales are not for kernels of {kernel:?} and {spec:?}",
+                weights.shape(),
+                scales.len()
+            ));
+        }
+        let (weights, scales) = (weights.as_standard_layout(), scales.as_standard_layout());
+        // What is in standard layout is a slice.
+        let (numbers, scales) = (
+            weights.as_slice().unwrap_or_default(),
+            scales.as_slice().unwrap_or_default(),
+        );
+        Ok(Self {
+            weights: Matrices::Bytes(ByteWeights::pack(numbers, taps, scales, byte_instructions)),
+            shape: WeightsShape {
+                groups: 1,
+                outer,
+                inner: rows / taps,
+                taps,
+            },
+            kernel,
+            spec,
+            instructions,
+        })
+    }
+
     /// What it took to put the weights in order, for the next one.
     pub(crate) fn into_memory(self) -> Vec<f32> {
         match self.weights {
             Matrices::Dense(weights) => weights.into_memory(),
-            Matrices::Channelwise(_) => Vec::new(),
+            Matrices::Channelwise(_) | Matrices::Bytes(_) => Vec::new(),
         }
     }
 
@@ -134,6 +184,9 @@ impl DeformConv {
         for (image, out) in out.outer_iter_mut().enumerate() {
             let image_pixels = inputs.pixels.index_axis(Axis(0), image);
             pixels.put(image_pixels, self.instructions, threads);
+            if let Matrices::Bytes(_) = self.weights {
+                pixels.measure(self.instructions, threads);
+            }
             let offsets = offsets.index_axis(Axis(0), image);
             let mask = mask.as_ref().map(|mask| mask.index_axis(Axis(0), image));
             let (channels, height, width) = out.dim();
@@ -207,6 +260,7 @@ impl Image<'_> {
             Matrices::Channelwise(weights) => {
                 self.convolve_channelwise(weights, first, &mut block, out);
             }
+            Matrices::Bytes(weights) => self.convolve_bytes(weights, first, &mut block, out),
         }
         self.workspace.blocks.put(block);
     }
@@ -229,11 +283,13 @@ impl Image<'_> {
             samples,
             rows,
             sums,
+            ..
         } = block;
         rows.resize(places * inner * groups, 0.0);
         self.begin(places, sums);
         for tap in 0..taps {
             for offset_group in 0..self.conv.spec.offset_groups {
+                samples.clear();
                 self.place(first..first + places, tap, offset_group, samples);
                 self.read_groups(samples, offset_group, rows);
             }
@@ -263,12 +319,14 @@ impl Image<'_> {
             samples,
             rows,
             sums,
+            ..
         } = block;
         rows.resize(places * groups, 0.0);
         sums.resize(places * groups, 0.0);
         weights.fill(self.bias, &mut out);
         for tap in 0..taps {
             for offset_group in 0..self.conv.spec.offset_groups {
+                samples.clear();
                 self.place(first..first + places, tap, offset_group, samples);
                 let channels = self.channels(offset_group);
                 let to = channels.start;
@@ -302,7 +360,36 @@ impl Image<'_> {
         }
     }
 
-    /// Where a weight of the kernel looks, for each of some places.
+    /// All that a place sees is in multiples of one number, so that all products are added up as whole numbers.
+    fn convolve_bytes(
+        &self,
+        weights: &ByteWeights,
+        first: usize,
+        block: &mut Block,
+        out: ArrayViewMut2<'_, f32>,
+    ) {
+        let places = out.ncols();
+        let Block {
+            samples,
+            rows,
+            bytes,
+            scales,
+            sums,
+        } = block;
+        samples.clear();
+        for tap in 0..self.conv.shape.taps {
+            self.place(first..first + places, tap, 0, samples);
+        }
+        bytes.resize(places * weights.length(), 0);
+        scales.resize(places, 0.0);
+        let instructions = self.conv.instructions;
+        self.pixels.read_bytes(samples, bytes, scales, instructions);
+        self.begin(places, sums);
+        weights.add_product(bytes, scales, sums);
+        write(sums, rows, out, instructions);
+    }
+
+    /// Adds to `samples` where a weight of the kernel looks, for each of some places.
     fn place(
         &self,
         places: Range<usize>,
@@ -323,7 +410,6 @@ impl Image<'_> {
         };
         let (above, left) = (start(0, tap / kernel[1]), start(1, tap % kernel[1]));
         let (mut row, mut column) = (places.start / self.width, places.start % self.width);
-        samples.clear();
         samples.extend((0..places.len()).map(|place| {
             let y = (row * spec.strides[0]) as f32 + above + down[place];
             let x = (column * spec.strides[1]) as f32 + left + right[place];

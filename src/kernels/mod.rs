@@ -5,6 +5,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "as is said above")]
 
+mod byte_product;
 mod channelwise;
 mod deform_conv;
 mod deformable_attention;
@@ -15,6 +16,7 @@ mod threads;
 mod transpose;
 mod workspace;
 
+pub(crate) use byte_product::ByteInstructions;
 pub(crate) use deform_conv::{DeformConv, DeformConvInputs, DeformConvSpec};
 pub(crate) use deformable_attention::{DeformableAttention, DeformableAttentionInputs};
 pub(crate) use instructions::Instructions;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use ndarray::{ArrayView3, ArrayViewMut2};
 
 use super::{
+    byte_product::ZERO,
     instructions::{Instructions, Kernel, multiply_add},
     threads::Threads,
     transpose::Transpose,
@@ -23,6 +24,8 @@ pub(super) struct Pixels {
     numbers: Vec<f32>,
     channels: usize,
     grid: Grid,
+    /// How far from zero the numbers of each pixel go, if that was asked for.
+    reach: Vec<f32>,
 }
 
 impl Pixels {
@@ -53,6 +56,18 @@ impl Pixels {
         });
     }
 
+    /// Finds out how far from zero the numbers of each pixel go, which it takes to [read them in 8 bits](Self::read_bytes).
+    pub(super) fn measure(&mut self, instructions: Instructions, threads: &Threads<'_>) {
+        const PIXELS: usize = 256;
+        let Grid { height, width } = self.grid;
+        self.reach.resize(height * width, 0.0);
+        let numbers = self.numbers.chunks(PIXELS * self.channels.max(1));
+        let pieces = self.reach.chunks_mut(PIXELS).zip(numbers);
+        threads.for_each(pieces, |_, (reach, numbers)| {
+            instructions.run(Measure { numbers, reach });
+        });
+    }
+
     pub(super) fn grid(&self) -> Grid {
         self.grid
     }
@@ -74,6 +89,23 @@ impl Pixels {
             rows,
             length,
             to,
+        });
+    }
+
+    /// What is at these places, `[taps, rows]`, in all channels, as multiples of each row's scale: written to `bytes`,
+    /// `[rows, length]`, tap after tap.
+    pub(super) fn read_bytes(
+        &self,
+        samples: &[Sample],
+        bytes: &mut [u8],
+        scales: &mut [f32],
+        instructions: Instructions,
+    ) {
+        instructions.run(ReadBytes {
+            pixels: self,
+            samples,
+            bytes,
+            scales,
         });
     }
 }
@@ -191,6 +223,97 @@ impl Kernel for Read<'_> {
                 row[at] = multiply_add::<FUSED>(shares[3], d[at], number);
             }
         }
+    }
+}
+
+struct Measure<'a> {
+    numbers: &'a [f32],
+    reach: &'a mut [f32],
+}
+
+impl Kernel for Measure<'_> {
+    #[inline(always)]
+    fn run<const ROWS: usize, const LANES: usize, const FUSED: bool>(self) {
+        let channels = self.numbers.len() / self.reach.len();
+        for pixel in 0..self.reach.len() {
+            let numbers = &self.numbers[pixel * channels..][..channels];
+            let mut reach = 0;
+            for at in 0..channels {
+                reach = reach.max(numbers[at].abs().to_bits());
+            }
+            self.reach[pixel] = f32::from_bits(reach);
+        }
+    }
+}
+
+/// The farthest from zero that a byte goes.
+const REACH: f32 = 127.0;
+/// A number is a whole one once this is added, and its last byte is as far above `ZERO` as the number was above zero.
+const TO_BYTE: f32 = (3 << 22) as f32 + ZERO as f32;
+/// What goes no farther than this is nothing: there is no number that makes `REACH` of it.
+const NOTHING: f32 = 1e-36;
+
+struct ReadBytes<'a> {
+    pixels: &'a Pixels,
+    samples: &'a [Sample],
+    bytes: &'a mut [u8],
+    scales: &'a mut [f32],
+}
+
+impl Kernel for ReadBytes<'_> {
+    #[inline(always)]
+    fn run<const ROWS: usize, const LANES: usize, const FUSED: bool>(self) {
+        let Pixels {
+            numbers,
+            channels: count,
+            ..
+        } = self.pixels;
+        let (rows, count) = (self.scales.len(), *count);
+        let (taps, length) = (self.samples.len() / rows, self.bytes.len() / rows);
+        for place in 0..rows {
+            let reach = self.pixels.reach_between(self.samples, place, rows);
+            let (per_unit, scale) = match reach < NOTHING {
+                true => (0.0, 0.0),
+                false => (REACH / reach, reach / REACH),
+            };
+            self.scales[place] = scale;
+            for tap in 0..taps {
+                let Sample { pixels, mut shares } = self.samples[tap * rows + place];
+                for corner in 0..4 {
+                    shares[corner] *= per_unit;
+                }
+                let row = &mut self.bytes[place * length + tap * count..][..count];
+                let a = &numbers[pixels[0] * count..][..count];
+                let b = &numbers[pixels[1] * count..][..count];
+                let c = &numbers[pixels[2] * count..][..count];
+                let d = &numbers[pixels[3] * count..][..count];
+                for at in 0..count {
+                    let number = multiply_add::<FUSED>(shares[1], b[at], shares[0] * a[at]);
+                    let number = multiply_add::<FUSED>(shares[2], c[at], number);
+                    let number = multiply_add::<FUSED>(shares[3], d[at], number);
+                    row[at] = (number + TO_BYTE).to_bits() as u8;
+                }
+            }
+        }
+    }
+}
+
+impl Pixels {
+    /// How far from zero what is read of a row can go. A number between four is no farther than these are.
+    ///
+    /// By bits, of which those of what is no number are the most.
+    #[inline(always)]
+    fn reach_between(&self, samples: &[Sample], row: usize, rows: usize) -> f32 {
+        let mut reach = 0;
+        for tap in 0..samples.len() / rows {
+            let Sample { pixels, shares } = samples[tap * rows + row];
+            let mut between = 0.0;
+            for corner in 0..4 {
+                between += shares[corner].abs() * self.reach[pixels[corner]];
+            }
+            reach = reach.max(between.abs().to_bits());
+        }
+        f32::from_bits(reach)
     }
 }
 

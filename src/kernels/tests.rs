@@ -6,6 +6,7 @@ use ndarray::{
 };
 
 use super::{
+    byte_product::ByteWeights,
     instructions::Instructions,
     product::{Weights, WeightsShape},
     transpose::Transpose,
@@ -288,5 +289,209 @@ fn attention_to_places_that_are_none_sees_nothing() {
         };
         let attended = attention.run(Instructions::detect()).unwrap();
         assert!(attended.iter().all(|number| number.abs() <= 6.0), "{reach}");
+    }
+}
+
+/// What tells the right sums: whole numbers, which are the same for any instructions.
+#[test]
+fn products_of_bytes_are_sums_of_products_for_any_instructions() {
+    for (inner, taps, outer) in [(1, 1, 1), (3, 2, 7), (33, 9, 17), (64, 1, 48), (8, 4, 65)] {
+        let column = inner * taps;
+        let byte = |index: usize| (index * 7919 + 13) % 256;
+        let weights: Vec<_> = (0..column * outer).map(|at| byte(at) as u8 as i8).collect();
+        let scales: Vec<_> = (0..outer).map(|column| 0.5 + column as f32).collect();
+        for instructions in ByteInstructions::all() {
+            let packed = ByteWeights::pack(&weights, taps, &scales, instructions);
+            let length = packed.length();
+            assert!((column..column + 4).contains(&length), "{length}");
+            for count in [1, 13, 25] {
+                // The largest and the smallest bytes, too.
+                let rows: Vec<_> = (0..count * length).map(|at| byte(3 * at) as u8).collect();
+                let of_rows: Vec<_> = (0..count).map(|row| 1.0 / (1 + row) as f32).collect();
+                let mut sums = vec![1.0; count * outer];
+                packed.add_product(&rows, &of_rows, &mut sums);
+                for (place, sum) in sums.iter().enumerate() {
+                    let (row, to) = (place / outer, place % outer);
+                    let product = |at: usize| {
+                        let weight = weights[(at % inner * taps + at / inner) * outer + to];
+                        (i32::from(rows[row * length + at]) - 128) * i32::from(weight)
+                    };
+                    let whole: i32 = (0..column).map(product).sum();
+                    let expected = 1.0 + whole as f32 * (of_rows[row] * scales[to]);
+                    assert!(*sum == expected, "{instructions:?}: {sum} for {expected}");
+                }
+            }
+        }
+    }
+}
+
+/// A convolution of seven channels in 8 bits, beside the same in floats.
+struct InBytes {
+    pixels: Array4<f32>,
+    offsets: Array4<f32>,
+    mask: Option<Array4<f32>>,
+    strides: [usize; 2],
+}
+
+impl InBytes {
+    fn of(size: [usize; 2], out: [usize; 2]) -> Self {
+        Self {
+            pixels: array([2, 7, size[0], size[1]]),
+            offsets: 3.0 * array::<4, ndarray::Ix4>([2, 18, out[0], out[1]]),
+            mask: Some(array([2, 9, out[0], out[1]])),
+            strides: [1, 1],
+        }
+    }
+
+    /// In floats without instructions for bytes.
+    fn run(&self, instructions: Instructions, bytes: Option<ByteInstructions>) -> Array4<f32> {
+        let spec = DeformConvSpec {
+            strides: self.strides,
+            pads: [1, 1],
+            dilations: [1, 1],
+            groups: 1,
+            offset_groups: 1,
+        };
+        let (inner, outer) = (7, 21);
+        let weights = (127.0 * array::<2, ndarray::Ix2>([inner * 9, outer])).mapv(f32::round);
+        let bias: Array1<f32> = array([outer]);
+        let scales = 0.01 * (2.0 + &bias);
+        let conv = match bytes {
+            Some(bytes) => {
+                let weights = weights.mapv(|weight| weight as i8);
+                let (weights, scales) = (weights.view(), scales.view());
+                DeformConv::in_bytes(spec, [3, 3], weights, scales, instructions, bytes)
+            }
+            None => {
+                let weights = (weights * scales).reversed_axes();
+                let weights = weights.to_shape((outer, inner, 3, 3)).unwrap();
+                let (memory, threads) = (Vec::new(), &Threads::NONE);
+                DeformConv::new(spec, weights.view(), instructions, memory, threads)
+            }
+        };
+        let inputs = DeformConvInputs {
+            pixels: self.pixels.view(),
+            offsets: self.offsets.view(),
+            mask: self.mask.as_ref().map(|mask| mask.view()),
+            bias: Some(bias.view()),
+        };
+        let conv = conv.unwrap();
+        let mut out = Array4::from_elem(conv.shape(&inputs), f32::NAN);
+        let (workspace, threads) = (Workspace::default(), Threads::NONE);
+        conv.run(&inputs, out.view_mut(), &workspace, &threads)
+            .unwrap();
+        out
+    }
+
+    /// What a place that sees nothing gives.
+    fn is_bias(out: &Array4<f32>) -> bool {
+        let bias: Array1<f32> = array([out.dim().1]);
+        out.indexed_iter()
+            .all(|((_, channel, ..), &number)| number == bias[channel])
+    }
+}
+
+#[test]
+fn convolutions_in_bytes_are_those_in_floats() {
+    let plain = || InBytes::of([13, 17], [13, 17]); // more places than a block has
+    let strided = InBytes {
+        strides: [2, 2],
+        ..InBytes::of([13, 17], [7, 9])
+    };
+    let without_mask = InBytes {
+        mask: None,
+        ..plain()
+    };
+    let small = InBytes {
+        pixels: 1e-4 * plain().pixels,
+        ..plain()
+    };
+    for case in [
+        plain(),
+        strided,
+        without_mask,
+        small,
+        InBytes::of([1, 1], [1, 1]),
+    ] {
+        for instructions in Instructions::all() {
+            let floats = case.run(instructions, None);
+            let bias: Array4<f32> = array([1, 21, 1, 1]);
+            let seen = &floats - &bias;
+            let largest = seen.fold(0.0, |largest: f32, number| largest.max(number.abs()));
+            assert!(largest > 0.0);
+            for bytes in ByteInstructions::all() {
+                let out = case.run(instructions, Some(bytes));
+                let difference = (out - &floats).mapv(f32::abs);
+                let worst = difference.fold(0.0, |worst: f32, &number| worst.max(number));
+                assert!(worst < 0.01 * largest, "{bytes:?}: {worst} of {largest}");
+            }
+        }
+    }
+}
+
+#[test]
+fn convolutions_in_bytes_that_see_nothing_are_the_bias() {
+    let plain = || InBytes::of([12, 11], [12, 11]);
+    let bytes = ByteInstructions::detect().unwrap_or(ByteInstructions::Any);
+    let run = |case: InBytes| case.run(Instructions::detect(), Some(bytes));
+    for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 3e38, -1e9] {
+        let offsets = Array4::from_elem((2, 18, 12, 11), number);
+        let out = run(InBytes { offsets, ..plain() });
+        assert!(InBytes::is_bias(&out), "{number}");
+    }
+    let mask = Some(Array4::zeros((2, 9, 12, 11)));
+    assert!(InBytes::is_bias(&run(InBytes { mask, ..plain() })));
+    // Too little for a scale, and nothing at all.
+    for number in [0.0, 1e-40] {
+        let pixels = Array4::from_elem((2, 7, 12, 11), number);
+        assert!(
+            InBytes::is_bias(&run(InBytes { pixels, ..plain() })),
+            "{number}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_number_stays_none_in_bytes() {
+    let bytes = ByteInstructions::detect().unwrap_or(ByteInstructions::Any);
+    for number in [f32::NAN, f32::INFINITY] {
+        let case = InBytes {
+            pixels: Array4::from_elem((2, 7, 12, 11), number),
+            offsets: Array4::zeros((2, 18, 12, 11)),
+            mask: None,
+            strides: [1, 1],
+        };
+        let out = case.run(Instructions::detect(), Some(bytes));
+        assert!(out.iter().all(|number| !number.is_finite()), "{number}");
+    }
+}
+
+#[test]
+fn weights_in_bytes_that_do_not_fit_are_told() {
+    let spec = |groups| DeformConvSpec {
+        strides: [1, 1],
+        pads: [1, 1],
+        dilations: [1, 1],
+        groups,
+        offset_groups: 1,
+    };
+    for (rows, scales, groups) in [(18, 4, 1), (17, 4, 1), (0, 4, 1), (18, 3, 1), (18, 4, 2)] {
+        let weights = Array2::zeros((rows, 4));
+        let conv = DeformConv::in_bytes(
+            spec(groups),
+            [3, 3],
+            weights.view(),
+            Array1::zeros(scales).view(),
+            Instructions::Any,
+            ByteInstructions::Any,
+        );
+        let fits = (rows, scales, groups) == (18, 4, 1);
+        assert_eq!(conv.is_ok(), fits, "{rows} {scales} {groups}");
+        if let Err(error) = conv {
+            assert!(
+                error.contains(&format!("[{rows}, 4] with {scales} scales")),
+                "{error}"
+            );
+        }
     }
 }

@@ -18,6 +18,9 @@ pub(super) struct Block {
     pub(super) samples: Vec<Sample>,
     /// What is read at each place.
     pub(super) rows: Vec<f32>,
+    /// The same in 8 bits, and what each row's numbers are multiples of.
+    pub(super) bytes: Vec<u8>,
+    pub(super) scales: Vec<f32>,
     /// What comes out there.
     pub(super) sums: Vec<f32>,
 }

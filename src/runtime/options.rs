@@ -180,7 +180,8 @@ pub struct CpuOptions {
     /// What becomes of a run's memory. Default: it is kept.
     pub arena: Arena,
     /// Whether deformable convolutions and deformable attention are calculated by this crate's own kernels,
-    /// which are faster than ONNX Runtime's; float16 graphs are left to ONNX Runtime.
+    /// which are faster than ONNX Runtime's; float16 graphs are left to ONNX Runtime, and convolutions in 8 bits where
+    /// the processor has no instructions for them (VNNI).
     ///
     /// Default: `true` in programs that are built with optimisation, `false` where `debug_assertions` are on, since
     /// there these kernels are slow.

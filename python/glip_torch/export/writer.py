@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -42,6 +43,16 @@ def name_of(type: torch.dtype) -> str:
 def element_name(element: int) -> str:
     """What manifests call a type of ONNX."""
     return name_of(next(type for type, number in _ELEMENTS.items() if number == element))
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """Whole numbers that each node of a function has for itself, for a node inside."""
+
+    name: str
+
+    def referred_to_as(self, name: str) -> onnx.AttributeProto:
+        return onnx.AttributeProto(name=name, ref_attr_name=self.name, type=onnx.AttributeProto.INTS)
 
 
 class GraphWriter:
@@ -145,7 +156,10 @@ class GraphWriter:
 
     def _add(self, type: str, inputs: Sequence[str], outputs: list[str], name: str | None = None, **attributes) -> None:
         name = name or self._unique(type)
-        node = helper.make_node(type, list(inputs), outputs, name=name, **attributes)
+        own = {key: value for key, value in attributes.items() if not isinstance(value, Attribute)}
+        node = helper.make_node(type, list(inputs), outputs, name=name, **own)
+        for key in attributes.keys() - own.keys():
+            node.attribute.append(attributes[key].referred_to_as(key))
         self._domains.add(node.domain)
         self._nodes.append(node)
 
@@ -173,26 +187,27 @@ class GraphWriter:
         graph = helper.make_graph(inside, self._unique("body"), inputs, [output])
         return self.op("Scan", *(sequence for sequence, _ in sequences), body=graph, num_scan_inputs=len(sequences))
 
-    def function(self, name: str, *inputs: str, body: Callable[..., str]) -> str:
-        """What `body(writer, *inputs)` writes, in float32, as one node.
+    def function(self, name: str, *inputs: str, body: Callable[..., str], **attributes) -> str:
+        """What `body(writer, *inputs)` writes, in float32, as one node with these attributes.
 
         The nodes inside are a function of the graph's, which ONNX Runtime puts in the node's place where no operator of
-        this name is registered. All nodes of one name have the same body.
+        this name is registered. All nodes of one name have the same body; a node in it has the function's own attribute
+        where it is given one as `Attribute`.
         """
         inner = GraphWriter(name, in_pieces=self.in_pieces)
         names = [f"input_{place}" for place in range(len(inputs))]
-        function = inner._as_function(names, body(inner, *names))
+        function = inner._as_function(names, list(attributes), body(inner, *names))
         if self._functions.setdefault(name, function) != function:
             raise ValueError(f"graph {self.name} has two functions {name}: give one of them another name")
-        return self.op(name, *inputs, domain=FUNCTIONS)
+        return self.op(name, *inputs, domain=FUNCTIONS, **attributes)
 
-    def _as_function(self, inputs: list[str], output: str) -> onnx.FunctionProto:
+    def _as_function(self, inputs: list[str], attributes: list[str], output: str) -> onnx.FunctionProto:
         """Functions have no initializers: constants are nodes of theirs."""
         constants = [
             helper.make_node("Constant", [], [name], value=value) for name, value in self._initializers.items()
         ]
         return helper.make_function(
-            FUNCTIONS, self.name, inputs, [output], [*constants, *self._nodes], self._opset_imports()
+            FUNCTIONS, self.name, inputs, [output], [*constants, *self._nodes], self._opset_imports(), attributes
         )
 
     # Constants
@@ -362,11 +377,12 @@ class GraphWriter:
     def _int8_linear(self, value: str, weight: torch.Tensor, bias: torch.Tensor | None) -> str:
         """The other factor gets its scale when the graph runs."""
         optional = [] if bias is None else [self.weight("bias", bias)]
-        levels, scale, zero = self.int8_weight(weight)
+        levels, scale = self.int8_weight(weight)
+        zero = self._constant(np.zeros(len(weight), np.int8))
         return self.op("DynamicQuantizeMatMul", value, levels, scale, zero, *optional, domain=MICROSOFT)
 
-    def int8_weight(self, weight: torch.Tensor) -> tuple[str, str, str]:
-        """`weight [out, ...]` as levels of 8 bits `[in, out]`, with each output's scale and zero."""
+    def int8_weight(self, weight: torch.Tensor) -> tuple[str, str]:
+        """`weight [out, ...]` as levels of 8 bits `[in, out]`, with each output's scale."""
         key = (id(weight), torch.int8)
         if key not in self._parameters:
             values = weight.detach().double().flatten(1)
@@ -377,7 +393,7 @@ class GraphWriter:
             self._scales[name] = self.weight("scale", scale)
             self._parameters[key] = (weight, name)
         name = self._parameters[key][1]
-        return name, self._scales[name], self._constant(np.zeros(len(weight), np.int8))
+        return name, self._scales[name]
 
     def conv(self, value: str, module: torch.nn.Conv2d, more_padding: int = 0) -> str:
         """As the module, with so much more padding at the bottom and on the right."""

@@ -2,6 +2,7 @@
 
 mod deform_conv;
 mod deformable_attention;
+mod int8_deform_conv;
 mod node;
 
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use ort::operator::OperatorDomain;
 
 use deform_conv::DeformConvOperator;
 use deformable_attention::DeformableAttentionOperator;
+use int8_deform_conv::Int8DeformConvOperator;
 
-use crate::kernels::Workspace;
+use crate::kernels::{ByteInstructions, Workspace};
 
 /// The domain of the functions that exported graphs have in them for whoever has no operator of that name.
 const FUNCTIONS: &str = "glip";
@@ -21,7 +23,15 @@ const FUNCTIONS: &str = "glip";
 pub(super) fn domains() -> ort::Result<[OperatorDomain; 2]> {
     let workspace = Arc::new(Workspace::default());
     let standard = OperatorDomain::new("")?.add(DeformConvOperator(Arc::clone(&workspace)))?;
-    let functions = OperatorDomain::new(FUNCTIONS)?.add(DeformableAttentionOperator(workspace))?;
+    let attention = DeformableAttentionOperator(Arc::clone(&workspace));
+    let mut functions = OperatorDomain::new(FUNCTIONS)?.add(attention)?;
+    // Without such instructions the function in the graph is as fast.
+    if let Some(instructions) = ByteInstructions::detect() {
+        functions = functions.add(Int8DeformConvOperator {
+            workspace,
+            instructions,
+        })?;
+    }
     Ok([standard, functions])
 }
 

@@ -22,6 +22,8 @@ use crate::{
 
 /// What kernels calculate with.
 pub(super) const FLOAT: TensorElementType = TensorElementType::Float32;
+/// Weights in 8 bits.
+pub(super) const BYTE: TensorElementType = TensorElementType::Int8;
 /// What sizes are.
 pub(super) const WHOLE: TensorElementType = TensorElementType::Int64;
 
