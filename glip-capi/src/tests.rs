@@ -615,7 +615,7 @@ fn frames_and_live_options_that_cannot_be_are_errors() {
     image.plane_count = 2;
     image.planes[1] = image.planes[0];
     let status = unsafe { glip_live_push(live, &image, 0, 0) };
-    assert_fault(status, glip_status::Image, &["one piece"]);
+    assert_fault(status, glip_status::Image, &["bgr8", "plane"]);
     let mut stats = zeroed!(glip_live_stats);
     stats.struct_size = 3;
     let status = unsafe { glip_live_stats_get(live, &mut stats) };
@@ -652,7 +652,10 @@ fn memory_that_was_lent_is_given_back_whatever_becomes_of_the_frame() {
     let mut image = picture.view();
     image.planes[0].size = 10;
     assert_fault(push(live, &image), glip_status::Image, &["bgr8"]);
-    assert_eq!(count(), 3, "refused");
+    image.plane_count = 3;
+    (image.planes[1], image.planes[2]) = (image.planes[0], image.planes[0]);
+    assert_fault(push(live, &image), glip_status::Image, &["bgr8", "plane"]);
+    assert_eq!(count(), 4, "refused");
     for _ in 0..3 {
         assert_ok(push(live, &picture.view()));
     }
@@ -666,7 +669,98 @@ fn memory_that_was_lent_is_given_back_whatever_becomes_of_the_frame() {
     assert_eq!(found, expected(&picture, "cup"));
     unsafe { glip_frame_result_free(latest) };
     assert_ok(unsafe { glip_live_finish(live, &mut stats) });
-    assert_eq!(count(), 6, "{stats:?}");
+    assert_eq!(count(), 7, "{stats:?}");
+}
+
+/// The frame of the C examples, in planes of their own, with padded rows.
+struct Planes {
+    luma: Vec<u8>,
+    chroma: [Vec<u8>; 2],
+}
+
+impl Planes {
+    const SIZE: (usize, usize) = (320, 214);
+    const PADDING: usize = 7;
+
+    fn coffee() -> Self {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/coffee-320x214.nv12");
+        let bytes = std::fs::read(path).unwrap();
+        let (width, height) = Self::SIZE;
+        let (luma, chroma) = bytes.split_at(width * height);
+        let padded = |row: Vec<u8>| [row, vec![99; Self::PADDING]].concat();
+        let channel = |channel: usize| {
+            let rows = chroma.chunks(width);
+            let rows = rows.map(|row| row.iter().skip(channel).step_by(2).copied().collect());
+            rows.flat_map(padded).collect()
+        };
+        Self {
+            luma: luma
+                .chunks(width)
+                .flat_map(|row| padded(row.to_vec()))
+                .collect(),
+            chroma: [0, 1].map(channel),
+        }
+    }
+
+    fn view(&self) -> glip_image {
+        let (width, height) = Self::SIZE;
+        let plane = |bytes: &[u8], row: usize| glip_plane {
+            data: bytes.as_ptr(),
+            size: bytes.len(),
+            stride: row + Self::PADDING,
+        };
+        let mut image = zeroed!(glip_image);
+        (image.width, image.height) = (width as u32, height as u32);
+        image.format = glip_pixel_format::I420 as u32;
+        image.plane_count = 3;
+        let [u, v] = &self.chroma;
+        image.planes = [
+            plane(&self.luma, width),
+            plane(u, width / 2),
+            plane(v, width / 2),
+        ];
+        image
+    }
+}
+
+#[test]
+fn frames_in_planes_are_looked_at_copied_or_lent() {
+    let model = Model::nano();
+    let (prompt, planes) = (model.prompt(c"cup . table"), Planes::coffee());
+    let mut found = ptr::null_mut();
+    let image = planes.view();
+    assert_ok(unsafe { glip_ground(model.0, &image, prompt.0, ptr::null(), &mut found) });
+    let expected = read(found);
+    unsafe { glip_detections_free(found) };
+    assert_eq!(expected[0].0, "cup");
+
+    let mut live = ptr::null_mut();
+    assert_ok(unsafe { glip_live_new(model.0, prompt.0, ptr::null(), &mut live) });
+    let mut stats = zeroed!(glip_live_stats);
+    let mut looked_at = |frames| {
+        while unsafe { glip_live_stats_get(live, &mut stats) } == glip_status::Ok
+            && stats.done + stats.failed < frames
+        {
+            thread::yield_now();
+        }
+        let mut latest = ptr::null_mut();
+        assert_ok(unsafe { glip_live_latest(live, &mut latest) });
+        assert_eq!(unsafe { (*latest).outcome }, glip_outcome::Found);
+        assert_eq!(read(unsafe { (*latest).found }), expected);
+        unsafe { glip_frame_result_free(latest) };
+    };
+    // The memory of a frame that is copied may go at once.
+    let copied = Planes::coffee();
+    assert_ok(unsafe { glip_live_push(live, &copied.view(), 1, 0) });
+    drop(copied);
+    looked_at(1);
+
+    let released = AtomicU32::new(0);
+    let data = (&raw const released).cast_mut().cast::<c_void>();
+    assert_ok(unsafe { glip_live_push_lent(live, &image, 2, 0, Some(release), data) });
+    looked_at(2);
+    unsafe { glip_live_free(live) };
+    assert_eq!(released.load(Ordering::SeqCst), 1, "once for all planes");
 }
 
 unsafe extern "C" fn count(level: glip_log_level, message: *const c_char, user_data: *mut c_void) {

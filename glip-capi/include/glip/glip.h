@@ -449,8 +449,8 @@ enum glip_status glip_live_push(const struct glip_live *live,
                                 uint64_t id,
                                 uint64_t stamp_ns);
 
-// As `glip_live_push`, without a copy: the image's memory is lent, and must not be written to until `release` is called with `user_data`.
-// That is when the frame has been looked at or dropped, and also where this call fails.
+// As `glip_live_push`, without a copy: the image's memory is lent, and must not be written to until `release` is called with `user_data`:
+// once, for all planes. That is when the frame has been looked at or dropped, and also where this call fails.
 enum glip_status glip_live_push_lent(const struct glip_live *live,
                                      const struct glip_image *image,
                                      uint64_t id,
