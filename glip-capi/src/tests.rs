@@ -347,7 +347,7 @@ fn null_is_an_error_or_nothing() {
 #[test]
 fn detectors_that_cannot_be_are_errors() {
     type Change = fn(&mut glip_detector_options);
-    let cases: [(Change, glip_status, &[&str]); 8] = [
+    let cases: [(Change, glip_status, &[&str]); 12] = [
         (
             |options| options.model_dir = c"no/such".as_ptr(),
             glip_status::Model,
@@ -382,6 +382,28 @@ fn detectors_that_cannot_be_are_errors() {
             |options| options.core_count = 2,
             glip_status::Argument,
             &["cores"],
+        ),
+        (
+            |options| options.cuda_graphs = 1,
+            glip_status::Option,
+            &["cuda.graphs", "set for cpu"],
+        ),
+        (
+            |options| options.cuda_convolutions = 2,
+            glip_status::Option,
+            &["cuda_convolutions", "2"],
+        ),
+        (
+            |options| options.tensorrt_engine_cache = c"\xff".as_ptr(),
+            glip_status::Argument,
+            &["tensorrt_engine_cache", "UTF-8"],
+        ),
+        (
+            |options| {
+                options.struct_size = std::mem::offset_of!(glip_detector_options, cuda_graphs) - 1
+            },
+            glip_status::Argument,
+            &["glip_detector_options"],
         ),
         (
             |options| options.struct_size = 4,
@@ -437,6 +459,16 @@ fn structs_may_be_older_and_newer() {
     assert_eq!(fault.status, glip_status::Argument);
     assert!(fault.message.contains("does not know"), "{}", fault.message);
 
+    // A program that was compiled before there were options of GPUs has other things after its struct.
+    let mut older = zeroed!(glip_detector_options);
+    older.struct_size = std::mem::offset_of!(glip_detector_options, cuda_graphs);
+    older.max_detections = 7;
+    older.cuda_graphs = 1;
+    older.tensorrt_engine_cache = ptr::dangling();
+    let read = unsafe { extensible::read(&raw const older) }.unwrap();
+    assert_eq!((read.max_detections, read.cuda_graphs), (7, 0));
+    assert!(read.tensorrt_engine_cache.is_null());
+
     // What is written ends where the caller's struct does.
     #[repr(C)]
     struct Stats {
@@ -468,8 +500,8 @@ fn no_struct_has_room_at_its_end() {
         ),
         (
             size_of::<glip_detector_options>(),
-            std::mem::offset_of!(glip_detector_options, max_detections),
-            4,
+            std::mem::offset_of!(glip_detector_options, tensorrt_engine_cache),
+            size_of::<*const c_char>(),
         ),
         (
             size_of::<glip_ground_options>(),
