@@ -886,6 +886,18 @@ impl Error {
             Self::DeadlinePassed => ErrorKind::Deadline,
         }
     }
+
+    /// Refuses an option that is 0.
+    pub(crate) fn if_zero(option: &'static str, value: usize) -> Result<()> {
+        match value {
+            0 => Err(Self::InvalidOption {
+                option,
+                found: "0".to_owned(),
+                expected: "at least 1",
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Debug for Error {

@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // It is all tests.
 
-use std::fs::File;
+use std::{fs::File, sync::Arc};
 
 use glip::{
     Error, ErrorKind, ImageSize, PixelFormat, SourceImage,
+    live::{Frame, FramePlane},
     parts::{Plane, YuvEncoding},
 };
 use ndarray::{Array1, Array3};
@@ -96,6 +97,91 @@ fn every_format_is_read_as_opencv_reads_it() {
         seen += 1;
     }
     assert_eq!(seen, 14);
+}
+
+#[test]
+fn frames_are_the_same_in_one_piece_and_in_planes() {
+    for format in PixelFormat::ALL {
+        if format == PixelFormat::Rgb8 {
+            continue; // there is no case of it
+        }
+        let case = Case::of(format);
+        let encoding = YuvEncoding::Bt709Full;
+        let image = case.image(format).with_yuv_encoding(encoding);
+        let bytes = case.buffer.clone();
+        let in_one_piece = Frame::new(case.size, case.stride, format, bytes).unwrap();
+        let in_planes = |plane: &dyn Fn(usize, usize) -> FramePlane| {
+            let planes = case
+                .planes
+                .iter()
+                .map(|&(begin, stride)| plane(begin, stride));
+            Frame::from_planes(case.size, format, planes).unwrap()
+        };
+        let shared = Arc::new(case.buffer.clone());
+        let of_one_buffer =
+            |begin, stride| FramePlane::new(Arc::clone(&shared), stride).with_offset(begin);
+        let apart = |begin, stride| FramePlane::new(case.buffer[begin..].to_vec(), stride);
+        for frame in [in_one_piece, in_planes(&of_one_buffer), in_planes(&apart)] {
+            let frame = frame.with_yuv_encoding(encoding);
+            assert_eq!(frame.image().unwrap().rgb(), image.rgb(), "{format}");
+        }
+    }
+}
+
+#[test]
+fn frames_in_planes_that_do_not_fit_are_errors() {
+    let plane = |rows: usize| FramePlane::new(vec![0; 4 * rows], 4);
+    let frame = |width, format, planes: &[FramePlane]| {
+        let size = ImageSize::new(width, 4);
+        Frame::from_planes(size, format, planes.iter().cloned()).map(|_| ())
+    };
+    let nv12 = |planes: &[FramePlane]| frame(4, PixelFormat::Nv12, planes);
+    assert!(nv12(&[plane(4), plane(2)]).is_ok());
+    let wrong = [
+        vec![],
+        vec![plane(9)],
+        vec![plane(4), plane(2), plane(2)],
+        vec![plane(4); 4],
+    ];
+    for planes in wrong {
+        let count = planes.len();
+        let error = nv12(&planes).unwrap_err();
+        assert!(
+            matches!(error, Error::BufferPlanes { expected: 2, found, .. } if found == count),
+            "{count}: {error}"
+        );
+    }
+    let error = frame(4, PixelFormat::I420, &vec![plane(4); 4]).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::BufferPlanes {
+                expected: 3,
+                found: 4,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let error = frame(3, PixelFormat::Nv12, &[plane(4), plane(2)]).unwrap_err();
+    assert!(
+        matches!(error, Error::BufferSize { width: 3, .. }),
+        "{error}"
+    );
+    // One byte too few; none at all, beyond the end.
+    for (offset, left) in [(1, 7), (9, 0), (usize::MAX, 0)] {
+        let error = nv12(&[plane(4), plane(2).with_offset(offset)]).unwrap_err();
+        assert!(
+            matches!(error, Error::BufferBytes { plane: "chroma", expected: 8, found, .. } if found == left),
+            "{error}"
+        );
+    }
+    let narrow = FramePlane::new(vec![0; 16], 3);
+    let error = nv12(&[narrow, plane(2)]).unwrap_err();
+    assert!(
+        matches!(error, Error::BufferStride { plane: "luma", .. }),
+        "{error}"
+    );
 }
 
 #[test]

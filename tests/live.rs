@@ -12,7 +12,7 @@ use std::{
 use common::fixture;
 use glip::{
     Detections, Detector, Error, GroundOptions, ImageSize, PixelFormat, SourceImage,
-    live::{Frame, FrameResult, Live, LiveOptions},
+    live::{Frame, FramePlane, FrameResult, Live, LiveOptions},
     parts::{Arena, CpuOptions},
 };
 
@@ -85,6 +85,41 @@ fn frames_are_looked_at_as_pictures_are() {
         assert!(stats.image_encoder.max > Duration::ZERO);
         assert!(stats.total.p50 >= stats.image_encoder.p50);
     }
+}
+
+/// Luma, and U and V in turn for 2 x 2 pixels each: green, with a red dot.
+fn nv12_planes() -> [Vec<u8>; 2] {
+    let (width, height) = (SIZE.width as usize, SIZE.height as usize);
+    let [mut luma, mut chroma] = [
+        vec![144; width * height],
+        [54, 34].repeat(width * height / 4),
+    ];
+    for y in 64..72 {
+        luma[y * width..][48..56].fill(81);
+        chroma[y / 2 * width..][48..56].copy_from_slice(&[90, 240].repeat(4));
+    }
+    [luma, chroma]
+}
+
+#[test]
+fn a_frame_in_planes_is_looked_at_as_in_one_piece() {
+    let detector = Detector::from_dir(fixture("colour")).unwrap();
+    let (sender, results) = mpsc::channel::<Arc<FrameResult>>();
+    let options = LiveOptions::default().on_result(move |result| {
+        let _ = sender.send(result);
+    });
+    let live = Live::new(&detector, "red", options).unwrap();
+    let look = |frame| {
+        live.push(frame);
+        results.recv().unwrap().found().unwrap().clone()
+    };
+    let (format, stride) = (PixelFormat::Nv12, SIZE.width as usize);
+    let planes = nv12_planes();
+    let in_one_piece = look(Frame::new(SIZE, stride, format, planes.concat()).unwrap());
+    assert!(!in_one_piece.is_empty());
+    let planes = planes.map(|bytes| FramePlane::new(bytes, stride));
+    let in_planes = look(Frame::from_planes(SIZE, format, planes).unwrap());
+    assert_eq!(in_planes, in_one_piece);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use common::fixture;
 use glip::{Bundle, ResizeRule, parts::CpuOptions};
 use glip::{
     Detections, Detector, EncodedPrompt, ImageSize, PixelFormat, SourceImage,
-    live::{Frame, FrameResult, Live, LiveOptions},
+    live::{Frame, FramePlane, FrameResult, Live, LiveOptions},
 };
 
 /// The system's allocator, keeping account of all threads.
@@ -97,13 +97,29 @@ impl Camera {
         Self { live, last }
     }
 
-    /// Pushes a frame and waits until it has been looked at.
+    /// Memory of a frame that is done, filled anew.
+    fn buffer(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut buffer = self.live.spare_buffer();
+        buffer.extend_from_slice(bytes);
+        buffer
+    }
+
+    /// Pushes a frame in one piece and waits until it has been looked at.
     fn take(&self, size: ImageSize, format: PixelFormat, picture: &[u8]) -> Arc<FrameResult> {
-        let mut bytes = self.live.spare_buffer();
-        bytes.extend_from_slice(picture);
         let stride = format.packed_stride(size.width);
-        self.live
-            .push(Frame::new(size, stride, format, bytes).unwrap());
+        self.look_at(Frame::new(size, stride, format, self.buffer(picture)).unwrap())
+    }
+
+    /// The same with a buffer for luma and one for chroma.
+    fn take_planes(&self, size: ImageSize, picture: &[u8]) -> Arc<FrameResult> {
+        let pixels = size.pixels() as usize;
+        let planes = [&picture[..pixels], &picture[pixels..][..pixels / 2]];
+        let planes = planes.map(|plane| FramePlane::new(self.buffer(plane), size.width as usize));
+        self.look_at(Frame::from_planes(size, PixelFormat::Nv12, planes).unwrap())
+    }
+
+    fn look_at(&self, frame: Frame) -> Arc<FrameResult> {
+        self.live.push(frame);
         let last = self.last.0.lock().unwrap();
         let last = self.last.1.wait_while(last, |last| last.is_none());
         last.unwrap().take().unwrap()
@@ -170,6 +186,14 @@ fn a_call_takes_its_result_and_nothing_else() {
                 let what = format!("{model}, {format:?}, frame {frame}");
                 assert_eq!(beside(take, of_result), (0, 0), "{what}");
                 assert_eq!(beside(ground, of_detections), (0, 0), "{what}");
+            }
+            if format == PixelFormat::Nv12 {
+                let take = || camera.take_planes(size, &picture);
+                (0..3).for_each(|_| drop(take()));
+                for frame in 0..6 {
+                    let what = format!("{model}, in planes, frame {frame}");
+                    assert_eq!(beside(take, of_result), (0, 0), "{what}");
+                }
             }
             let something = !ground().is_empty();
             assert!(

@@ -1,10 +1,10 @@
 //! The model.
 
-use std::ffi::c_char;
+use std::{ffi::c_char, mem::offset_of};
 
 use glip::{
-    Detector, GroundOptions, Runtime,
-    parts::{Arena, CpuOptions},
+    CudaOptions, Detector, DetectorBuilder, GroundOptions, Runtime, TensorRtOptions,
+    parts::{Arena, ConvolutionSearch, CpuOptions},
 };
 
 use crate::{
@@ -28,6 +28,16 @@ pub enum glip_arena {
     Shrunk = 1,
     /// Every tensor is the system's to take and to give back.
     None = 2,
+}
+
+/// How cuDNN chooses the algorithm of a convolution.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum glip_convolution_search {
+    /// By rules of thumb.
+    Heuristic = 0,
+    /// By trying all: the first call of each size is slow and takes more memory.
+    Exhaustive = 1,
 }
 
 /// Options of a detector. Zero is the default of each.
@@ -70,28 +80,45 @@ pub struct glip_detector_options {
     pub score_threshold: f32,
     /// The most detections in an image. 0: what the model recommends.
     pub max_detections: u32,
+    /// 1: the GPU's work is recorded once for each size of input and replayed from then on (device "cuda" and models exported for a
+    /// GPU alone). The first call of a size takes several times as long, and its buffers are kept: right for a camera of one
+    /// resolution, wrong for a folder of photographs. While a size is recorded, code of your own must not use CUDA.
+    pub cuda_graphs: u32,
+    /// 1: float32 products may be rounded to the 10 bits of TF32, which tensor cores multiply several times faster. 0: a float32 model
+    /// gives on the GPU what it gives on the CPU.
+    pub cuda_tf32: u32,
+    /// A `glip_convolution_search`.
+    pub cuda_convolutions: u32,
+    /// 1: TensorRT may compute a float32 model in float16: accuracy is lost, and a float16 model does not need it.
+    pub tensorrt_fp16: u32,
+    /// A folder that keeps what TensorRT compiled, which takes minutes, for the next start, made if it is not there. NULL: none.
+    pub tensorrt_engine_cache: *const c_char,
 }
 
 // SAFETY: it is `repr(C)`, begins with its size, and is of numbers and pointers.
 unsafe impl Extensible for glip_detector_options {
     const NAME: &'static str = "glip_detector_options";
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = offset_of!(Self, cuda_graphs);
 }
 
 impl glip_detector_options {
     /// # Safety
     /// Its pointers are NULL, or to what the header says.
-    unsafe fn build(&self) -> Result<Detector> {
+    unsafe fn builder(&self) -> Result<DetectorBuilder> {
         // SAFETY: as the caller promises.
-        let (folder, runtime, device, cores) = unsafe {
+        let (folder, runtime, device, cores, engine_cache) = unsafe {
             (
                 optional_text(self.model_dir, "model_dir")?,
                 optional_text(self.onnxruntime, "onnxruntime")?,
                 optional_text(self.device, "device")?,
                 list(self.cores, self.core_count, "cores")?,
+                optional_text(self.tensorrt_engine_cache, "tensorrt_engine_cache")?,
             )
         };
-        let mut builder = Detector::builder().cpu(self.cpu(cores)?);
+        let mut builder = Detector::builder()
+            .cpu(self.cpu(cores)?)
+            .cuda(self.cuda()?)
+            .tensorrt(self.tensorrt(engine_cache));
         builder = match folder {
             Some(folder) => builder.dir(folder),
             None => small_model(builder)?,
@@ -115,7 +142,7 @@ impl glip_detector_options {
             builder = builder.sides(self.short_side, self.long_side);
         }
         let options = ground_options(self.score_threshold, self.max_detections);
-        Ok(builder.options(options).build()?)
+        Ok(builder.options(options))
     }
 
     fn cpu(&self, cores: &[u32]) -> Result<CpuOptions> {
@@ -131,15 +158,37 @@ impl glip_detector_options {
         };
         Ok(options)
     }
+
+    fn cuda(&self) -> Result<CudaOptions> {
+        let mut options = CudaOptions::default();
+        options.graphs = self.cuda_graphs != 0;
+        options.tf32 = self.cuda_tf32 != 0;
+        options.convolutions = match self.cuda_convolutions {
+            0 => ConvolutionSearch::Heuristic,
+            1 => ConvolutionSearch::Exhaustive,
+            other => {
+                let expected = "a glip_convolution_search, 0 or 1";
+                return Err(Fault::option("cuda_convolutions", other, expected));
+            }
+        };
+        Ok(options)
+    }
+
+    fn tensorrt(&self, engine_cache: Option<&str>) -> TensorRtOptions {
+        let mut options = TensorRtOptions::default();
+        options.fp16 = self.tensorrt_fp16 != 0;
+        options.engine_cache = engine_cache.map(Into::into);
+        options
+    }
 }
 
 #[cfg(feature = "nano")]
-fn small_model(builder: glip::DetectorBuilder) -> Result<glip::DetectorBuilder> {
+fn small_model(builder: DetectorBuilder) -> Result<DetectorBuilder> {
     Ok(builder.bundle(glip::Bundle::nano()?))
 }
 
 #[cfg(not(feature = "nano"))]
-fn small_model(_: glip::DetectorBuilder) -> Result<glip::DetectorBuilder> {
+fn small_model(_: DetectorBuilder) -> Result<DetectorBuilder> {
     Err(Fault::argument(
         "model_dir is NULL, and this library was built without the small model (feature `nano`): \
          name a model's folder",
@@ -176,11 +225,11 @@ pub unsafe extern "C" fn glip_detector_new(
 ) -> glip_status {
     guard(|| {
         // SAFETY: each is NULL, or what the header says that it points to.
-        let (detector, built) = unsafe {
+        let (detector, builder) = unsafe {
             let detector = place(detector, "detector")?;
-            (detector, extensible::read_or_default(options)?.build()?)
+            (detector, extensible::read_or_default(options)?.builder()?)
         };
-        give(detector, glip_detector(built));
+        give(detector, glip_detector(builder.build()?));
         Ok(())
     })
 }
@@ -193,4 +242,46 @@ pub unsafe extern "C" fn glip_detector_free(detector: *mut glip_detector) {
         unsafe { take_back(detector) };
         Ok(())
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::MaybeUninit;
+
+    use super::*;
+
+    fn zeros() -> glip_detector_options {
+        // SAFETY: zeros are a value, as `Extensible` promises.
+        unsafe { MaybeUninit::zeroed().assume_init() }
+    }
+
+    #[test]
+    fn options_of_gpus_are_those_of_the_library() {
+        let mut options = zeros();
+        options.tensorrt_engine_cache = c"engines".as_ptr();
+        assert_eq!(options.cuda().unwrap(), CudaOptions::default());
+        assert_eq!(options.tensorrt(None), TensorRtOptions::default());
+        options.cuda_graphs = 1;
+        options.cuda_convolutions = glip_convolution_search::Exhaustive as u32;
+        let cuda = CudaOptions::default().with_graphs();
+        let cuda = cuda.with_convolutions(ConvolutionSearch::Exhaustive);
+        assert_eq!(options.cuda().unwrap(), cuda);
+        options.cuda_tf32 = 1;
+        let cuda = cuda.with_tf32();
+        assert_eq!(options.cuda().unwrap(), cuda);
+        let tensorrt = TensorRtOptions::default().with_engine_cache("engines");
+        assert_eq!(options.tensorrt(Some("engines")), tensorrt);
+        options.tensorrt_fp16 = 1;
+        let tensorrt = tensorrt.with_fp16();
+        assert_eq!(options.tensorrt(Some("engines")), tensorrt);
+
+        // SAFETY: its one pointer that is not NULL is to a string.
+        let builder = format!("{:?}", unsafe { options.builder() }.unwrap());
+        for expected in [format!("{cuda:?}"), format!("{tensorrt:?}")] {
+            assert!(
+                builder.contains(&expected),
+                "{expected} is not in {builder}"
+            );
+        }
+    }
 }

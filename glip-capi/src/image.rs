@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use glip::{
     ImageSize, PixelFormat, SourceImage,
-    live::{Frame, FrameBytes},
+    live::{Frame, FrameBytes, FramePlane},
     parts::{Plane, YuvEncoding},
 };
 
@@ -97,7 +97,7 @@ const ENCODINGS: [(glip_yuv_encoding, YuvEncoding); 4] = [
 pub struct glip_plane {
     /// Its first byte.
     pub data: *const u8,
-    /// How many bytes there are.
+    /// How many bytes there are. More than it takes are no error; where a frame is copied, they are copied too.
     pub size: usize,
     /// Bytes from one row to the next (`step` in ROS and OpenCV, `bytesperline` in V4L2). 0 in an image of one piece:
     /// nothing pads its rows.
@@ -183,29 +183,20 @@ impl<'a> View<'a> {
         Ok(source.with_yuv_encoding(self.encoding))
     }
 
-    /// These bytes, which are those of the image, as a camera's frame.
-    pub(crate) fn frame(&self, bytes: impl Into<FrameBytes>) -> Result<Frame> {
-        let frame = Frame::new(self.size, self.one_piece()?.stride, self.format, bytes)?;
+    /// The image as a camera's frame, each plane in the memory that keeps its bytes.
+    pub(crate) fn frame<B: Into<FrameBytes>>(
+        &self,
+        mut keep: impl FnMut(&'a [u8]) -> B,
+    ) -> Result<Frame> {
+        let frame = match &self.planes[..] {
+            [all] => Frame::new(self.size, all.stride, self.format, keep(all.bytes)),
+            planes => {
+                let planes = planes.iter();
+                let planes = planes.map(|plane| FramePlane::new(keep(plane.bytes), plane.stride));
+                Frame::from_planes(self.size, self.format, planes)
+            }
+        }?;
         Ok(frame.with_yuv_encoding(self.encoding))
-    }
-
-    /// The bytes of an image of one piece, which a frame must be.
-    pub(crate) fn bytes(&self) -> Result<&'a [u8]> {
-        Ok(self.one_piece()?.bytes)
-    }
-
-    fn one_piece(&self) -> Result<&Plane<'a>> {
-        match &self.planes[..] {
-            [all] => Ok(all),
-            planes => Err(Fault {
-                status: glip_status::Image,
-                message: format!(
-                    "a frame of {} planes was pushed: give it in one piece, each plane after the one before it, \
-                     with plane_count 1",
-                    planes.len()
-                ),
-            }),
-        }
     }
 }
 

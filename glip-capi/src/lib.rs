@@ -54,7 +54,8 @@ pub use crate::{
         glip_detections_get,
     },
     detector::{
-        glip_arena, glip_detector, glip_detector_free, glip_detector_new, glip_detector_options,
+        glip_arena, glip_convolution_search, glip_detector, glip_detector_free, glip_detector_new,
+        glip_detector_options,
     },
     fault::glip_last_error,
     ground::{glip_ground, glip_ground_options},

@@ -239,17 +239,19 @@ pub unsafe extern "C" fn glip_live_push(
     guard(|| {
         // SAFETY: each is NULL, or what the header says that it points to.
         let (live, image) = unsafe { (&borrow(live, "live")?.0, View::read(image)?) };
-        let bytes = image.bytes()?;
-        let mut buffer = live.spare_buffer();
-        buffer.extend_from_slice(bytes);
-        let frame = image.frame(buffer)?.with_id(id);
+        let copied = |bytes: &[u8]| {
+            let mut buffer = live.spare_buffer();
+            buffer.extend_from_slice(bytes);
+            buffer
+        };
+        let frame = image.frame(copied)?.with_id(id);
         live.push(frame.with_stamp(Duration::from_nanos(stamp_ns)));
         Ok(())
     })
 }
 
-/// As `glip_live_push`, without a copy: the image's memory is lent, and must not be written to until `release` is called with `user_data`.
-/// That is when the frame has been looked at or dropped, and also where this call fails.
+/// As `glip_live_push`, without a copy: the image's memory is lent, and must not be written to until `release` is called with `user_data`:
+/// once, for all planes. That is when the frame has been looked at or dropped, and also where this call fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn glip_live_push_lent(
     live: *const glip_live,
@@ -259,17 +261,14 @@ pub unsafe extern "C" fn glip_live_push_lent(
     release: glip_release_callback,
     user_data: *mut c_void,
 ) -> glip_status {
-    let mut lent = Lent {
-        bytes: &[],
-        release,
-        user_data,
-    };
+    let lent = Arc::new(Lent { release, user_data });
     guard(move || {
         // SAFETY: each is NULL, or what the header says that it points to; the image's memory is there until it is given
         // back.
         let (live, image) = unsafe { (&borrow(live, "live")?.0, View::read(image)?) };
-        lent.bytes = image.bytes()?;
-        let frame = image.frame(Arc::new(lent))?.with_id(id);
+        let frame = image
+            .frame(|bytes| Arc::new(lent.bytes(bytes)))?
+            .with_id(id);
         live.push(frame.with_stamp(Duration::from_nanos(stamp_ns)));
         Ok(())
     })

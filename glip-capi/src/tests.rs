@@ -347,7 +347,7 @@ fn null_is_an_error_or_nothing() {
 #[test]
 fn detectors_that_cannot_be_are_errors() {
     type Change = fn(&mut glip_detector_options);
-    let cases: [(Change, glip_status, &[&str]); 8] = [
+    let cases: [(Change, glip_status, &[&str]); 12] = [
         (
             |options| options.model_dir = c"no/such".as_ptr(),
             glip_status::Model,
@@ -382,6 +382,28 @@ fn detectors_that_cannot_be_are_errors() {
             |options| options.core_count = 2,
             glip_status::Argument,
             &["cores"],
+        ),
+        (
+            |options| options.cuda_graphs = 1,
+            glip_status::Option,
+            &["cuda.graphs", "set for cpu"],
+        ),
+        (
+            |options| options.cuda_convolutions = 2,
+            glip_status::Option,
+            &["cuda_convolutions", "2"],
+        ),
+        (
+            |options| options.tensorrt_engine_cache = c"\xff".as_ptr(),
+            glip_status::Argument,
+            &["tensorrt_engine_cache", "UTF-8"],
+        ),
+        (
+            |options| {
+                options.struct_size = std::mem::offset_of!(glip_detector_options, cuda_graphs) - 1
+            },
+            glip_status::Argument,
+            &["glip_detector_options"],
         ),
         (
             |options| options.struct_size = 4,
@@ -437,6 +459,16 @@ fn structs_may_be_older_and_newer() {
     assert_eq!(fault.status, glip_status::Argument);
     assert!(fault.message.contains("does not know"), "{}", fault.message);
 
+    // A program that was compiled before there were options of GPUs has other things after its struct.
+    let mut older = zeroed!(glip_detector_options);
+    older.struct_size = std::mem::offset_of!(glip_detector_options, cuda_graphs);
+    older.max_detections = 7;
+    older.cuda_graphs = 1;
+    older.tensorrt_engine_cache = ptr::dangling();
+    let read = unsafe { extensible::read(&raw const older) }.unwrap();
+    assert_eq!((read.max_detections, read.cuda_graphs), (7, 0));
+    assert!(read.tensorrt_engine_cache.is_null());
+
     // What is written ends where the caller's struct does.
     #[repr(C)]
     struct Stats {
@@ -468,8 +500,8 @@ fn no_struct_has_room_at_its_end() {
         ),
         (
             size_of::<glip_detector_options>(),
-            std::mem::offset_of!(glip_detector_options, max_detections),
-            4,
+            std::mem::offset_of!(glip_detector_options, tensorrt_engine_cache),
+            size_of::<*const c_char>(),
         ),
         (
             size_of::<glip_ground_options>(),
@@ -615,7 +647,7 @@ fn frames_and_live_options_that_cannot_be_are_errors() {
     image.plane_count = 2;
     image.planes[1] = image.planes[0];
     let status = unsafe { glip_live_push(live, &image, 0, 0) };
-    assert_fault(status, glip_status::Image, &["one piece"]);
+    assert_fault(status, glip_status::Image, &["bgr8", "plane"]);
     let mut stats = zeroed!(glip_live_stats);
     stats.struct_size = 3;
     let status = unsafe { glip_live_stats_get(live, &mut stats) };
@@ -652,7 +684,10 @@ fn memory_that_was_lent_is_given_back_whatever_becomes_of_the_frame() {
     let mut image = picture.view();
     image.planes[0].size = 10;
     assert_fault(push(live, &image), glip_status::Image, &["bgr8"]);
-    assert_eq!(count(), 3, "refused");
+    image.plane_count = 3;
+    (image.planes[1], image.planes[2]) = (image.planes[0], image.planes[0]);
+    assert_fault(push(live, &image), glip_status::Image, &["bgr8", "plane"]);
+    assert_eq!(count(), 4, "refused");
     for _ in 0..3 {
         assert_ok(push(live, &picture.view()));
     }
@@ -666,7 +701,98 @@ fn memory_that_was_lent_is_given_back_whatever_becomes_of_the_frame() {
     assert_eq!(found, expected(&picture, "cup"));
     unsafe { glip_frame_result_free(latest) };
     assert_ok(unsafe { glip_live_finish(live, &mut stats) });
-    assert_eq!(count(), 6, "{stats:?}");
+    assert_eq!(count(), 7, "{stats:?}");
+}
+
+/// The frame of the C examples, in planes of their own, with padded rows.
+struct Planes {
+    luma: Vec<u8>,
+    chroma: [Vec<u8>; 2],
+}
+
+impl Planes {
+    const SIZE: (usize, usize) = (320, 214);
+    const PADDING: usize = 7;
+
+    fn coffee() -> Self {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/coffee-320x214.nv12");
+        let bytes = std::fs::read(path).unwrap();
+        let (width, height) = Self::SIZE;
+        let (luma, chroma) = bytes.split_at(width * height);
+        let padded = |row: Vec<u8>| [row, vec![99; Self::PADDING]].concat();
+        let channel = |channel: usize| {
+            let rows = chroma.chunks(width);
+            let rows = rows.map(|row| row.iter().skip(channel).step_by(2).copied().collect());
+            rows.flat_map(padded).collect()
+        };
+        Self {
+            luma: luma
+                .chunks(width)
+                .flat_map(|row| padded(row.to_vec()))
+                .collect(),
+            chroma: [0, 1].map(channel),
+        }
+    }
+
+    fn view(&self) -> glip_image {
+        let (width, height) = Self::SIZE;
+        let plane = |bytes: &[u8], row: usize| glip_plane {
+            data: bytes.as_ptr(),
+            size: bytes.len(),
+            stride: row + Self::PADDING,
+        };
+        let mut image = zeroed!(glip_image);
+        (image.width, image.height) = (width as u32, height as u32);
+        image.format = glip_pixel_format::I420 as u32;
+        image.plane_count = 3;
+        let [u, v] = &self.chroma;
+        image.planes = [
+            plane(&self.luma, width),
+            plane(u, width / 2),
+            plane(v, width / 2),
+        ];
+        image
+    }
+}
+
+#[test]
+fn frames_in_planes_are_looked_at_copied_or_lent() {
+    let model = Model::nano();
+    let (prompt, planes) = (model.prompt(c"cup . table"), Planes::coffee());
+    let mut found = ptr::null_mut();
+    let image = planes.view();
+    assert_ok(unsafe { glip_ground(model.0, &image, prompt.0, ptr::null(), &mut found) });
+    let expected = read(found);
+    unsafe { glip_detections_free(found) };
+    assert_eq!(expected[0].0, "cup");
+
+    let mut live = ptr::null_mut();
+    assert_ok(unsafe { glip_live_new(model.0, prompt.0, ptr::null(), &mut live) });
+    let mut stats = zeroed!(glip_live_stats);
+    let mut looked_at = |frames| {
+        while unsafe { glip_live_stats_get(live, &mut stats) } == glip_status::Ok
+            && stats.done + stats.failed < frames
+        {
+            thread::yield_now();
+        }
+        let mut latest = ptr::null_mut();
+        assert_ok(unsafe { glip_live_latest(live, &mut latest) });
+        assert_eq!(unsafe { (*latest).outcome }, glip_outcome::Found);
+        assert_eq!(read(unsafe { (*latest).found }), expected);
+        unsafe { glip_frame_result_free(latest) };
+    };
+    // The memory of a frame that is copied may go at once.
+    let copied = Planes::coffee();
+    assert_ok(unsafe { glip_live_push(live, &copied.view(), 1, 0) });
+    drop(copied);
+    looked_at(1);
+
+    let released = AtomicU32::new(0);
+    let data = (&raw const released).cast_mut().cast::<c_void>();
+    assert_ok(unsafe { glip_live_push_lent(live, &image, 2, 0, Some(release), data) });
+    looked_at(2);
+    unsafe { glip_live_free(live) };
+    assert_eq!(released.load(Ordering::SeqCst), 1, "once for all planes");
 }
 
 unsafe extern "C" fn count(level: glip_log_level, message: *const c_char, user_data: *mut c_void) {

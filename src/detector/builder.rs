@@ -145,13 +145,7 @@ impl DetectorBuilder {
     /// - [`Error::DeviceUnavailable`]: the device cannot be used, and the CPU was not allowed.
     /// - [`Error::CudaGraph`]: a graph cannot be recorded, and [`CudaOptions::graphs`] asks for it.
     pub fn build(self) -> Result<Detector> {
-        if self.max_batch == 0 {
-            return Err(Error::InvalidOption {
-                option: "max_batch",
-                found: "0".into(),
-                expected: "at least 1",
-            });
-        }
+        Error::if_zero("max_batch", self.max_batch)?;
         let bundle = ModelSource::open(self.model, Bundle::from_dir)?;
         let manifest = bundle.manifest().clone();
         let mut image = manifest.image.clone();

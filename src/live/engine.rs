@@ -23,6 +23,7 @@ use crate::{
     detector::{Stage, Watch},
     error::{Error, Result},
     geometry::ImageSize,
+    preprocess::PixelFormat,
 };
 
 /// What time it is.
@@ -49,7 +50,7 @@ struct State<P> {
     end: End,
     record: Record,
     latest: Option<Arc<FrameResult>>,
-    /// Memory of frames that are done.
+    /// Memory of frames that are done. The last is taken first: of a frame's planes, that of the first.
     spare: Vec<Vec<u8>>,
 }
 
@@ -82,8 +83,8 @@ enum Next {
     WarmUp(WarmUp),
 }
 
-/// As many as there are at a time: one is filled, one waits, one is looked at.
-const SPARE_BUFFERS: usize = 3;
+/// Frames whose memory is kept, as many as there are at a time: one is filled, one waits, one is looked at.
+const SPARE_FRAMES: usize = 3;
 
 impl<P: Send + Sync + 'static> Engine<P> {
     /// Starts a thread, on a core if one is given, that looks at frames by `look`.
@@ -106,7 +107,7 @@ impl<P: Send + Sync + 'static> Engine<P> {
             end: End::NotYet,
             record: Record::default(),
             latest: None,
-            spare: Vec::with_capacity(SPARE_BUFFERS),
+            spare: Vec::with_capacity(SPARE_FRAMES * PixelFormat::MOST_PLANES),
         };
         let shared = Arc::new(Shared {
             options,
@@ -263,11 +264,9 @@ impl<P> State<P> {
     }
 
     fn take_back(&mut self, frame: Frame) {
-        if let Some(buffer) = frame.into_buffer()
-            && self.spare.len() < SPARE_BUFFERS
-        {
-            self.spare.push(buffer);
-        }
+        let most = SPARE_FRAMES * frame.buffer_count();
+        let room = most.saturating_sub(self.spare.len());
+        self.spare.extend(frame.into_buffers().take(room));
     }
 }
 

@@ -152,7 +152,8 @@ impl Live {
     }
 
     /// An empty vector, with the memory of a frame that is done or was dropped if there is one: to be filled with
-    /// the next frame, so that frames take no new memory.
+    /// the next frame, so that frames take no new memory. For a frame [in planes](Frame::from_planes), one for each, in
+    /// their order.
     ///
     /// ```
     /// # use glip::{Detector, ImageSize, PixelFormat, live::{Frame, Live, LiveOptions}};

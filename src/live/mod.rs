@@ -12,7 +12,7 @@ mod stats;
 mod tests;
 
 pub use self::{
-    frame::{Frame, FrameBytes},
+    frame::{Frame, FrameBytes, FramePlane},
     live::Live,
     options::LiveOptions,
     result::{FrameResult, Outcome},

@@ -13,7 +13,7 @@ use image::RgbImage;
 
 use super::{
     engine::{Clock, Engine},
-    frame::{Frame, FrameBytes},
+    frame::{Frame, FrameBytes, FramePlane},
     options::LiveOptions,
     result::{FrameResult, Outcome},
 };
@@ -298,6 +298,57 @@ fn buffers_come_back() {
     gate.go.send(()).unwrap();
     results.recv_timeout(PATIENCE).unwrap();
     assert_eq!(engine.spare_buffer().capacity(), 8);
+    gate.go.send(()).unwrap();
+}
+
+#[test]
+fn buffers_of_planes_come_back_in_their_order() {
+    let (gate, look) = gated();
+    let (options, results) = listening(LiveOptions::default());
+    let engine = start(options, look);
+    let push = |id, planes: [FramePlane; 2]| {
+        let size = ImageSize::new(4, 2);
+        let frame = Frame::from_planes(size, PixelFormat::Nv12, planes).unwrap();
+        engine.push(frame.with_id(id))
+    };
+    let own = |bytes| FramePlane::new(vec![0; bytes], 4);
+    let shared = Arc::new([0; 8]);
+    push(1, [own(8), own(4)]);
+    gate.begun();
+    push(2, [FramePlane::new(Arc::clone(&shared), 4), own(50)]);
+    push(3, [own(8), own(4)]);
+    assert_eq!(Arc::strong_count(&shared), 1);
+    assert_eq!(engine.spare_buffer().capacity(), 50);
+    gate.go.send(()).unwrap();
+    results.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(
+        [(); 3].map(|()| engine.spare_buffer().capacity()),
+        [8, 4, 0]
+    );
+    gate.go.send(()).unwrap();
+}
+
+/// Whoever pushes vectors and never takes one back.
+#[test]
+fn no_more_buffers_are_kept_than_there_are_at_a_time() {
+    let (gate, look) = gated();
+    let engine = start(LiveOptions::default(), look);
+    engine.push(frame(0));
+    gate.begun();
+    let spare = || {
+        let buffers = (0..).map(|_| engine.spare_buffer().capacity());
+        buffers.take_while(|&capacity| capacity > 0).count()
+    };
+    for id in 1..20 {
+        engine.push(frame(id));
+    }
+    assert_eq!(spare(), 3);
+    for _ in 0..20 {
+        let planes = [8, 4].map(|bytes| FramePlane::new(vec![0; bytes], 4));
+        engine.push(Frame::from_planes(ImageSize::new(4, 2), PixelFormat::Nv12, planes).unwrap());
+    }
+    assert_eq!(spare(), 6);
+    gate.go.send(()).unwrap();
     gate.go.send(()).unwrap();
 }
 

@@ -178,14 +178,7 @@ impl PostprocessOptions {
             ("max_per_phrase", self.max_per_phrase.unwrap_or(1)),
         ];
         for (option, value) in counts {
-            if value == 0 {
-                let found = value.to_string();
-                return Err(Error::InvalidOption {
-                    option,
-                    found,
-                    expected: "at least 1",
-                });
-            }
+            Error::if_zero(option, value)?;
         }
         Ok(())
     }

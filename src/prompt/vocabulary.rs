@@ -99,13 +99,7 @@ impl Vocabulary {
     /// - [`Error::InvalidOption`]: there may be no name in a prompt.
     /// - Those of [`PromptRule::render`](crate::parts::PromptRule::render).
     pub fn prompts(&self, tokenizer: &Tokenizer) -> Result<Vec<Prompt>> {
-        if self.names_per_prompt == Some(0) {
-            return Err(Error::InvalidOption {
-                option: "names_per_prompt",
-                found: "0".to_owned(),
-                expected: "at least 1",
-            });
-        }
+        Error::if_zero("names_per_prompt", self.names_per_prompt.unwrap_or(1))?;
         // As one list, for everything that can be wrong with it whatever fits.
         tokenizer
             .rule()

@@ -126,14 +126,12 @@ impl SessionOptions {
 
     /// Refuses what cannot be, before anything is loaded.
     pub(crate) fn check(&self) -> Result<()> {
+        Error::if_zero("sessions", self.sessions)?;
         let invalid = |option, found, expected| Error::InvalidOption {
             option,
             found,
             expected,
         };
-        if self.sessions == 0 {
-            return Err(invalid("sessions", "0".into(), "at least 1"));
-        }
         if self.cuda.graphs && !matches!(self.device, Device::Cuda(_)) {
             let found = format!("set for {}", self.device);
             return Err(invalid("cuda.graphs", found, "to be set for cuda only"));

@@ -94,13 +94,7 @@ impl SegmenterBuilder {
     /// - [`Error::GraphLoad`], [`Error::GraphSignature`]: a graph cannot be loaded or is another.
     /// - [`Error::DeviceUnavailable`]: the device cannot be used, and the CPU was not allowed.
     pub fn build(self) -> Result<Segmenter> {
-        if self.max_prompts == 0 {
-            return Err(Error::InvalidOption {
-                option: "max_prompts",
-                found: "0".into(),
-                expected: "at least 1",
-            });
-        }
+        Error::if_zero("max_prompts", self.max_prompts)?;
         let bundle = ModelSource::open(self.model, SegmenterBundle::from_dir)?;
         let (encoder, decoder) = self.running.load(|runtime, options| {
             Ok((

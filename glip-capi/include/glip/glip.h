@@ -97,6 +97,14 @@ typedef enum glip_arena {
   GLIP_ARENA_NONE = 2,
 } glip_arena;
 
+// How cuDNN chooses the algorithm of a convolution.
+typedef enum glip_convolution_search {
+  // By rules of thumb.
+  GLIP_CONVOLUTION_SEARCH_HEURISTIC = 0,
+  // By trying all: the first call of each size is slow and takes more memory.
+  GLIP_CONVOLUTION_SEARCH_EXHAUSTIVE = 1,
+} glip_convolution_search;
+
 // How pixels lie in memory. Zero is none of them: an image has to say what it is.
 typedef enum glip_pixel_format {
   // Red, green, blue, a byte each.
@@ -201,13 +209,26 @@ typedef struct glip_detector_options {
   float score_threshold;
   // The most detections in an image. 0: what the model recommends.
   uint32_t max_detections;
+  // 1: the GPU's work is recorded once for each size of input and replayed from then on (device "cuda" and models exported for a
+  // GPU alone). The first call of a size takes several times as long, and its buffers are kept: right for a camera of one
+  // resolution, wrong for a folder of photographs. While a size is recorded, code of your own must not use CUDA.
+  uint32_t cuda_graphs;
+  // 1: float32 products may be rounded to the 10 bits of TF32, which tensor cores multiply several times faster. 0: a float32 model
+  // gives on the GPU what it gives on the CPU.
+  uint32_t cuda_tf32;
+  // A `glip_convolution_search`.
+  uint32_t cuda_convolutions;
+  // 1: TensorRT may compute a float32 model in float16: accuracy is lost, and a float16 model does not need it.
+  uint32_t tensorrt_fp16;
+  // A folder that keeps what TensorRT compiled, which takes minutes, for the next start, made if it is not there. NULL: none.
+  const char *tensorrt_engine_cache;
 } glip_detector_options;
 
 // A place in memory where an image, or one plane of it, is.
 typedef struct glip_plane {
   // Its first byte.
   const uint8_t *data;
-  // How many bytes there are.
+  // How many bytes there are. More than it takes are no error; where a frame is copied, they are copied too.
   size_t size;
   // Bytes from one row to the next (`step` in ROS and OpenCV, `bytesperline` in V4L2). 0 in an image of one piece:
   // nothing pads its rows.
@@ -449,8 +470,8 @@ enum glip_status glip_live_push(const struct glip_live *live,
                                 uint64_t id,
                                 uint64_t stamp_ns);
 
-// As `glip_live_push`, without a copy: the image's memory is lent, and must not be written to until `release` is called with `user_data`.
-// That is when the frame has been looked at or dropped, and also where this call fails.
+// As `glip_live_push`, without a copy: the image's memory is lent, and must not be written to until `release` is called with `user_data`:
+// once, for all planes. That is when the frame has been looked at or dropped, and also where this call fails.
 enum glip_status glip_live_push_lent(const struct glip_live *live,
                                      const struct glip_image *image,
                                      uint64_t id,

@@ -92,7 +92,8 @@ struct Image : detail::Sized<glip_image> {
     format = pixel_format;
   }
 
-  /* Adds a plane, of which there are three at most; more are left out, and the image is refused. */
+  /* Adds a plane, in memory of its own or in some that it shares with others. There are three at most: more are left out, and
+   * the image is refused. */
   void add_plane(const void *data, std::size_t size, std::size_t stride) noexcept {
     if (plane_count < 3) {
       planes[plane_count] = {static_cast<const std::uint8_t *>(data), size, stride};

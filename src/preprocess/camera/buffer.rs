@@ -32,9 +32,6 @@ impl<'a> Plane<'a> {
     }
 }
 
-/// The most planes that a format has.
-const PLANES: usize = 3;
-
 /// An image in a camera's memory. That there is one shows that all its rows are there.
 #[derive(Clone, Debug)]
 pub(in crate::preprocess) struct CameraBuffer<'a> {
@@ -42,7 +39,7 @@ pub(in crate::preprocess) struct CameraBuffer<'a> {
     height: usize,
     encoding: YuvEncoding,
     /// As many as the format has; the others are empty.
-    planes: [Plane<'a>; PLANES],
+    planes: [Plane<'a>; PixelFormat::MOST_PLANES],
 }
 
 impl<'a> CameraBuffer<'a> {
@@ -55,7 +52,7 @@ impl<'a> CameraBuffer<'a> {
     ) -> Result<Self> {
         format.check(size)?;
         let mut rest = bytes;
-        let mut planes = [Plane::new(&[], 0); PLANES];
+        let mut planes = [Plane::new(&[], 0); PixelFormat::MOST_PLANES];
         let luma = format.planes()[0].row_bytes(size.width);
         for (plane, layout) in planes.iter_mut().zip(format.planes()) {
             // Planes of half the columns have half the stride, as drivers have it.
@@ -86,12 +83,16 @@ impl<'a> CameraBuffer<'a> {
                 found: planes.len(),
             });
         }
-        let mut own = [Plane::new(&[], 0); PLANES];
+        let mut own = [Plane::new(&[], 0); PixelFormat::MOST_PLANES];
         own[..expected].copy_from_slice(planes);
         Self::checked(size, format, own)
     }
 
-    fn checked(size: ImageSize, format: PixelFormat, planes: [Plane<'a>; PLANES]) -> Result<Self> {
+    fn checked(
+        size: ImageSize,
+        format: PixelFormat,
+        planes: [Plane<'a>; PixelFormat::MOST_PLANES],
+    ) -> Result<Self> {
         for (plane, layout) in planes.iter().zip(format.planes()) {
             let row = layout.row_bytes(size.width);
             let rows = u64::from(size.height / layout.rows);

@@ -95,6 +95,9 @@ impl PixelFormat {
         Self::BayerGrbg8,
     ];
 
+    /// The most planes that a format has.
+    pub(crate) const MOST_PLANES: usize = 3;
+
     /// Its name, as ROS has it if it does: `bgr8`, `nv12`, `bayer_rggb8`.
     #[must_use]
     pub fn name(self) -> &'static str {
