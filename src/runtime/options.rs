@@ -399,16 +399,27 @@ mod tests {
 
     #[test]
     fn there_is_a_thread_for_each_core() {
-        let options =
-            SessionOptions::default().with_cpu(CpuOptions::default().with_cores([4, 5, 7]));
-        assert!(options.check().is_ok());
+        let on =
+            |cores| SessionOptions::default().with_cpu(CpuOptions::default().with_cores(cores));
+        let options = on([4, 5, 7]);
         assert_eq!(options.thread_count(), 3);
         assert_eq!(options.cpu.affinities().as_deref(), Some("6;8"));
-        assert!(options.clone().with_threads(3).check().is_ok());
         let error = options.with_threads(2).check().unwrap_err();
         assert!(
             error.to_string().contains("3 cores for 2 threads"),
             "{error}"
         );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn cores_that_are_not_there_are_named() {
+        let core = crate::affinity::tests::last_core();
+        let on =
+            |cores| SessionOptions::default().with_cpu(CpuOptions::default().with_cores(cores));
+        assert!(on([core, core]).check().is_ok());
+        assert!(on([core, core]).with_threads(2).check().is_ok());
+        let error = on([core, 1023]).check().unwrap_err().to_string();
+        assert!(error.contains("core 1023"), "{error}");
     }
 }
