@@ -52,6 +52,10 @@ pub(crate) struct PhraseLookup {
     of_token: Vec<SmallVec<[usize; 2]>>,
     /// The lowest score threshold of them.
     score_threshold: f32,
+    /// The logit from which on each token is worth a look; infinite for tokens of no phrase.
+    floors: Vec<f32>,
+    /// Room for the tokens of a row that are.
+    above: Vec<usize>,
     /// Room for the logits of tokens that are not neighbours.
     own: Vec<f32>,
 }
@@ -107,6 +111,17 @@ impl PhraseLookup {
         self.score_threshold = thresholds.reduce(f32::min).unwrap_or(1.0);
         Ok(())
     }
+
+    /// Sets the floors of tokens by the phrase score that is needed for a score threshold.
+    fn set_floors(&mut self, needed: impl Fn(f32) -> f32) {
+        let floor = |&phrase: &usize| floor_of(needed(self.phrases[phrase].score_threshold));
+        let floors = self.of_token.iter().map(|phrases| {
+            let floors = phrases.iter().map(floor);
+            floors.fold(f32::INFINITY, f32::min)
+        });
+        self.floors.clear();
+        self.floors.extend(floors);
+    }
 }
 
 impl Tokens {
@@ -146,18 +161,28 @@ pub(super) fn add_candidates(
     let begin = found.len();
     // What is below this is not among the best, whatever comes yet.
     let mut least = 0.0f32;
+    let surest = Confidence(centerness.map(|_| 1.0));
+    let needed = |score: f32| match selection {
+        Selection::All => options.candidate_threshold,
+        Selection::Best(_) => options
+            .candidate_threshold
+            .max(surest.phrase_score_for(score)),
+    };
+    phrases.set_floors(needed);
     let logits = head.logits_of(rows.clone());
     let all_logits = logits.chunks_exact(head.tokens().max(1));
     for (row, logits) in rows.zip(all_logits) {
-        let confidence = Confidence(centerness.map(|of_rows| sigmoid(of_rows[row])));
-        let floor = match selection {
-            Selection::All => floor_of(options.candidate_threshold),
-            Selection::Best(_) => {
-                let needed = confidence.phrase_score_for(phrases.score_threshold.max(least));
-                floor_of(options.candidate_threshold.max(needed))
+        // Most rows need not be asked for it.
+        let confidence = || Confidence(centerness.map(|of_rows| sigmoid(of_rows[row])));
+        let lowest_score = phrases.score_threshold.max(least);
+        let floor = || match selection {
+            Selection::Best(_) if lowest_score > 0.0 => {
+                floor_of(confidence().phrase_score_for(lowest_score))
             }
+            _ => f32::NEG_INFINITY,
         };
-        for token in tokens_above(logits, floor) {
+        find_above(&mut phrases.above, logits, &phrases.floors, floor);
+        for &token in &phrases.above {
             for &phrase in &phrases.of_token[token] {
                 let Scored {
                     tokens,
@@ -170,12 +195,15 @@ pub(super) fn add_candidates(
                 }
                 let logits = tokens.logits(logits, &mut phrases.own);
                 let phrase_score = options.aggregation.score(logits);
-                let score = confidence.score(phrase_score);
+                if phrase_score.is_nan() || phrase_score <= options.candidate_threshold {
+                    continue;
+                }
+                let score = confidence().score(phrase_score);
                 let is_sure = match selection {
                     Selection::All => !score.is_nan(),
                     Selection::Best(_) => score > *score_threshold && score >= least,
                 };
-                if phrase_score > options.candidate_threshold && is_sure {
+                if is_sure {
                     found.push(Candidate {
                         row,
                         phrase,
@@ -189,13 +217,14 @@ pub(super) fn add_candidates(
         }
         // Once in a while, so that a head that finds everything everywhere fills neither memory nor time.
         if let Selection::Best(count) = selection
-            && found.len() - begin > count.saturating_mul(4)
+            && found.len() - begin > count.saturating_mul(2)
         {
             keep_best(found, begin, count);
             least = found[begin..]
                 .iter()
                 .map(|kept| kept.score)
                 .fold(1.0, f32::min);
+            phrases.set_floors(|threshold| needed(threshold.max(least)));
         }
     }
     if let Selection::Best(count) = selection {
@@ -235,34 +264,52 @@ fn floor_of(phrase_score: f32) -> f32 {
     (needed / (1.0 - needed)).ln() - SLACK
 }
 
-/// The tokens whose logits are above the floor. Most rows see nothing of the prompt, so blocks are
-/// looked at as a whole first, without a branch inside: the compiler makes vector instructions of it.
-fn tokens_above(row: &[f32], floor: f32) -> impl Iterator<Item = usize> {
+/// Puts the tokens of a row whose logits are above their floors, and above the row's, in place of those found before.
+/// Most blocks of tokens have none; where many have, a branch for each would often be mispredicted. So they are noted
+/// first, and looked into then.
+fn find_above(found: &mut Vec<usize>, row: &[f32], floors: &[f32], floor_of_row: impl Fn() -> f32) {
     const BLOCK: usize = 16;
-    let any_above = move |block: &[f32; BLOCK]| {
-        block
-            .iter()
-            .fold(false, |any, &logit| any | (logit > floor))
-    };
+    /// Blocks that are noted at a time.
+    const BLOCKS: usize = 32;
+    found.clear();
     let (blocks, rest) = row.as_chunks::<BLOCK>();
-    let blocks = blocks
-        .iter()
-        .enumerate()
-        .filter(move |(_, block)| any_above(block));
-    let blocks = blocks.map(|(index, block)| (BLOCK * index, block.as_slice()));
-    let rest = (row.len() - rest.len(), rest);
-    blocks.chain([rest]).flat_map(move |(begin, logits)| {
-        bits(mask_above(logits, floor)).map(move |bit| begin + bit)
-    })
+    let (floors, floors_of_rest) = floors.as_chunks::<BLOCK>();
+    let mut begin = 0;
+    for (blocks, floors) in blocks.chunks(BLOCKS).zip(floors.chunks(BLOCKS)) {
+        let mut noted = [0; BLOCKS];
+        let mut count = 0;
+        for (index, (block, floors)) in blocks.iter().zip(floors).enumerate() {
+            // The remainder is the number itself, and spares a check.
+            noted[count % BLOCKS] = index;
+            count += usize::from(any_above(block, floors));
+        }
+        if count > 0 {
+            let least = floor_of_row();
+            for &index in &noted[..count] {
+                let above = bits(mask_above(&blocks[index], &floors[index], least));
+                found.extend(above.map(|bit| begin + BLOCK * index + bit));
+            }
+        }
+        begin += BLOCK * blocks.len();
+    }
+    if !rest.is_empty() {
+        let above = bits(mask_above(rest, floors_of_rest, floor_of_row()));
+        found.extend(above.map(|bit| begin + bit));
+    }
 }
 
-/// A bit for each value, set if it is above the floor.
-fn mask_above(values: &[f32], floor: f32) -> u32 {
-    let bit = |(index, value): (usize, &f32)| u32::from(*value > floor) << index;
-    values
-        .iter()
-        .enumerate()
-        .fold(0, |mask, value| mask | bit(value))
+/// Whether any value is above its floor: without a branch inside, so that the compiler makes vector instructions of it.
+fn any_above<const COUNT: usize>(values: &[f32; COUNT], floors: &[f32; COUNT]) -> bool {
+    let pairs = values.iter().zip(floors);
+    pairs.fold(false, |any, (value, floor)| any | (value > floor))
+}
+
+/// A bit for each value, set if it is above its floor and above the least.
+fn mask_above(values: &[f32], floors: &[f32], least: f32) -> u32 {
+    let pairs = values.iter().zip(floors).enumerate();
+    pairs.fold(0, |mask, (index, (&value, &floor))| {
+        mask | u32::from(value > floor && value > least) << index
+    })
 }
 
 /// The numbers of the bits that are set.

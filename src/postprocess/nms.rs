@@ -87,10 +87,16 @@ pub(super) fn suppress(
     iou: fn(Corners, Corners) -> f32,
     options: &PostprocessOptions,
 ) {
-    candidates.sort_unstable_by(Candidate::best_first);
+    // They are sorted as far as they are looked at, which is seldom to the end.
+    let mut sorted = 0;
     // Those that are kept stand before those that are not.
     let mut count = 0;
     for place in 0..candidates.len() {
+        if place == sorted {
+            let next = options.max_detections.max(sorted).saturating_mul(2).max(1);
+            sorted = next.min(candidates.len());
+            sort_best(&mut candidates[place..], sorted - place);
+        }
         let (kept, candidate) = (&candidates[..count], candidates[place]);
         let is_full = kept.len() >= options.max_detections;
         if is_full && kept.last().is_none_or(|last| candidate.score < last.score) {
@@ -112,6 +118,14 @@ pub(super) fn suppress(
         }
     }
     candidates.truncate(count);
+}
+
+/// Puts so many of the best in front, in order.
+fn sort_best(candidates: &mut [Candidate], count: usize) {
+    if count < candidates.len() {
+        candidates.select_nth_unstable_by(count, Candidate::best_first);
+    }
+    candidates[..count].sort_unstable_by(Candidate::best_first);
 }
 
 #[cfg(test)]

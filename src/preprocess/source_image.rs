@@ -1,6 +1,6 @@
 //! The pixels a preprocessor starts from.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use image::{
     DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, Luma, LumaA, Pixel, Rgb, Rgb32FImage,
@@ -205,6 +205,18 @@ impl<'a> SourceImage<'a> {
         Cow::Owned(rgb)
     }
 
+    /// Where in memory the row at `y` is, if it is there as a whole: to have it fetched before it is read.
+    pub(super) fn memory_of_row(&self, y: usize) -> Range<*const u8> {
+        let width = self.size.width as usize;
+        match &self.pixels {
+            Pixels::Levels(samples, channels) => memory_of(samples, width * channels, y),
+            Pixels::Levels16(samples, channels) => memory_of(samples, width * channels, y),
+            Pixels::Floats(samples, channels) => memory_of(samples, width * channels, y),
+            Pixels::Copied(samples, channels) => memory_of(samples, width * channels, y),
+            Pixels::Camera(_) | Pixels::Other(_) => memory_of::<u8>(&[], 0, 0),
+        }
+    }
+
     /// Writes the row at `y`, which must be there, as three bytes a pixel, with the same numbers as
     /// [`DynamicImage::to_rgb8`].
     pub(super) fn read_row(&self, y: usize, row: &mut [u8]) {
@@ -230,6 +242,13 @@ impl<'a> SourceImage<'a> {
             }
         }
     }
+}
+
+/// Where the row at `y` of so many samples is; nowhere if there is none.
+fn memory_of<T>(samples: &[T], length: usize, y: usize) -> Range<*const u8> {
+    let row = samples.get(y * length..(y + 1) * length);
+    let Range { start, end } = row.unwrap_or_default().as_ptr_range();
+    start.cast()..end.cast()
 }
 
 /// Where red, green and blue are in a pixel of so many channels.
@@ -315,19 +334,17 @@ fn from_16_bits(level: u16) -> u8 {
     ((u32::from(level) * 255 + 32_895) >> 16) as u8
 }
 
-/// Rounded half up, without a function call or a conversion that checks its range, so that the compiler vectorises
-/// it. White for NaN, as `image` has it.
+/// Rounded half up, without a conversion that checks its range, so that the compiler vectorises it. White for NaN, as
+/// `image` has it.
+#[allow(unsafe_code, reason = "no other conversion is without a check")]
 #[inline(always)]
 fn from_float(level: f32) -> u8 {
-    /// From here on, floats are whole numbers, and their last bits are those of the number.
-    const WHOLE: f32 = (1 << 23) as f32;
+    /// With one half, the number below one half would be rounded up.
+    const HALF: f32 = 0.5f32.next_down();
     #[expect(clippy::manual_clamp, reason = "NaN becomes 1")]
     let level = level.min(1.0).max(0.0);
-    let scaled = 255.0 * level;
-    let shifted = scaled + WHOLE;
-    // That sum was rounded half to even.
-    let rounded_down = u32::from(scaled - (shifted - WHOLE) >= 0.5);
-    (shifted.to_bits() + rounded_down) as u8
+    // SAFETY: it is at least 0 and below 256.
+    unsafe { (255.0 * level + HALF).to_int_unchecked::<i32>() as u8 }
 }
 
 /// The samples of an image buffer, which may be longer than its pixels.

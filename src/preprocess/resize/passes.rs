@@ -1,5 +1,7 @@
 //! The fastest passes that the processor has.
 
+use std::ops::Range;
+
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
 use super::{
@@ -32,11 +34,11 @@ impl Passes {
         }
     }
 
-    /// Gives a row of pixels its new width, and sorts it by channel.
-    pub(super) fn add_pixels(&self, row: &[u8], narrowed: &mut [u8]) {
+    /// Gives a row of pixels its new width, and sorts it by channel. `next` is memory that is read next.
+    pub(super) fn add_pixels(&self, row: &[u8], narrowed: &mut [u8], next: Range<*const u8>) {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(passes) => passes.add_pixels(row, narrowed),
+            Self::Avx2(passes) => passes.add_pixels(row, narrowed, next),
             Self::Portable(windows) => portable::add_pixels(row, windows, narrowed),
         }
     }
@@ -73,7 +75,7 @@ mod tests {
             let passes = Passes::new(windows(from, to));
             row.truncate(RGB * from + passes.padding());
             let mut found = vec![0; RGB * to];
-            passes.add_pixels(&row, &mut found);
+            passes.add_pixels(&row, &mut found, row.as_ptr_range());
 
             let mut expected = vec![0; RGB * to];
             portable::add_pixels(&row, &windows(from, to), &mut expected);

@@ -80,7 +80,8 @@ impl Resizer {
             for y in unread.max(window.begin)..end {
                 image.read_row(y, &mut rows.source[..RGB * self.from.width as usize]);
                 let narrowed = &mut rows.narrowed[y % tallest * stride..][..row_length];
-                self.passes.add_pixels(&rows.source, narrowed);
+                let next = image.memory_of_row(y + 1);
+                self.passes.add_pixels(&rows.source, narrowed, next);
             }
             unread = end;
             let narrowed =
