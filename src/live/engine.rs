@@ -126,8 +126,10 @@ impl<P: Send + Sync + 'static> Engine<P> {
         };
         let thread = thread::Builder::new().name("glip-live".to_owned());
         let thread = thread.spawn(move || {
-            if let Some(Err(error)) = core.map(bind_thread) {
-                log::warn!("frames are looked at on any core: core {core:?}: {error}");
+            if let Some(core) = core
+                && let Err(error) = bind_thread(core)
+            {
+                log::warn!("frames are looked at on any core, not on {core} alone: {error}");
             }
             worker.work();
         });
