@@ -47,7 +47,7 @@ class Int8DeformConv:
     channels: int
 
     def write(self, w: GraphWriter, source: str, weight: str, scale: str, offset: str, bias: str, mask: str) -> str:
-        picks = w.weight("picks", _picks(self.channels))
+        picks = w.table(_picks(self.channels))
         geometry = _geometry(Attribute("strides"))
         samples = w.op("DeformConv", source, picks, offset, "", mask, group=self.channels, **geometry)
         levels, levels_scale, zero = w.ops("DynamicQuantizeLinear", w.reshape(samples, 0, 0, -1), outputs=3)

@@ -188,27 +188,42 @@ class GraphWriter:
         return self.op("Scan", *(sequence for sequence, _ in sequences), body=graph, num_scan_inputs=len(sequences))
 
     def function(self, name: str, *inputs: str, body: Callable[..., str], **attributes) -> str:
-        """What `body(writer, *inputs)` writes, in float32, as one node with these attributes.
+        """What `body(writer, *inputs)` writes, as one node with these attributes.
 
         The nodes inside are a function of the graph's, which ONNX Runtime puts in the node's place where no operator of
         this name is registered. All nodes of one name have the same body; a node in it has the function's own attribute
-        where it is given one as `Attribute`.
+        where it is given one as `Attribute`. What the body takes for a `weight` is an input of the node, behind the
+        others, in the order of first use.
         """
-        inner = GraphWriter(name, in_pieces=self.in_pieces)
+        inner = GraphWriter(name, self.dtype, self.int8, self.in_pieces)
         names = [f"input_{place}" for place in range(len(inputs))]
-        function = inner._as_function(names, list(attributes), body(inner, *names))
+        output = body(inner, *names)
+        function = inner._as_function(names, list(attributes), output)
         if self._functions.setdefault(name, function) != function:
             raise ValueError(f"graph {self.name} has two functions {name}: give one of them another name")
-        return self.op(name, *inputs, domain=FUNCTIONS, **attributes)
+        given = [self._adopted(key, *parameter, inner) for key, parameter in inner._parameters.items()]
+        return self.op(name, *inputs, *given, domain=FUNCTIONS, **attributes)
+
+    def _adopted(self, key: tuple[int, torch.dtype], values: torch.Tensor, name: str, inner: GraphWriter) -> str:
+        """The weight of a function's body as one of this graph's."""
+        if key not in self._parameters:
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(inner._initializers[name])
+            tensor.name = self._unique(name)
+            self._initializers[tensor.name] = tensor
+            self._parameters[key] = (values, tensor.name)
+        return self._parameters[key][1]
 
     def _as_function(self, inputs: list[str], attributes: list[str], output: str) -> onnx.FunctionProto:
-        """Functions have no initializers: constants are nodes of theirs."""
+        """Functions have no initializers: constants are nodes of theirs, and weights are inputs."""
+        weights = [name for _, name in self._parameters.values()]
         constants = [
-            helper.make_node("Constant", [], [name], value=value) for name, value in self._initializers.items()
+            helper.make_node("Constant", [], [name], value=self._initializers[name])
+            for name in self._constants.values()
         ]
-        return helper.make_function(
-            FUNCTIONS, self.name, inputs, [output], [*constants, *self._nodes], self._opset_imports(), attributes
-        )
+        nodes = [*constants, *self._nodes]
+        opsets, inputs = self._opset_imports(), [*inputs, *weights]
+        return helper.make_function(FUNCTIONS, self.name, inputs, [output], nodes, opsets, attributes)
 
     # Constants
 
@@ -222,6 +237,10 @@ class GraphWriter:
         self._initializers[name] = numpy_helper.from_array(array, name)
         self._parameters[key] = (values, name)  # Holding the tensor keeps its id its own.
         return name
+
+    def table(self, values: torch.Tensor) -> str:
+        """Numbers that are the same whatever a model has learned, in the graph's own type."""
+        return self._constant(values.to(self.dtype).numpy())
 
     def ints(self, *values: int) -> str:
         return self._constant(np.array(values, np.int64))

@@ -132,7 +132,8 @@ def _seen_at_once(
         offsets = w.as_float(w.reshape(offsets, 0, 0, heads, levels, points, 2))
         places = w.op("Add", w.op("Mul", offsets, frame.reach[0]), frame.centre)
     body = DeformableAttention(heads, levels, points, module.d_model, piece)
-    seen = w.function("DeformableAttention", *values, places, shares, body=body.write)
+    with w.in_float():
+        seen = w.function("DeformableAttention", *values, places, shares, body=body.write)
     seen = w.reshape(seen, 0, -1, module.d_model)  # ONNX Runtime does not know how many axes an operator's output has.
     return w.cast(seen, w.dtype) if w.half else seen
 
