@@ -15,7 +15,7 @@ use super::{
     product::{Weights, WeightsShape},
     threads::Threads,
     transpose::Transpose,
-    workspace::{Block, Workspace},
+    workspace::{Block, Read, Workspace},
 };
 
 /// Places whose rows and sums stay in a core's second cache together, for 256 channels.
@@ -180,13 +180,10 @@ impl DeformConv {
         self.check(inputs, out.shape())?;
         let offsets = inputs.offsets.as_standard_layout();
         let mask = inputs.mask.as_ref().map(|mask| mask.as_standard_layout());
-        let mut pixels = workspace.images.take();
+        let mut memory = workspace.images.take();
         for (image, out) in out.outer_iter_mut().enumerate() {
-            let image_pixels = inputs.pixels.index_axis(Axis(0), image);
-            pixels.put(image_pixels, self.instructions, threads);
-            if let Matrices::Bytes(_) = self.weights {
-                pixels.measure(self.instructions, threads);
-            }
+            let pixels = inputs.pixels.index_axis(Axis(0), image);
+            let pixels = memory.put(pixels, self.reads_bytes(), self.instructions, threads);
             let offsets = offsets.index_axis(Axis(0), image);
             let mask = mask.as_ref().map(|mask| mask.index_axis(Axis(0), image));
             let (channels, height, width) = out.dim();
@@ -194,8 +191,7 @@ impl DeformConv {
             let mut out = out.map_err(|error| error.to_string())?;
             let image = Image {
                 conv: self,
-                pixels: &pixels,
-                workspace,
+                pixels,
                 // What is in standard layout is a slice.
                 offsets: offsets.to_slice().unwrap_or_default(),
                 mask: mask.map(|mask| mask.to_slice().unwrap_or_default()),
@@ -204,10 +200,19 @@ impl DeformConv {
                 bias: inputs.bias,
             };
             let blocks = out.axis_chunks_iter_mut(Axis(1), BLOCK);
-            threads.for_each(blocks, |block, out| image.convolve(block * BLOCK, out));
+            threads.for_each(blocks, |block, out| {
+                let mut memory = workspace.blocks.take();
+                image.convolve(block * BLOCK, &mut memory, out);
+                workspace.blocks.put(memory);
+            });
         }
-        workspace.images.put(pixels);
+        workspace.images.put(memory);
         Ok(())
+    }
+
+    /// Whether it wants to know how far from zero pixels go.
+    pub(super) fn reads_bytes(&self) -> bool {
+        matches!(self.weights, Matrices::Bytes(_))
     }
 
     fn check(&self, inputs: &DeformConvInputs<'_>, out: &[usize]) -> Result<(), String> {
@@ -239,52 +244,53 @@ impl DeformConv {
 }
 
 /// An image on its way through.
-struct Image<'a> {
-    conv: &'a DeformConv,
-    pixels: &'a Pixels,
-    workspace: &'a Workspace,
-    offsets: &'a [f32],
-    mask: Option<&'a [f32]>,
+pub(super) struct Image<'a> {
+    pub(super) conv: &'a DeformConv,
+    pub(super) pixels: Pixels<'a>,
+    pub(super) offsets: &'a [f32],
+    pub(super) mask: Option<&'a [f32]>,
     /// Of what comes out.
-    width: usize,
-    places: usize,
-    bias: Option<ArrayView1<'a, f32>>,
+    pub(super) width: usize,
+    pub(super) places: usize,
+    pub(super) bias: Option<ArrayView1<'a, f32>>,
 }
 
 impl Image<'_> {
     /// Places from `first` on, as many as `out`, `[channels, places]`, has columns.
-    fn convolve(&self, first: usize, out: ArrayViewMut2<'_, f32>) {
-        let mut block = self.workspace.blocks.take();
-        match &self.conv.weights {
-            Matrices::Dense(weights) => self.convolve_dense(weights, first, &mut block, out),
-            Matrices::Channelwise(weights) => {
-                self.convolve_channelwise(weights, first, &mut block, out);
-            }
-            Matrices::Bytes(weights) => self.convolve_bytes(weights, first, &mut block, out),
+    fn convolve(&self, first: usize, block: &mut Block, mut out: ArrayViewMut2<'_, f32>) {
+        let Block { read, sums } = block;
+        if let Matrices::Channelwise(weights) = &self.conv.weights {
+            return self.convolve_channelwise(weights, first, block, out);
         }
-        self.workspace.blocks.put(block);
+        let (channels, places) = out.dim();
+        let outer = self.conv.shape.outer;
+        sums.resize(channels * places, 0.0);
+        self.multiply(first, read, sums);
+        let out = out.axis_chunks_iter_mut(Axis(0), outer);
+        for (sums, out) in sums.chunks(places * outer).zip(out) {
+            // The rows have been read: their memory is free.
+            write(sums, &mut read.rows, out, self.conv.instructions);
+        }
     }
 
-    fn convolve_dense(
-        &self,
-        weights: &Weights,
-        first: usize,
-        block: &mut Block,
-        mut out: ArrayViewMut2<'_, f32>,
-    ) {
+    /// Places from `first` on, as many as `sums`, `[groups, places, channels]`, has rows, if not channel by channel.
+    pub(super) fn multiply(&self, first: usize, read: &mut Read, sums: &mut [f32]) {
+        match &self.conv.weights {
+            Matrices::Dense(weights) => self.multiply_floats(weights, first, read, sums),
+            Matrices::Bytes(weights) => self.multiply_bytes(weights, first, read, sums),
+            Matrices::Channelwise(_) => {}
+        }
+    }
+
+    fn multiply_floats(&self, weights: &Weights, first: usize, read: &mut Read, sums: &mut [f32]) {
         let WeightsShape {
             groups,
             outer,
             inner,
             taps,
         } = self.conv.shape;
-        let places = out.ncols();
-        let Block {
-            samples,
-            rows,
-            sums,
-            ..
-        } = block;
+        let places = sums.len() / (groups * outer);
+        let Read { samples, rows, .. } = read;
         rows.resize(places * inner * groups, 0.0);
         self.begin(places, sums);
         for tap in 0..taps {
@@ -299,10 +305,50 @@ impl Image<'_> {
                 weights.add_product(group, tap, rows, sums);
             }
         }
-        let out = out.axis_chunks_iter_mut(Axis(0), outer);
-        for (sums, out) in sums.chunks(places * outer).zip(out) {
-            // The rows have been read: their memory is free.
-            write(sums, rows, out, self.conv.instructions);
+    }
+
+    /// All that a place sees is in multiples of one number, so that all products are added up as whole numbers.
+    fn multiply_bytes(
+        &self,
+        weights: &ByteWeights,
+        first: usize,
+        read: &mut Read,
+        sums: &mut [f32],
+    ) {
+        let places = sums.len() / self.conv.shape.outer;
+        let Read {
+            samples,
+            bytes,
+            scales,
+            ..
+        } = read;
+        samples.clear();
+        for tap in 0..self.conv.shape.taps {
+            self.place(first..first + places, tap, 0, samples);
+        }
+        bytes.resize(places * weights.length(), 0);
+        scales.resize(places, 0.0);
+        self.pixels
+            .read_bytes(samples, bytes, scales, self.conv.instructions);
+        self.begin(places, sums);
+        weights.add_product(bytes, scales, sums);
+    }
+
+    /// Every place begins with the bias.
+    fn begin(&self, places: usize, sums: &mut [f32]) {
+        let outer = self.conv.shape.outer;
+        for (group, sums) in sums.chunks_mut(places * outer).enumerate() {
+            match &self.bias {
+                None => sums.fill(0.0),
+                Some(bias) => {
+                    let bias = bias.iter().skip(group * outer);
+                    for row in sums.chunks_mut(outer) {
+                        row.iter_mut()
+                            .zip(bias.clone())
+                            .for_each(|(sum, &bias)| *sum = bias);
+                    }
+                }
+            }
         }
     }
 
@@ -315,12 +361,8 @@ impl Image<'_> {
     ) {
         let WeightsShape { groups, taps, .. } = self.conv.shape;
         let places = out.ncols();
-        let Block {
-            samples,
-            rows,
-            sums,
-            ..
-        } = block;
+        let Block { read, sums } = block;
+        let Read { samples, rows, .. } = read;
         rows.resize(places * groups, 0.0);
         sums.resize(places * groups, 0.0);
         weights.fill(self.bias, &mut out);
@@ -344,49 +386,6 @@ impl Image<'_> {
             });
             weights.add(tap, sums, self.bias, &mut out);
         }
-    }
-
-    /// Every place begins with the bias.
-    fn begin(&self, places: usize, sums: &mut Vec<f32>) {
-        let WeightsShape { groups, outer, .. } = self.conv.shape;
-        sums.clear();
-        match &self.bias {
-            None => sums.resize(places * outer * groups, 0.0),
-            Some(bias) => {
-                for bias in bias.axis_chunks_iter(Axis(0), outer) {
-                    (0..places).for_each(|_| sums.extend(bias));
-                }
-            }
-        }
-    }
-
-    /// All that a place sees is in multiples of one number, so that all products are added up as whole numbers.
-    fn convolve_bytes(
-        &self,
-        weights: &ByteWeights,
-        first: usize,
-        block: &mut Block,
-        out: ArrayViewMut2<'_, f32>,
-    ) {
-        let places = out.ncols();
-        let Block {
-            samples,
-            rows,
-            bytes,
-            scales,
-            sums,
-        } = block;
-        samples.clear();
-        for tap in 0..self.conv.shape.taps {
-            self.place(first..first + places, tap, 0, samples);
-        }
-        bytes.resize(places * weights.length(), 0);
-        scales.resize(places, 0.0);
-        let instructions = self.conv.instructions;
-        self.pixels.read_bytes(samples, bytes, scales, instructions);
-        self.begin(places, sums);
-        weights.add_product(bytes, scales, sums);
-        write(sums, rows, out, instructions);
     }
 
     /// Adds to `samples` where a weight of the kernel looks, for each of some places.

@@ -4,11 +4,11 @@
 //! the values by channel are ever made. It is what Zhu et al., "Deformable DETR" (2020), give in formula 3.
 
 use ndarray::{ArrayView2, ArrayView3, ArrayView5, ArrayView6, ArrayViewMut3};
-use smallvec::SmallVec;
 
 use super::{
     instructions::{Instructions, Kernel, multiply_add},
-    pixels::{Grid, Sample},
+    levels::{Level, Levels},
+    pixels::Sample,
     threads::Threads,
     workspace::Workspace,
 };
@@ -37,24 +37,14 @@ impl DeformableAttentionInputs<'_> {
     }
 
     /// Where each level is, if everything fits together and `out` is of the shape that comes out.
-    fn levels(&self, out: &[usize]) -> Result<SmallVec<[Level; 8]>, String> {
-        let mut rows = 0;
-        let mut levels = SmallVec::new();
-        for size in self.sizes.outer_iter() {
-            let level = match size.as_slice() {
-                Some(&[height, width]) => Level::of(height, width, rows),
-                _ => None,
-            };
-            let level = level.ok_or_else(|| format!("sizes of {}", self.sizes))?;
-            rows = level.end;
-            levels.push(level);
-        }
+    fn levels(&self, out: &[usize]) -> Result<Levels, String> {
+        let levels = Levels::of(self.sizes)?;
         let (images, queries, heads, of_levels, points) = self.shares.dim();
         let (_, of_values, width) = self.values.dim();
         let fits = self.values.dim().0 == images
             && heads > 0
             && width % heads == 0
-            && rows <= of_values
+            && levels.end() <= of_values
             && of_levels == levels.len()
             && self.places.dim() == (images, queries, heads, of_levels, points, 2)
             && out == self.shape();
@@ -68,25 +58,6 @@ impl DeformableAttentionInputs<'_> {
                 self.sizes
             )),
         }
-    }
-}
-
-/// A level among the rows of the values.
-#[derive(Debug, Clone, Copy)]
-struct Level {
-    grid: Grid,
-    first: usize,
-    end: usize,
-}
-
-impl Level {
-    /// The level that begins at a row. It has at least one cell.
-    fn of(height: i64, width: i64, first: usize) -> Option<Self> {
-        let [height, width] = [height, width].map(|side| usize::try_from(side).ok());
-        let grid = Grid::new(height?, width?);
-        let cells = height?.checked_mul(width?).filter(|&cells| cells > 0)?;
-        let end = first.checked_add(cells)?;
-        Some(Self { grid, first, end })
     }
 }
 
@@ -143,7 +114,7 @@ impl DeformableAttention {
                 places,
                 shares,
                 first: block * BLOCK,
-                samples: &mut memory.samples,
+                samples: &mut memory.read.samples,
                 out,
             });
             workspace.blocks.put(memory);

@@ -9,7 +9,9 @@ mod byte_product;
 mod channelwise;
 mod deform_conv;
 mod deformable_attention;
+mod dyconv;
 mod instructions;
+mod levels;
 mod pixels;
 mod product;
 mod threads;
@@ -19,6 +21,9 @@ mod workspace;
 pub(crate) use byte_product::ByteInstructions;
 pub(crate) use deform_conv::{DeformConv, DeformConvInputs, DeformConvSpec};
 pub(crate) use deformable_attention::{DeformableAttention, DeformableAttentionInputs};
+pub(crate) use dyconv::{
+    CoefficientWeights, ConvolutionWeights, DyConv, DyConvWeights, FloatsOrBytes,
+};
 pub(crate) use instructions::Instructions;
 pub(crate) use threads::Threads;
 pub(crate) use workspace::Workspace;

@@ -12,60 +12,80 @@ use super::{
 };
 
 /// The sides of an image, in pixels.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grid {
-    height: usize,
-    width: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
 }
 
 /// An image, `[height * width, channels]`.
-#[derive(Default)]
-pub(super) struct Pixels {
-    numbers: Vec<f32>,
+#[derive(Clone, Copy)]
+pub(super) struct Pixels<'a> {
+    numbers: &'a [f32],
     channels: usize,
     grid: Grid,
-    /// How far from zero the numbers of each pixel go, if that was asked for.
+    /// How far from zero the numbers of each pixel go, if they are [read in 8 bits](Self::read_bytes).
+    reach: &'a [f32],
+}
+
+/// Memory for images whose channels do not lie side by side yet.
+#[derive(Default)]
+pub(super) struct PixelMemory {
+    numbers: Vec<f32>,
     reach: Vec<f32>,
 }
 
-impl Pixels {
-    /// Takes the place of the image that was here: `image` is `[channels, height, width]`.
+impl PixelMemory {
+    /// An image `[channels, height, width]` in the order that is read here, in place of the one that was here.
     pub(super) fn put(
         &mut self,
         image: ArrayView3<'_, f32>,
+        in_bytes: bool,
         instructions: Instructions,
         threads: &Threads<'_>,
-    ) {
+    ) -> Pixels<'_> {
         let (channels, height, width) = image.dim();
-        (self.channels, self.grid) = (channels, Grid::new(height, width));
         self.numbers.resize(channels * height * width, 0.0);
         let image = image.as_standard_layout();
-        let (Some(image), true) = (image.as_slice(), width > 0) else {
-            return;
-        };
-        let rows = self.numbers.chunks_mut(channels.max(1) * width);
-        threads.for_each(rows, |row, to| {
-            instructions.run(Transpose {
-                rows: channels,
-                columns: width,
-                from: &image[row * width..],
-                from_step: height * width,
-                to,
-                to_step: channels,
+        if let (Some(image), true) = (image.as_slice(), width > 0) {
+            let rows = self.numbers.chunks_mut(channels.max(1) * width);
+            threads.for_each(rows, |row, to| {
+                instructions.run(Transpose {
+                    rows: channels,
+                    columns: width,
+                    from: &image[row * width..],
+                    from_step: height * width,
+                    to,
+                    to_step: channels,
+                });
             });
-        });
+        }
+        if in_bytes {
+            self.reach.resize(height * width, 0.0);
+            let numbers = self.numbers.chunks(width.max(1) * channels.max(1));
+            let rows = self.reach.chunks_mut(width.max(1)).zip(numbers);
+            threads.for_each(rows, |_, (reach, numbers)| {
+                measure(numbers, reach, instructions);
+            });
+        }
+        let grid = Grid::new(height, width);
+        Pixels::new(&self.numbers, channels, grid, &self.reach)
     }
+}
 
-    /// Finds out how far from zero the numbers of each pixel go, which it takes to [read them in 8 bits](Self::read_bytes).
-    pub(super) fn measure(&mut self, instructions: Instructions, threads: &Threads<'_>) {
-        const PIXELS: usize = 256;
-        let Grid { height, width } = self.grid;
-        self.reach.resize(height * width, 0.0);
-        let numbers = self.numbers.chunks(PIXELS * self.channels.max(1));
-        let pieces = self.reach.chunks_mut(PIXELS).zip(numbers);
-        threads.for_each(pieces, |_, (reach, numbers)| {
-            instructions.run(Measure { numbers, reach });
-        });
+/// Finds out how far from zero the numbers of each of some pixels go, as many as `reach` has places.
+pub(super) fn measure(numbers: &[f32], reach: &mut [f32], instructions: Instructions) {
+    instructions.run(Measure { numbers, reach });
+}
+
+impl<'a> Pixels<'a> {
+    pub(super) fn new(numbers: &'a [f32], channels: usize, grid: Grid, reach: &'a [f32]) -> Self {
+        Self {
+            numbers,
+            channels,
+            grid,
+            reach,
+        }
     }
 
     pub(super) fn grid(&self) -> Grid {
@@ -115,6 +135,43 @@ impl Grid {
         Self { height, width }
     }
 
+    /// How many pixels it has.
+    pub(super) fn count(self) -> usize {
+        self.height * self.width
+    }
+
+    /// What a convolution gives that looks at every second pixel.
+    pub(super) fn halved(self) -> Self {
+        Self::new(self.height.div_ceil(2), self.width.div_ceil(2))
+    }
+
+    /// What a pixel is of a larger grid, whose corners lie on this one's.
+    #[inline(always)]
+    pub(super) fn of_enlarged(self, pixel: usize, larger: Self) -> Sample {
+        let along = |place: usize, count: usize, of: usize| {
+            let steps = count.saturating_sub(1).max(1);
+            neighbours((place * of.saturating_sub(1)) as f32 / steps as f32, of)
+        };
+        let rows = along(pixel / larger.width, larger.height, self.height);
+        let columns = along(pixel % larger.width, larger.width, self.width);
+        self.sample(rows, columns, 1.0)
+    }
+
+    /// In how many pixels of a larger grid, whose corners lie on this one's, one is seen, with its share of each.
+    pub(super) fn times_seen(self, pixel: usize, larger: Self) -> f32 {
+        let along = |place: usize, count: usize, of: usize| {
+            let step = of.saturating_sub(1) as f32 / count.saturating_sub(1).max(1) as f32;
+            // No others are near enough.
+            let first = ((place as f32 - 1.0) / step).floor().max(0.0) as usize;
+            let seen = (first..count).map(|at| at as f32 * step);
+            let seen = seen.take_while(|&at| at < place as f32 + 1.0);
+            seen.map(|at| (1.0 - (at - place as f32).abs()).max(0.0))
+                .sum::<f32>()
+        };
+        let rows = along(pixel / self.width, larger.height, self.height);
+        rows * along(pixel % self.width, larger.width, self.width)
+    }
+
     /// How far below the first row a place is that goes from -1 to 1, which are the outer edges.
     #[inline(always)]
     pub(super) fn row(self, y: f32) -> f32 {
@@ -136,7 +193,12 @@ impl Grid {
         if !inside {
             return Sample::NOTHING;
         }
-        let (rows, columns) = (neighbours(y, self.height), neighbours(x, self.width));
+        self.sample(neighbours(y, self.height), neighbours(x, self.width), share)
+    }
+
+    /// The places of two rows and two columns, and their shares of each axis.
+    #[inline(always)]
+    fn sample(self, rows: [(usize, f32); 2], columns: [(usize, f32); 2], share: f32) -> Sample {
         let mut sample = Sample::NOTHING;
         for corner in 0..4 {
             let ((row, of_row), (column, of_column)) = (rows[corner / 2], columns[corner % 2]);
@@ -195,7 +257,7 @@ impl Sample {
 }
 
 struct Read<'a> {
-    pixels: &'a Pixels,
+    pixels: &'a Pixels<'a>,
     samples: &'a [Sample],
     channels: Range<usize>,
     rows: &'a mut [f32],
@@ -254,7 +316,7 @@ const TO_BYTE: f32 = (3 << 22) as f32 + ZERO as f32;
 const NOTHING: f32 = 1e-36;
 
 struct ReadBytes<'a> {
-    pixels: &'a Pixels,
+    pixels: &'a Pixels<'a>,
     samples: &'a [Sample],
     bytes: &'a mut [u8],
     scales: &'a mut [f32],
@@ -298,7 +360,7 @@ impl Kernel for ReadBytes<'_> {
     }
 }
 
-impl Pixels {
+impl Pixels<'_> {
     /// How far from zero what is read of a row can go. A number between four is no farther than these are.
     ///
     /// By bits, of which those of what is no number are the most.

@@ -1,12 +1,16 @@
 //! Memory that kernels share, one after another.
 
-use super::pixels::{Pixels, Sample};
+use super::{
+    dyconv::LayerMemory,
+    pixels::{PixelMemory, Sample},
+};
 use crate::spare::Spare;
 
 /// What kernels need while they run: as much as the largest of them, as a session runs one at a time.
 #[derive(Default)]
 pub(crate) struct Workspace {
-    pub(super) images: Spare<Pixels>,
+    pub(super) images: Spare<PixelMemory>,
+    pub(super) layers: Spare<LayerMemory>,
     pub(super) blocks: Spare<Block>,
     /// Of weights that come anew with each run.
     pub(crate) weights: Spare<Vec<f32>>,
@@ -15,12 +19,17 @@ pub(crate) struct Workspace {
 /// What a thread needs for some places.
 #[derive(Default)]
 pub(super) struct Block {
+    pub(super) read: Read,
+    /// What comes out there.
+    pub(super) sums: Vec<f32>,
+}
+
+/// What is read at some places.
+#[derive(Default)]
+pub(super) struct Read {
     pub(super) samples: Vec<Sample>,
-    /// What is read at each place.
     pub(super) rows: Vec<f32>,
     /// The same in 8 bits, and what each row's numbers are multiples of.
     pub(super) bytes: Vec<u8>,
     pub(super) scales: Vec<f32>,
-    /// What comes out there.
-    pub(super) sums: Vec<f32>,
 }

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from ..decoupled import DecoupledConv, DecoupledOutput
 from .csp_darknet import write_separable
+from .gpu.pyramid import Pyramid as PyramidForGpu
+from .pyramid import Pyramid
 from .writer import GraphWriter
 
 
-def write_decoupled(w: GraphWriter, module: DecoupledConv, levels: list[str]) -> list[str]:
-    return [_level(w, module, index, level) for index, level in enumerate(levels)]
+def write_decoupled(
+    w: GraphWriter, module: DecoupledConv, pyramid: Pyramid | PyramidForGpu
+) -> Pyramid | PyramidForGpu:
+    return pyramid.with_maps([_level(w, module, index, level) for index, level in enumerate(pyramid.maps)])
 
 
 def _level(w: GraphWriter, module: DecoupledConv, index: int, level: str) -> str:

@@ -1,4 +1,4 @@
-"""DyConv as a graph.
+"""DyConv as a graph: one node, for which glip-rs has an operator on CPUs, and which is a function of ONNX's operators.
 
 The deformable convolutions are nearly all of the time. What surrounds them (GroupNorm, the weight of
 each branch, the mean over branches, DyReLU) is per channel an affine map of what they give, with
@@ -12,9 +12,56 @@ from dataclasses import dataclass
 
 import torch
 
-from ..dyconv import OFFSETS, TAPS, DeformableBranch, DyConv, DyReLU
+from ..dyconv import OFFSETS, TAPS, DyConv, DyReLU
 from .deform_conv import write_deform_conv
+from .pyramid import Pyramid
 from .writer import GraphWriter
+
+
+def write_dyconv(w: GraphWriter, module: DyConv, pyramid: Pyramid) -> Pyramid:
+    positions = w.function(
+        "Int8DyConv" if w.int8 else "DyConv",
+        pyramid.positions,
+        pyramid.sizes,
+        body=lambda w, positions, sizes: _layer(w, module, positions, sizes, len(pyramid)),
+        epsilon=module.own.norm.eps,
+    )
+    # ONNX Runtime does not know how many axes an operator's output has.
+    return pyramid.with_positions(w.reshape(positions, 0, -1, module.own.conv.out_channels))
+
+
+def _layer(w: GraphWriter, module: DyConv, positions: str, sizes: str, count: int) -> str:
+    """`positions [batch, all, channels]` of so many levels of `sizes [levels, 2]`, convolved."""
+    levels = _maps(w, positions, sizes, module.own.conv.in_channels, count)
+    branches = []
+    for index in range(count):
+        with w.scope(f"level_{index}"):
+            branches += _branches(w, module, levels, index)
+    with w.scope("coefficients"), w.in_float() as rounded:
+        slopes, lines = _coefficients(w, module, branches, count)
+        slopes = [rounded(slope) for slope in slopes]
+        lines = [[(rounded(slope), rounded(offset)) for slope, offset in pair] for pair in lines]
+    outputs = []
+    for index in range(count):
+        with w.scope(f"level_{index}"):
+            of_level = [(branch, slope) for branch, slope in zip(branches, slopes) if branch.level == index]
+            weighted = [w.op("Mul", branch.values, slope) for branch, slope in of_level]
+            total = w.op("Sum", *weighted) if len(weighted) > 1 else weighted[0]
+            first, second = (w.op("Add", w.op("Mul", total, slope), offset) for slope, offset in lines[index])
+            outputs.append(w.op("Max", first, second))
+    return w.positions(outputs)[0]
+
+
+def _maps(w: GraphWriter, positions: str, sizes: str, channels: int, count: int) -> list[str]:
+    """The levels, each `[batch, channels, h, w]`."""
+    sides = [w.reshape(of_level, 2) for of_level in w.split(sizes, [1] * count, axis=0)]
+    counts = [w.op("ReduceProd", of_level, keepdims=1) for of_level in sides]
+    maps = w.split(w.transpose(positions, 0, 2, 1), counts, axis=2)
+    return [w.reshape(level, 0, channels, of_level) for level, of_level in zip(maps, sides)]
+
+
+#: A level's convolutions: of itself, of the finer and of the coarser one.
+KINDS = ("own", "finer", "coarser")
 
 
 @dataclass(frozen=True)
@@ -22,44 +69,24 @@ class _Branch:
     """One deformable convolution's output, before its GroupNorm, as seen from the level it is for."""
 
     level: int
-    module: DeformableBranch
+    kind: str
     values: str  #: `[batch, channels, h, w]` of the level
     mean: str  #: of what was convolved, `[batch, channels, 1, 1]`
     square: str  #: the same of its square
     pooled: str  #: mean of `values`: another one than `mean` if they were enlarged
 
 
-def write_dyconv(w: GraphWriter, module: DyConv, levels: list[str]) -> list[str]:
-    branches = []
-    for index in range(len(levels)):
-        with w.scope(f"level_{index}"):
-            branches += _branches(w, module, levels, index)
-    with w.scope("coefficients"), w.in_float() as rounded:
-        slopes, lines = _coefficients(w, module, branches, len(levels))
-        slopes = [rounded(slope) for slope in slopes]
-        lines = [[(rounded(slope), rounded(offset)) for slope, offset in pair] for pair in lines]
-    outputs = []
-    for index in range(len(levels)):
-        with w.scope(f"level_{index}"):
-            of_level = [(branch, slope) for branch, slope in zip(branches, slopes) if branch.level == index]
-            weighted = [w.op("Mul", branch.values, slope) for branch, slope in of_level]
-            total = w.op("Sum", *weighted) if len(weighted) > 1 else weighted[0]
-            first, second = (w.op("Add", w.op("Mul", total, slope), offset) for slope, offset in lines[index])
-            outputs.append(w.op("Max", first, second))
-    return outputs
-
-
 def _branches(w: GraphWriter, module: DyConv, levels: list[str], index: int) -> list[_Branch]:
     own = levels[index]
     offset, mask = w.split(w.conv(own, module.offset), (OFFSETS, TAPS), axis=1)
     mask = w.op("Sigmoid", mask)
-    branches = [_branch(w, module.own, index, own, offset, mask)]
+    branches = [_branch(w, module, "own", index, own, offset, mask)]
     if index > 0:
-        branches.append(_branch(w, module.finer, index, levels[index - 1], offset, mask))
+        branches.append(_branch(w, module, "finer", index, levels[index - 1], offset, mask))
     if index + 1 < len(levels):
         coarser = levels[index + 1]
         offset, mask = _reread(w, offset, OFFSETS, coarser), _reread(w, mask, TAPS, coarser)
-        branches.append(_branch(w, module.coarser, index, coarser, offset, mask, enlarge_to=own))
+        branches.append(_branch(w, module, "coarser", index, coarser, offset, mask, enlarge_to=own))
     return branches
 
 
@@ -73,14 +100,15 @@ def _reread(w: GraphWriter, field: str, channels: int, coarser: str) -> str:
 
 def _branch(
     w: GraphWriter,
-    module: DeformableBranch,
+    module: DyConv,
+    kind: str,
     level: int,
     source: str,
     offset: str,
     mask: str,
     enlarge_to: str | None = None,
 ) -> _Branch:
-    values = write_deform_conv(w, module, source, offset, mask)
+    values = write_deform_conv(w, getattr(module, kind), source, offset, mask)
     # Statistics and coefficients are float32 in a graph of any precision: half has no room for squares.
     exact = w.as_float(values)
     mean, square = _mean(w, exact), _mean(w, w.op("Mul", exact, exact))
@@ -89,7 +117,7 @@ def _branch(
         size = w.op("Shape", enlarge_to)
         values = w.op("Resize", values, "", "", size, mode="linear", coordinate_transformation_mode="align_corners")
         pooled = _mean(w, w.as_float(values))
-    return _Branch(level, module, values, mean, square, pooled)
+    return _Branch(level, kind, values, mean, square, pooled)
 
 
 def _mean(w: GraphWriter, values: str) -> str:
@@ -110,7 +138,8 @@ def _coefficients(
 
     slope, offset = _group_norm(
         w,
-        [branch.module.norm for branch in branches],
+        module,
+        [branch.kind for branch in branches],
         stacked([branch.mean for branch in branches]),
         stacked([branch.square for branch in branches]),
     )
@@ -121,9 +150,9 @@ def _coefficients(
     attention = w.op("HardSigmoid", w.op("Relu", attention), **HARD_SIGMOID)
     membership = torch.tensor([[float(branch.level == level) for branch in branches] for level in range(levels)])
     share = membership / membership.sum(1, keepdim=True)
-    attention = w.op("Mul", attention, w.weight("share", share.sum(0)[:, None]))
+    attention = w.op("Mul", attention, w.table(share.sum(0)[:, None]))
     slope, offset, pooled = (w.op("Mul", vector, attention) for vector in (slope, offset, pooled))
-    sum_over_branches = w.weight("membership", membership)
+    sum_over_branches = w.table(membership)
     offset, pooled = (w.op("MatMul", sum_over_branches, vector) for vector in (offset, pooled))
 
     first, second = _dyrelu(w, module.activation, offset, pooled)
@@ -155,20 +184,23 @@ def _dyrelu(w: GraphWriter, module: DyReLU, offset: str, pooled: str) -> list[tu
     ]
 
 
-def _group_norm(w: GraphWriter, norms: list[torch.nn.GroupNorm], mean: str, square: str) -> tuple[str, str]:
-    """Slopes and offsets that normalise, from the channels' means and mean squares `[batch, norms, channels]`."""
+def _group_norm(w: GraphWriter, module: DyConv, kinds: list[str], mean: str, square: str) -> tuple[str, str]:
+    """Slopes and offsets that normalise, from the channels' means and mean squares `[batch, branches, channels]`."""
+    norms = [getattr(module, kind).norm for kind in KINDS]
     groups, channels = norms[0].num_groups, norms[0].num_channels
+    depth, branches = channels // groups, len(kinds)
 
     def of_groups(vector: str) -> str:
-        by_group = w.reshape(vector, 0, len(norms), groups, channels // groups)
+        by_group = w.reshape(vector, 0, branches, groups, depth)
         return w.op("ReduceMean", by_group, w.ints(3), keepdims=1)
+
+    def of_branches(name: str, vectors: list[torch.Tensor]) -> str:
+        vectors = w.weight(name, torch.stack(vectors).view(-1, groups, depth))
+        return w.op("Gather", vectors, w.ints(*map(KINDS.index, kinds)), axis=0)
 
     mean, square = of_groups(mean), of_groups(square)
     variance = w.op("Sub", square, w.op("Mul", mean, mean))
     deviation = w.op("Sqrt", w.op("Add", variance, w.scalar(norms[0].eps)))
-    shape = (len(norms), groups, channels // groups)
-    weight = w.weight("norm_weight", torch.stack([norm.weight for norm in norms]).view(shape))
-    bias = w.weight("norm_bias", torch.stack([norm.bias for norm in norms]).view(shape))
-    slope = w.op("Div", weight, deviation)
-    offset = w.op("Sub", bias, w.op("Mul", mean, slope))
-    return w.reshape(slope, 0, len(norms), channels), w.reshape(offset, 0, len(norms), channels)
+    slope = w.op("Div", of_branches("norm_weight", [norm.weight for norm in norms]), deviation)
+    offset = w.op("Sub", of_branches("norm_bias", [norm.bias for norm in norms]), w.op("Mul", mean, slope))
+    return w.reshape(slope, 0, branches, channels), w.reshape(offset, 0, branches, channels)

@@ -8,6 +8,7 @@ from .folded import FoldedWeights
 from .gpu.bi_attention import write_bi_attention as write_bi_attention_for_gpu
 from .gpu.tower import write_tower as write_tower_for_gpu
 from .modules import write_module
+from .pyramid import Pyramid
 from .text_encoder import write_bert_layer, write_padding_mask
 from .writer import GraphWriter
 
@@ -19,22 +20,22 @@ def write_tower(
     mask = write_padding_mask(w, attention_mask) if attention_mask is not None else None
     if not w.in_pieces:
         return write_tower_for_gpu(w, tower, levels, hidden, mask)
+    pyramid = Pyramid.of(w, levels)
     for index, layer in enumerate(tower.layers):
         with w.scope(f"layer_{index + 1}"):
             if layer.fusion is not None:
                 with w.scope("bi_attention"):
-                    image, sizes = w.positions(levels)
-                    image, hidden = write_bi_attention(w, layer.fusion, image, hidden, mask)
-                    levels = w.levels(image, sizes, levels)
+                    image, hidden = write_bi_attention(w, layer.fusion, pyramid.positions, hidden, mask)
+                    pyramid = pyramid.with_positions(image)
             if layer.text_layer is not None:
                 with w.scope("text_layer"):
                     hidden = write_bert_layer(w, layer.text_layer.bert_layer, hidden, mask)
             with w.scope("decoupled" if layer.dyconv is None else "dyconv"):
-                levels = write_module(w, layer.convolution, levels)
-    if tower.output is not None:
-        with w.scope("output"):
-            levels = write_decoupled_output(w, tower.output, levels)
-    return levels, hidden
+                pyramid = write_module(w, layer.convolution, pyramid)
+    if tower.output is None:
+        return pyramid.maps, hidden
+    with w.scope("output"):
+        return write_decoupled_output(w, tower.output, pyramid.maps), hidden
 
 
 def write_bi_attention(

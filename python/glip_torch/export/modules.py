@@ -14,10 +14,12 @@ from .csp_darknet import write_csp_darknet_encoder
 from .decoupled import write_decoupled
 from .dyconv import write_dyconv
 from .image_encoder import write_image_encoder
+from .pyramid import Pyramid
 from .writer import GraphWriter
 
-#: Each takes the module and what its `forward` takes, as values, and gives the levels of a pyramid.
-WRITERS: dict[type[nn.Module], Callable[..., list[str]]] = {
+#: Each takes the module and what its `forward` takes, as values. An image encoder gives the levels of a pyramid; a
+#: convolution takes and gives a `Pyramid`.
+WRITERS: dict[type[nn.Module], Callable] = {
     ImageEncoder: write_image_encoder,
     CSPDarknetEncoder: write_csp_darknet_encoder,
     DyConv: write_dyconv,
@@ -25,7 +27,7 @@ WRITERS: dict[type[nn.Module], Callable[..., list[str]]] = {
 }
 
 
-def write_module(w: GraphWriter, module: nn.Module, *inputs) -> list[str]:
+def write_module(w: GraphWriter, module: nn.Module, *inputs) -> list[str] | Pyramid:
     """Raises `TypeError` for a module that nothing here writes."""
     if type(module) not in WRITERS:
         known = ", ".join(kind.__name__ for kind in WRITERS)

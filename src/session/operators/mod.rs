@@ -2,7 +2,7 @@
 
 mod deform_conv;
 mod deformable_attention;
-mod int8_deform_conv;
+mod dyconv;
 mod node;
 
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use ort::operator::OperatorDomain;
 
 use deform_conv::DeformConvOperator;
 use deformable_attention::DeformableAttentionOperator;
-use int8_deform_conv::Int8DeformConvOperator;
+use dyconv::DyConvOperator;
 
-use crate::kernels::{ByteInstructions, Workspace};
+use crate::kernels::Workspace;
 
 /// The domain of the functions that exported graphs have in them for whoever has no operator of that name.
 const FUNCTIONS: &str = "glip";
@@ -23,14 +23,11 @@ const FUNCTIONS: &str = "glip";
 pub(super) fn domains() -> ort::Result<[OperatorDomain; 2]> {
     let workspace = Arc::new(Workspace::default());
     let standard = OperatorDomain::new("")?.add(DeformConvOperator(Arc::clone(&workspace)))?;
-    let attention = DeformableAttentionOperator(Arc::clone(&workspace));
-    let mut functions = OperatorDomain::new(FUNCTIONS)?.add(attention)?;
-    // Without such instructions the function in the graph is as fast.
-    if let Some(instructions) = ByteInstructions::detect() {
-        functions = functions.add(Int8DeformConvOperator {
-            workspace,
-            instructions,
-        })?;
+    let mut functions = OperatorDomain::new(FUNCTIONS)?;
+    functions = functions.add(DeformableAttentionOperator(Arc::clone(&workspace)))?;
+    for int8 in [false, true] {
+        let workspace = Arc::clone(&workspace);
+        functions = functions.add(DyConvOperator { workspace, int8 })?;
     }
     Ok([standard, functions])
 }

@@ -7,12 +7,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use ndarray::{ArrayView, ArrayViewMut, Dim, Dimension};
+use ndarray::{Array, ArrayView, ArrayViewMut, Dim, Dimension};
 use ort::{
     AsPointer,
     operator::{ComputeContext, KernelContext},
     ortsys,
-    value::{PrimitiveTensorElementType, TensorElementType},
+    value::{DynTensorValueType, PrimitiveTensorElementType, TensorElementType},
 };
 
 use crate::{
@@ -60,6 +60,27 @@ impl Attributes<'_, '_> {
         };
         let whole = usize::try_from(number);
         whole.map_err(|_| refused(self.operator, format!("{name} of {number}")))
+    }
+}
+
+/// The inputs of a node that are constants of its graph, one after another.
+pub(super) struct Weights<'a, 'node> {
+    pub(super) operator: &'static str,
+    pub(super) node: &'a KernelContext<'node>,
+    /// The place of the next one.
+    pub(super) next: usize,
+}
+
+impl Weights<'_, '_> {
+    pub(super) fn next<T: PrimitiveTensorElementType + Clone, D: Dimension>(
+        &mut self,
+    ) -> ort::Result<Array<T, D>> {
+        let place = self.next;
+        self.next += 1;
+        let weights = self.node.constant_input::<DynTensorValueType>(place)?;
+        let weights = weights.try_extract_array()?.to_owned();
+        let weights = weights.into_dimensionality();
+        weights.map_err(|error| refused(self.operator, format!("input {place}: {error}")))
     }
 }
 

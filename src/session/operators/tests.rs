@@ -369,67 +369,68 @@ fn attended(native: bool, sizes: [i64; 4]) -> ort::Result<ArrayD<f32>> {
     outputs["out"].try_extract_array().map(|out| out.to_owned())
 }
 
-/// The same: `python/tests/deform_conv_function.py` made it.
-const INT8_DEFORM_CONV: &[u8] = include_bytes!(concat!(
+/// The same, in floats and in 8 bits: `python/tests/dyconv_function.py` made them.
+const DYCONV: &[u8] = include_bytes!(concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/tests/fixtures/int8_deform_conv.onnx"
+    "/tests/fixtures/dyconv.onnx"
+));
+const INT8_DYCONV: &[u8] = include_bytes!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/int8_dyconv.onnx"
 ));
 
-/// Two convolutions of two images, by strides of 1 and 2, the first with a mask of this size; in ONNX Runtime the
-/// function's body.
-fn convolved_in_bytes(native: bool, mask: [usize; 2]) -> ort::Result<[ArrayD<f32>; 2]> {
+/// Three levels of these sizes, of two images, convolved; in ONNX Runtime by the function's body.
+fn convolved(graph: &[u8], native: bool, sizes: [[usize; 2]; 3]) -> ort::Result<ArrayD<f32>> {
     let runtime = Runtime::load().unwrap();
     let mut builder = SessionBuilder::new(runtime.environment())?;
     if native {
         builder = with_domains(builder)?;
     }
-    let mut session = builder.commit_from_memory(INT8_DEFORM_CONV)?;
-    let of = |channels, [height, width]: [usize; 2]| vec![2, channels, height, width];
-    // More places than a block has.
-    let (size, half) = ([13, 17], [7, 9]);
-    let shapes = [
-        of(7, size),
-        of(18, size),
-        of(9, mask),
-        of(18, half),
-        of(9, half),
-    ];
-    let [pixels, offsets_1, mask_1, offsets_2, mask_2] = random(shapes, [1.0, 3.0, 1.0, 3.0, 1.0]);
+    let mut session = builder.commit_from_memory(graph)?;
+    let shapes = sizes.map(|[height, width]| vec![2, 32, height, width]);
+    let [finest, middle, coarsest] = random(shapes, [1.0; 3]);
     let outputs = session.run(ort::inputs![
-        "pixels" => TensorRef::from_array_view(&pixels)?,
-        "offsets_1" => TensorRef::from_array_view(&offsets_1)?,
-        "mask_1" => TensorRef::from_array_view(&mask_1)?,
-        "offsets_2" => TensorRef::from_array_view(&offsets_2)?,
-        "mask_2" => TensorRef::from_array_view(&mask_2)?,
+        "level_0" => TensorRef::from_array_view(&finest)?,
+        "level_1" => TensorRef::from_array_view(&middle)?,
+        "level_2" => TensorRef::from_array_view(&coarsest)?,
     ])?;
-    let [first, second] = ["out_1", "out_2"].map(|name| outputs[name].try_extract_array());
-    Ok([first?.to_owned(), second?.to_owned()])
+    outputs["out"].try_extract_array().map(|out| out.to_owned())
 }
 
 #[test]
-fn convolutions_in_8_bits_are_those_of_the_function_in_the_graph() {
-    let [native, own] = [true, false].map(|native| convolved_in_bytes(native, [13, 17]).unwrap());
-    for (native, own) in native.iter().zip(&own) {
-        assert_eq!(native.shape(), own.shape());
-        let largest = own
-            .iter()
-            .fold(0.0, |largest: f32, number| largest.max(number.abs()));
-        assert!(largest > 1.0, "{largest}");
-        Zip::from(native).and(own).for_each(|native, own| {
-            // Both round to 8 bits, each by scales of its own.
-            let difference = (native - own).abs();
-            assert!(difference < 0.01 * largest, "{native} for {own}");
-        });
+fn dyconv_is_the_function_in_the_graph() {
+    // Both round to 8 bits, each by scales of its own.
+    for (graph, tolerance) in [(DYCONV, 1e-5), (INT8_DYCONV, 0.02)] {
+        // More places than a block has; rows of one pixel; halves of odd and of even sides.
+        for sizes in [[[13, 17], [7, 9], [4, 5]], [[5, 2], [3, 1], [2, 1]]] {
+            let [native, own] =
+                [true, false].map(|native| convolved(graph, native, sizes).unwrap());
+            assert_eq!(native.shape(), own.shape());
+            let largest = own
+                .iter()
+                .fold(0.0, |largest: f32, number| largest.max(number.abs()));
+            assert!(largest > 1.0, "{largest}");
+            Zip::from(&native).and(&own).for_each(|native, own| {
+                let difference = (native - own).abs();
+                assert!(
+                    difference < tolerance * largest,
+                    "{sizes:?}: {native} for {own}"
+                );
+            });
+        }
     }
 }
 
 #[test]
-fn convolutions_in_8_bits_of_shapes_that_do_not_fit_are_errors() {
-    let error = convolved_in_bytes(true, [13, 16]).unwrap_err().to_string();
-    if ByteInstructions::detect().is_some() {
-        // In the words of this crate's kernel, which comes before the function.
-        assert!(error.contains("a mask of Some([2, 9, 13, 16])"), "{error}");
-    }
+fn levels_that_are_not_halves_of_each_other_are_errors() {
+    let error = convolved(DYCONV, true, [[13, 17], [7, 8], [4, 4]]).unwrap_err();
+    // In the words of this crate's kernel, which comes before the function.
+    assert!(
+        error
+            .to_string()
+            .contains("is not half of the level before"),
+        "{error}"
+    );
 }
 
 /// Tensors of numbers that look random, each up to its reach.

@@ -99,6 +99,9 @@ class Pyramid:
         self._w, self._maps, self._positions, self._channels = w, maps, positions, channels
         self.sizes = LevelSizes.of(w, maps) if sizes is None else sizes
 
+    def with_maps(self, maps: list[str]) -> Pyramid:
+        return Pyramid(self._w, self.sizes, maps=maps)
+
     @property
     def maps(self) -> list[str]:
         if self._maps is None:

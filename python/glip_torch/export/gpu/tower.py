@@ -36,8 +36,7 @@ def write_tower(
                     pyramid = write_dyconv(w, layer.convolution, pyramid)
             else:
                 with w.scope("decoupled"):
-                    maps = write_decoupled(w, layer.convolution, pyramid.maps)
-                    pyramid = Pyramid(w, pyramid.sizes, maps=maps)
+                    pyramid = write_decoupled(w, layer.convolution, pyramid)
     if tower.output is None:
         return pyramid.maps, hidden
     with w.scope("output"):

@@ -1,0 +1,136 @@
+//! `glip.DyConv` and `glip.Int8DyConv`, which exported graphs have as functions too.
+
+use std::sync::Arc;
+
+use ndarray::ArrayView3;
+use ort::{
+    operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput},
+    value::TensorElementType,
+};
+
+use super::node::{BYTE, FLOAT, Run, WHOLE, Weights, refused};
+use crate::kernels::{
+    ByteInstructions, CoefficientWeights, ConvolutionWeights, DyConv, DyConvWeights, FloatsOrBytes,
+    Instructions, Workspace,
+};
+
+/// The first inputs, by their places.
+const POSITIONS: usize = 0;
+const SIZES: usize = 1;
+/// Weights follow, in the order in which the function takes them.
+const WEIGHTS: usize = 2;
+
+/// A layer whose convolutions have weights in floats, or in 8 bits.
+pub(super) struct DyConvOperator {
+    pub(super) workspace: Arc<Workspace>,
+    pub(super) int8: bool,
+}
+
+impl DyConvOperator {
+    fn operator(&self) -> &'static str {
+        match self.int8 {
+            true => "Int8DyConv",
+            false => "DyConv",
+        }
+    }
+
+    /// The weights of a convolution, by their types.
+    fn of_convolution(&self) -> &'static [TensorElementType] {
+        match self.int8 {
+            true => &[FLOAT, FLOAT, BYTE],
+            false => &[FLOAT, FLOAT],
+        }
+    }
+
+    fn convolution(&self, weights: &mut Weights<'_, '_>) -> ort::Result<ConvolutionWeights> {
+        if self.int8 {
+            let (bias, scales) = (weights.next()?, weights.next()?);
+            let weights = FloatsOrBytes::Bytes(weights.next()?, scales);
+            return Ok(ConvolutionWeights { weights, bias });
+        }
+        Ok(ConvolutionWeights {
+            weights: FloatsOrBytes::Floats(weights.next()?),
+            bias: weights.next()?,
+        })
+    }
+}
+
+impl Operator for DyConvOperator {
+    type Kernel<'node> = DyConvKernel;
+
+    fn name(&self) -> &str {
+        self.operator()
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let (of_fields, of_coefficients) = ([FLOAT; 2], [FLOAT; 8]);
+        let of_convolutions = self.of_convolution().repeat(3);
+        let all = [FLOAT, WHOLE].into_iter().chain(of_fields);
+        let all = all.chain(of_convolutions).chain(of_coefficients);
+        all.map(OperatorInput::required)
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(FLOAT)]
+    }
+
+    fn create_kernel<'node>(&self, node: &KernelContext<'node>) -> ort::Result<DyConvKernel> {
+        let operator = self.operator();
+        let weights = &mut Weights {
+            operator,
+            node,
+            next: WEIGHTS,
+        };
+        let (fields, fields_bias) = (weights.next()?, weights.next()?);
+        let own = self.convolution(weights)?;
+        let coarser = self.convolution(weights)?;
+        let finer = self.convolution(weights)?;
+        let epsilon = node.get::<f32>("epsilon");
+        let coefficients = CoefficientWeights {
+            norm: weights.next()?,
+            norm_bias: weights.next()?,
+            epsilon: epsilon.ok_or_else(|| refused(operator, "epsilon: there is none"))?,
+            attention: weights.next()?,
+            attention_bias: weights.next()?,
+            squeeze: weights.next()?,
+            squeeze_bias: weights.next()?,
+            excite: weights.next()?,
+            excite_bias: weights.next()?,
+        };
+        let weights = DyConvWeights {
+            fields,
+            fields_bias,
+            own,
+            finer,
+            coarser,
+            coefficients,
+        };
+        let conv = DyConv::new(weights, Instructions::detect(), ByteInstructions::detect());
+        Ok(DyConvKernel {
+            operator,
+            conv: conv.map_err(|error| refused(operator, error))?,
+            workspace: Arc::clone(&self.workspace),
+        })
+    }
+}
+
+pub(super) struct DyConvKernel {
+    operator: &'static str,
+    conv: DyConv,
+    workspace: Arc<Workspace>,
+}
+
+impl Kernel for DyConvKernel {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let run = Run {
+            operator: self.operator,
+            context,
+        };
+        let positions: ArrayView3<'_, f32> = run.required(POSITIONS, "positions")?;
+        let sizes = run.required(SIZES, "sizes")?;
+        run.fill(positions.dim().into(), |out, threads| {
+            self.conv
+                .run(positions, sizes, out, &self.workspace, threads)
+        })
+    }
+}
