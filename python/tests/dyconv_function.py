@@ -37,7 +37,9 @@ def dyconv() -> DyConv:
 
 def dyconv_function(int8: bool) -> bytes:
     w = GraphWriter("dyconv", int8=int8)
-    maps = [w.input(f"level_{level}", "float32", ["batch", CHANNELS, f"h_{level}", f"w_{level}"]) for level in range(LEVELS)]
+    maps = [
+        w.input(f"level_{level}", "float32", ["batch", CHANNELS, f"h_{level}", f"w_{level}"]) for level in range(LEVELS)
+    ]
     with torch.no_grad():
         levels = write_dyconv(w, dyconv(), Pyramid.of(w, maps))
     w.output("out", levels.positions, "float32", ["batch", "positions", CHANNELS])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 
@@ -13,9 +14,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from deform_conv_function import BIAS, CHANNELS, WEIGHT, deform_conv_function
+from dyconv_function import CHANNELS, FILES, dyconv, dyconv_function
 from test_checkpoint import TINY
-from torchvision.ops import deform_conv2d
 
 from glip_torch.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from glip_torch.config import GLIPConfig, Recommended
@@ -74,7 +74,7 @@ def test_a_bundle_is_complete_and_says_what_it_is(files):
         assert str(Path(command.__file__).parent).encode() not in model.SerializeToString()
         assert not [node.name for node in model.graph.node if node.metadata_props]
     fusion = onnx.load(bundle / "fusion.onnx")
-    assert sum(node.op_type == "DeformConv" for node in fusion.graph.node) == 13 * TINY.tower_layers
+    assert sum(node.op_type == "DyConv" for node in fusion.graph.node) == TINY.tower_layers
 
 
 def test_the_vocabulary_beside_the_checkpoint_is_the_default(files):
@@ -237,49 +237,51 @@ def test_int8_stores_bytes_with_a_scale_for_each_output(files):
     assert run(files, "--precision", "int8") == 0
     for name in ("image_encoder", "text_encoder", "fusion"):
         graph = onnx.load(files / "bundle" / f"{name}.onnx").graph
-        weights = {tensor.name: tensor for tensor in graph.initializer}
-        products = [node for node in graph.node if node.op_type in ("DynamicQuantizeMatMul", "Int8DeformConv")]
-        assert products
-        for node in products:
-            weight, scale = (weights[node.input[place]] for place in (1, 2))
-            assert weight.data_type == onnx.TensorProto.INT8
+        tensors = {tensor.name: tensor for tensor in graph.initializer}
+        # What is multiplied in 8 bits has its scales behind it, whichever the operator.
+        pairs = [
+            (tensors[weight], tensors[scale])
+            for node in graph.node
+            for weight, scale in pairwise(node.input)
+            if weight in tensors
+            and tensors[weight].data_type == onnx.TensorProto.INT8
+            and len(tensors[weight].dims) == 2
+        ]
+        assert pairs
+        for weight, scale in pairs:
+            assert scale.data_type == onnx.TensorProto.FLOAT
             assert list(scale.dims) == [weight.dims[1]]
     assert json.loads((files / "bundle" / "glip.json").read_text())["precision"] == "int8"
 
 
-def test_int8_convolutions_are_functions_of_which_each_node_has_its_strides(files):
-    assert run(files, "--precision", "int8") == 0
+@pytest.mark.parametrize(
+    ("precision", "name"), [("fp32", "DyConv"), ("fp16-weights", "DyConv"), ("int8", "Int8DyConv")]
+)
+def test_a_layer_of_convolutions_is_one_node(files, precision, name):
+    assert run(files, "--precision", precision) == 0
     fusion = onnx.load(files / "bundle" / "fusion.onnx")
     (function,) = fusion.functions
-    assert (function.domain, function.name) == ("glip", "Int8DeformConv")
-    nodes = [node for node in fusion.graph.node if node.op_type == function.name]
-    strides = [list(onnx.helper.get_node_attr_value(node, "strides")) for node in nodes]
-    assert strides.count([2, 2]) == 4 * TINY.tower_layers  # what finer levels are read with
-    assert strides.count([1, 1]) == 9 * TINY.tower_layers
+    assert (function.domain, function.name) == ("glip", name)
+    assert [node.op_type for node in fusion.graph.node].count(name) == TINY.tower_layers
+    assert not any(node.op_type == "DeformConv" for node in fusion.graph.node)
 
 
-def test_the_function_of_int8_convolutions_is_the_fixture():
+@pytest.mark.parametrize(("name", "int8"), FILES.items())
+def test_the_function_of_convolutions_is_the_fixture(name, int8):
     """With which the operator of glip-rs is compared."""
-    fixture = Path(__file__).parents[2] / "tests" / "fixtures" / "int8_deform_conv.onnx"
-    assert fixture.read_bytes() == deform_conv_function()
+    fixture = Path(__file__).parents[2] / "tests" / "fixtures" / f"{name}.onnx"
+    assert fixture.read_bytes() == dyconv_function(int8)
 
 
-def test_the_function_of_int8_convolutions_is_a_deformable_convolution():
-    generator = torch.Generator().manual_seed(0)
-
-    def random(*shape, reach=1.0):
-        return reach * (2 * torch.rand(shape, generator=generator) - 1)
-
-    feeds = {"pixels": random(2, CHANNELS, 16, 12)}
-    for stride in (1, 2):
-        size = 16 // stride, 12 // stride
-        feeds |= {f"offsets_{stride}": random(2, 18, *size, reach=2.0), f"mask_{stride}": random(2, 9, *size)}
-    session = onnxruntime.InferenceSession(deform_conv_function(), providers=["CPUExecutionProvider"])
-    outputs = session.run(["out_1", "out_2"], {name: value.numpy() for name, value in feeds.items()})
-    for stride, out in zip((1, 2), outputs):
-        offsets, mask = feeds[f"offsets_{stride}"], feeds[f"mask_{stride}"]
-        expected = deform_conv2d(feeds["pixels"], offsets, WEIGHT, BIAS, stride=stride, padding=1, mask=mask)
-        assert (torch.from_numpy(out) - expected).abs().max() < 0.02 * expected.abs().max()
+@pytest.mark.parametrize(("int8", "tolerance"), [(False, 1e-5), (True, 0.02)])
+def test_the_function_of_convolutions_is_the_layer(int8, tolerance):
+    torch.manual_seed(0)
+    levels = [2 * torch.rand(2, CHANNELS, *size) - 1 for size in ((16, 11), (8, 6), (4, 3))]
+    session = onnxruntime.InferenceSession(dyconv_function(int8), providers=["CPUExecutionProvider"])
+    (out,) = session.run(None, {f"level_{level}": values.numpy() for level, values in enumerate(levels)})
+    with torch.no_grad():
+        expected = torch.cat([values.flatten(2) for values in dyconv()(levels)], 2).transpose(1, 2)
+    assert (torch.from_numpy(out) - expected).abs().max() < tolerance * expected.abs().max()
 
 
 def test_without_fusion_the_tower_moves_into_the_image_encoder(files):
@@ -289,7 +291,7 @@ def test_without_fusion_the_tower_moves_into_the_image_encoder(files):
     assert manifest["graphs"]["fusion"] is None
     assert not (files / "bundle" / "fusion.onnx").exists()
     graph = onnx.load(files / "bundle" / "image_encoder.onnx").graph
-    assert sum(node.op_type == "DeformConv" for node in graph.node) == 13 * TINY.tower_layers
+    assert sum(node.op_type == "DyConv" for node in graph.node) == TINY.tower_layers
 
 
 def test_the_text_encoder_can_be_left_out(files):

@@ -1,6 +1,6 @@
 //! The weights of a convolution whose channels see only themselves.
 
-use ndarray::{ArrayView1, ArrayViewMut2};
+use ndarray::ArrayViewMut2;
 
 /// Each weight that is not zero, by the tap of the kernel that it belongs to. Kernels that pick what one tap sees, which
 /// are nine channels out for one in with a single weight each, cost no more than that.
@@ -56,7 +56,7 @@ impl Channelwise {
         &self,
         tap: usize,
         seen: &[f32],
-        bias: Option<ArrayView1<'_, f32>>,
+        bias: Option<&[f32]>,
         out: &mut ArrayViewMut2<'_, f32>,
     ) {
         let places = out.ncols();
@@ -73,7 +73,7 @@ impl Channelwise {
     }
 
     /// Fills the channels that no tap adds to.
-    pub(super) fn fill(&self, bias: Option<ArrayView1<'_, f32>>, out: &mut ArrayViewMut2<'_, f32>) {
+    pub(super) fn fill(&self, bias: Option<&[f32]>, out: &mut ArrayViewMut2<'_, f32>) {
         for &channel in &self.empty {
             let start = bias.map_or(0.0, |bias| bias[channel]);
             out.row_mut(channel).fill(start);

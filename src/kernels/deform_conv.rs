@@ -180,6 +180,8 @@ impl DeformConv {
         self.check(inputs, out.shape())?;
         let offsets = inputs.offsets.as_standard_layout();
         let mask = inputs.mask.as_ref().map(|mask| mask.as_standard_layout());
+        let bias = inputs.bias.as_ref().map(|bias| bias.as_standard_layout());
+        let bias = bias.as_ref().and_then(|bias| bias.as_slice());
         let mut memory = workspace.images.take();
         for (image, out) in out.outer_iter_mut().enumerate() {
             let pixels = inputs.pixels.index_axis(Axis(0), image);
@@ -197,7 +199,7 @@ impl DeformConv {
                 mask: mask.map(|mask| mask.to_slice().unwrap_or_default()),
                 width,
                 places: height * width,
-                bias: inputs.bias,
+                bias,
             };
             let blocks = out.axis_chunks_iter_mut(Axis(1), BLOCK);
             threads.for_each(blocks, |block, out| {
@@ -252,7 +254,7 @@ pub(super) struct Image<'a> {
     /// Of what comes out.
     pub(super) width: usize,
     pub(super) places: usize,
-    pub(super) bias: Option<ArrayView1<'a, f32>>,
+    pub(super) bias: Option<&'a [f32]>,
 }
 
 impl Image<'_> {
@@ -338,15 +340,12 @@ impl Image<'_> {
     fn begin(&self, places: usize, sums: &mut [f32]) {
         let outer = self.conv.shape.outer;
         for (group, sums) in sums.chunks_mut(places * outer).enumerate() {
-            match &self.bias {
+            match self.bias {
                 None => sums.fill(0.0),
                 Some(bias) => {
-                    let bias = bias.iter().skip(group * outer);
-                    for row in sums.chunks_mut(outer) {
-                        row.iter_mut()
-                            .zip(bias.clone())
-                            .for_each(|(sum, &bias)| *sum = bias);
-                    }
+                    let bias = &bias[group * outer..][..outer];
+                    sums.chunks_mut(outer)
+                        .for_each(|sums| sums.copy_from_slice(bias));
                 }
             }
         }

@@ -8,6 +8,7 @@ use ndarray::{
 use super::{
     byte_product::ByteWeights,
     instructions::Instructions,
+    pixels::{Grid, Sample},
     product::{Weights, WeightsShape},
     transpose::Transpose,
     *,
@@ -21,7 +22,7 @@ fn numbers(count: usize) -> Vec<f32> {
         .collect()
 }
 
-fn array<const N: usize, D: Dimension>(shape: [usize; N]) -> Array<f32, D> {
+pub(super) fn array<const N: usize, D: Dimension>(shape: [usize; N]) -> Array<f32, D> {
     let numbers = ArrayD::from_shape_vec(shape.to_vec(), numbers(shape.iter().product()));
     numbers.unwrap().into_dimensionality().unwrap()
 }
@@ -492,6 +493,39 @@ fn weights_in_bytes_that_do_not_fit_are_told() {
                 error.contains(&format!("[{rows}, 4] with {scales} scales")),
                 "{error}"
             );
+        }
+    }
+}
+
+#[test]
+fn grids_are_enlarged_by_their_corners() {
+    for (smaller, larger) in [
+        ([3, 4], [7, 9]),
+        ([1, 4], [2, 8]),
+        ([1, 1], [1, 5]),
+        ([2, 3], [2, 3]),
+    ] {
+        let [smaller, larger] = [smaller, larger].map(|[height, width]| Grid::new(height, width));
+        let mut times = vec![0.0; smaller.count()];
+        for pixel in 0..larger.count() {
+            let Sample { pixels, shares } = smaller.of_enlarged(pixel, larger);
+            assert!((shares.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+            (0..4).for_each(|corner| times[pixels[corner]] += shares[corner]);
+        }
+        for (pixel, times) in times.iter().enumerate() {
+            let told = smaller.times_seen(pixel, larger);
+            assert!(
+                (told - times).abs() < 1e-5,
+                "{smaller:?} {larger:?}: {told} for {times}"
+            );
+        }
+        let corners = [(0, 0), (larger.count() - 1, smaller.count() - 1)];
+        for (of_larger, of_smaller) in corners {
+            let Sample { pixels, shares } = smaller.of_enlarged(of_larger, larger);
+            let seen = (0..4)
+                .filter(|&corner| shares[corner] > 1e-6)
+                .map(|corner| pixels[corner]);
+            assert!(seen.into_iter().all(|pixel| pixel == of_smaller));
         }
     }
 }

@@ -9,9 +9,7 @@ from .pyramid import Pyramid
 from .writer import GraphWriter
 
 
-def write_decoupled(
-    w: GraphWriter, module: DecoupledConv, pyramid: Pyramid | PyramidForGpu
-) -> Pyramid | PyramidForGpu:
+def write_decoupled(w: GraphWriter, module: DecoupledConv, pyramid: Pyramid | PyramidForGpu) -> Pyramid | PyramidForGpu:
     return pyramid.with_maps([_level(w, module, index, level) for index, level in enumerate(pyramid.maps)])
 
 

@@ -25,7 +25,11 @@ def _int8_deform_conv(w: GraphWriter, module: DeformableBranch, source: str, off
     channels, outer = module.conv.in_channels, module.conv.out_channels
     picks = w.table(_picks(channels))
     samples = w.op("DeformConv", source, picks, offset, "", mask, group=channels, **_geometry(module))
-    product = w.linear(w.transpose(w.reshape(samples, 0, 0, -1), 0, 2, 1), module.conv.weight, module.conv.bias)
+    weight, scale = w.int8_weight(module.conv.weight)
+    levels, levels_scale, zero = w.ops("DynamicQuantizeLinear", w.reshape(samples, 0, 0, -1), outputs=3)
+    levels = w.transpose(levels, 0, 2, 1)  # bytes are moved sooner than floats
+    bias = w.weight("bias", module.conv.bias)
+    product = w.op("MatMulIntegerToFloat", levels, weight, levels_scale, scale, zero, "", bias, domain=MICROSOFT)
     shape = w.shape(0, outer, w.op("Shape", offset, start=2))
     return w.op("Reshape", w.transpose(product, 0, 2, 1), shape)
 

@@ -7,8 +7,7 @@
   loaded, its speed and its detections.
 - `int8`: what is multiplied with weights, and the weights, in 8 bits: linear layers and deformable
   convolutions. Weights have a scale for each output; the other side gets one when the graph runs.
-  What stays float is stored in half. Fast on CPUs that multiply bytes (VNNI), for which glip-rs has an
-  operator of its own in the place of the deformable convolutions' function.
+  What stays float is stored in half. Fast on CPUs that multiply bytes (VNNI).
 
 Not here, because they gain nothing with ONNX Runtime 1.32 on such a CPU: scales fixed by calibration
 (finding them takes about a tenth of an 8-bit product's time) and bfloat16 (there is no kernel for it).

@@ -11,9 +11,7 @@ class Pyramid:
     `like` are maps of the same sizes.
     """
 
-    def __init__(
-        self, w: GraphWriter, like: list[str], *, maps: list[str] | None = None, positions: str | None = None
-    ):
+    def __init__(self, w: GraphWriter, like: list[str], *, maps: list[str] | None = None, positions: str | None = None):
         self._w, self._like, self._maps, self._positions = w, like, maps, positions
 
     @staticmethod

@@ -409,8 +409,8 @@ class GraphWriter:
             levels = (values / scale[:, None]).round().T.contiguous().to(torch.int8).numpy()
             name = self._unique("weight")
             self._initializers[name] = numpy_helper.from_array(levels, name)
-            self._scales[name] = self.weight("scale", scale)
             self._parameters[key] = (weight, name)
+            self._scales[name] = self.weight("scale", scale)
         name = self._parameters[key][1]
         return name, self._scales[name]
 

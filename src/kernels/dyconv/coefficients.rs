@@ -1,7 +1,6 @@
 //! GroupNorm, the weight of each branch, the mean over a level's branches and DyReLU, as slopes and offsets of channels.
 
 use ndarray::{Array1, Array2, Array3};
-use smallvec::SmallVec;
 
 use super::branches::Branch;
 
@@ -22,7 +21,7 @@ pub(crate) struct CoefficientWeights {
     pub(crate) excite_bias: Array1<f32>,
 }
 
-/// The same, owned.
+/// What surrounds the convolutions.
 pub(super) struct Norms {
     channels: usize,
     /// Channels of a group.
@@ -67,13 +66,30 @@ pub(super) struct Coefficients {
     slopes: Vec<f32>,
     /// Of the sum of a level's branches: slope and offset of two lines, `[levels, 4, channels]`.
     lines: Vec<f32>,
-    /// Means of a branch, `[3, channels]`: of its numbers, of their squares, and of its numbers as its level sees them.
+    of_branch: OfBranch,
+    of_level: OfLevel,
+}
+
+/// What is known of a branch: vectors of its channels.
+#[derive(Default)]
+struct OfBranch {
+    sums: Vec<f64>,
+    /// `[3, channels]`: of its numbers, of their squares, and of its numbers as its level sees them.
     means: Vec<f32>,
-    /// What a level's branches add up to beside their numbers, and on the mean.
+    /// What makes its numbers normal.
+    slopes: Vec<f32>,
+    offsets: Vec<f32>,
+}
+
+/// What is known of the sum of a level's branches.
+#[derive(Default)]
+struct OfLevel {
+    /// What it lacks yet, as branches only are multiplied.
     offset: Vec<f32>,
-    pooled: Vec<f32>,
-    inner: Vec<f32>,
-    outer: Vec<f32>,
+    mean: Vec<f32>,
+    /// What DyReLU's layers make of the mean.
+    squeezed: Vec<f32>,
+    excited: Vec<f32>,
 }
 
 impl Coefficients {
@@ -128,95 +144,119 @@ impl Norms {
         let channels = self.channels;
         found.slopes.clear();
         found.lines.clear();
-        let levels = branches.chunk_by(|one, other| one.level == other.level);
-        for of_level in levels {
-            for vector in [&mut found.offset, &mut found.pooled] {
+        for of_level in branches.chunk_by(|one, other| one.level == other.level) {
+            for vector in [&mut found.of_level.offset, &mut found.of_level.mean] {
                 vector.clear();
                 vector.resize(channels, 0.0);
             }
-            let share = 1.0 / of_level.len() as f32;
             for branch in of_level {
-                let sums =
-                    &sums[branch.first_block * 3 * channels..][..branch.blocks() * 3 * channels];
-                self.add(branch, sums, share, found);
+                let step = 3 * channels;
+                let sums = &sums[branch.first_block * step..][..branch.blocks() * step];
+                self.normalise(branch, sums, &mut found.of_branch);
+                self.weigh(found, 1.0 / of_level.len() as f32);
             }
-            self.find_lines(found);
+            self.activate(found);
         }
     }
 
-    /// What a branch has for its level.
-    fn add(&self, branch: &Branch, sums: &[f32], share: f32, found: &mut Coefficients) {
+    /// GroupNorm.
+    fn normalise(&self, branch: &Branch, sums: &[f32], found: &mut OfBranch) {
         let (channels, depth) = (self.channels, self.depth);
-        let [given, seen] = [branch.grid.count(), branch.seen].map(|count| count as f64);
-        found.means.clear();
-        for number in 0..3 * channels {
-            let sums = sums.iter().skip(number).step_by(3 * channels);
-            let count = if number < 2 * channels { given } else { seen };
-            found
-                .means
-                .push((sums.map(|&sum| f64::from(sum)).sum::<f64>() / count) as f32);
-        }
-        let (means, rest) = found.means.split_at(channels);
-        let (squares, pooled) = rest.split_at(channels);
-        let norm = &self.norm[branch.source as usize * channels..][..channels];
-        let norm_bias = &self.norm_bias[branch.source as usize * channels..][..channels];
-
-        // GroupNorm.
-        let mut lines = SmallVec::<[(f32, f32); 256]>::new();
-        let groups = means.chunks(depth).zip(squares.chunks(depth));
-        for (group, (means, squares)) in groups.enumerate() {
+        found.find_means(sums, channels, branch);
+        found.slopes.clear();
+        found.offsets.clear();
+        let of_branch = branch.source as usize * channels..(branch.source as usize + 1) * channels;
+        let weights = self.norm[of_branch.clone()].chunks(depth);
+        let weights = weights.zip(self.norm_bias[of_branch].chunks(depth));
+        let (means, squares) = found.means[..2 * channels].split_at(channels);
+        let statistics = means.chunks(depth).zip(squares.chunks(depth));
+        for ((means, squares), (weights, bias)) in statistics.zip(weights) {
             let on_mean = |numbers: &[f32]| numbers.iter().sum::<f32>() / depth as f32;
             let (mean, square) = (on_mean(means), on_mean(squares));
             let deviation = (square - mean * mean + self.epsilon).sqrt();
-            for channel in group * depth..(group + 1) * depth {
-                let slope = norm[channel] / deviation;
-                lines.push((slope, norm_bias[channel] - mean * slope));
-            }
-        }
-        // The branch's weight, by what it then is on the mean.
-        let normed = || {
-            pooled
-                .iter()
-                .zip(&lines)
-                .map(|(mean, (slope, offset))| mean * slope + offset)
-        };
-        let weight: f32 = normed()
-            .zip(&self.attention)
-            .map(|(mean, weight)| mean * weight)
-            .sum();
-        let weight = share * hard_sigmoid((weight + self.attention_bias).max(0.0));
-        found
-            .slopes
-            .extend(lines.iter().map(|(slope, _)| slope * weight));
-        for (channel, mean) in normed().enumerate() {
-            found.pooled[channel] += mean * weight;
-            found.offset[channel] += lines[channel].1 * weight;
+            let slopes = weights.iter().map(|weight| weight / deviation);
+            found.slopes.extend(slopes.clone());
+            let offsets = bias.iter().zip(slopes);
+            found
+                .offsets
+                .extend(offsets.map(|(bias, slope)| bias - mean * slope));
         }
     }
 
-    /// DyReLU's two lines, of which the larger counts.
-    fn find_lines(&self, found: &mut Coefficients) {
-        let channels = self.channels;
-        self.squeeze.of(&found.pooled, &mut found.inner);
+    /// The branch's weight, by what it is on the mean, and what it gives to its level, of which it is a share.
+    fn weigh(&self, found: &mut Coefficients, share: f32) {
+        let OfBranch {
+            means,
+            slopes,
+            offsets,
+            ..
+        } = &found.of_branch;
+        let lines = slopes.iter().zip(offsets);
+        let means = means[2 * self.channels..].iter().zip(lines);
+        let means = means.map(|(mean, (slope, offset))| mean * slope + offset);
+        let products = means
+            .clone()
+            .zip(&self.attention)
+            .map(|(mean, weight)| mean * weight);
+        let attention = products.sum::<f32>() + self.attention_bias;
+        let weight = share * hard_sigmoid(attention.max(0.0));
         found
-            .inner
+            .slopes
+            .extend(slopes.iter().map(|slope| weight * slope));
+        let OfLevel { offset, mean, .. } = &mut found.of_level;
+        offset
+            .iter_mut()
+            .zip(offsets)
+            .for_each(|(sum, offset)| *sum += weight * offset);
+        mean.iter_mut()
+            .zip(means)
+            .for_each(|(sum, mean)| *sum += weight * mean);
+    }
+
+    /// DyReLU's two lines, of which the larger counts.
+    fn activate(&self, found: &mut Coefficients) {
+        let OfLevel {
+            offset,
+            mean,
+            squeezed,
+            excited,
+        } = &mut found.of_level;
+        self.squeeze.of(mean, squeezed);
+        squeezed
             .iter_mut()
             .for_each(|number| *number = number.max(0.0));
-        self.excite.of(&found.inner, &mut found.outer);
-        found
-            .outer
+        self.excite.of(squeezed, excited);
+        excited
             .iter_mut()
             .for_each(|number| *number = hard_sigmoid(*number));
-        for (line, numbers) in found.outer.chunks(2 * channels).enumerate() {
-            let (slopes, offsets) = numbers.split_at(channels);
+        for (line, numbers) in excited.chunks(2 * self.channels).enumerate() {
+            let (slopes, offsets) = numbers.split_at(self.channels);
             let slopes = slopes.iter().map(|slope| 2.0 * slope - line as f32);
             found.lines.extend(slopes.clone());
-            // What the sum of branches lacks yet goes the same way.
-            let offsets = slopes.zip(offsets).zip(&found.offset);
+            // What the sum of branches lacks goes the same way.
+            let offsets = slopes.zip(offsets).zip(offset.iter());
             found
                 .lines
                 .extend(offsets.map(|((slope, offset), lacks)| lacks * slope + offset - 0.5));
         }
+    }
+}
+
+impl OfBranch {
+    fn find_means(&mut self, sums: &[f32], channels: usize, branch: &Branch) {
+        self.sums.clear();
+        self.sums.resize(3 * channels, 0.0);
+        for of_block in sums.chunks(3 * channels) {
+            let sums = self.sums.iter_mut().zip(of_block);
+            sums.for_each(|(sum, &number)| *sum += f64::from(number));
+        }
+        let given = branch.grid.count() as f64;
+        let counts = [given, given, branch.seen as f64];
+        let means = self.sums.chunks(channels).zip(counts);
+        self.means.clear();
+        self.means.extend(
+            means.flat_map(|(sums, count)| sums.iter().map(move |sum| (sum / count) as f32)),
+        );
     }
 }
 

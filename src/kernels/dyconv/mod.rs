@@ -8,8 +8,8 @@ mod branches;
 mod coefficients;
 
 use ndarray::{
-    Array1, Array2, Array4, ArrayView1, ArrayView2, ArrayView3, ArrayView4, ArrayViewMut2,
-    ArrayViewMut3, Axis, s,
+    Array1, Array2, Array4, ArrayView2, ArrayView3, ArrayView4, ArrayViewMut2, ArrayViewMut3, Axis,
+    s,
 };
 
 pub(crate) use self::coefficients::CoefficientWeights;
@@ -402,7 +402,7 @@ impl Layer<'_> {
             mask: Some(mask),
             width: branch.grid.width,
             places,
-            bias: Some(ArrayView1::from(bias)),
+            bias: Some(bias),
         };
         let first = (block - branch.first_block) * BLOCK;
         let values = &mut values[..BLOCK.min(places - first) * channels];
@@ -570,3 +570,6 @@ impl Kernel for Combine<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,19 +37,18 @@ impl DyConvOperator {
     /// The weights of a convolution, by their types.
     fn of_convolution(&self) -> &'static [TensorElementType] {
         match self.int8 {
-            true => &[FLOAT, FLOAT, BYTE],
+            true => &[BYTE, FLOAT, FLOAT],
             false => &[FLOAT, FLOAT],
         }
     }
 
     fn convolution(&self, weights: &mut Weights<'_, '_>) -> ort::Result<ConvolutionWeights> {
-        if self.int8 {
-            let (bias, scales) = (weights.next()?, weights.next()?);
-            let weights = FloatsOrBytes::Bytes(weights.next()?, scales);
-            return Ok(ConvolutionWeights { weights, bias });
-        }
+        let numbers = match self.int8 {
+            true => FloatsOrBytes::Bytes(weights.next()?, weights.next()?),
+            false => FloatsOrBytes::Floats(weights.next()?),
+        };
         Ok(ConvolutionWeights {
-            weights: FloatsOrBytes::Floats(weights.next()?),
+            weights: numbers,
             bias: weights.next()?,
         })
     }

@@ -1,0 +1,122 @@
+//! That layers are what ONNX says is tested where operators are registered, beside ONNX Runtime's own.
+
+use ndarray::{Array1, Array2, Array3, Ix2, Ix4};
+
+use super::*;
+use crate::kernels::tests::array;
+
+/// A layer of 32 channels, whose convolutions have weights in floats, or in bytes.
+fn layer(
+    in_bytes: bool,
+    instructions: Instructions,
+    bytes: Option<ByteInstructions>,
+) -> Result<DyConv, String> {
+    let convolution = |reach: f32| ConvolutionWeights {
+        weights: match in_bytes {
+            false => FloatsOrBytes::Floats(reach * array::<4, Ix4>([32, 32, 3, 3])),
+            true => {
+                let weights = array::<2, Ix2>([288, 32]);
+                let weights = weights.mapv(|number| (127.0 * number).round() as i8);
+                FloatsOrBytes::Bytes(weights, Array1::from_elem(32, reach / 127.0))
+            }
+        },
+        bias: array([32]),
+    };
+    let coefficients = CoefficientWeights {
+        norm: array([3, 16, 2]),
+        norm_bias: array([3, 16, 2]),
+        epsilon: 1e-5,
+        attention: array([32, 1]),
+        attention_bias: array([1]),
+        squeeze: array([32, 8]),
+        squeeze_bias: array([8]),
+        excite: array([8, 128]),
+        excite_bias: array([128]),
+    };
+    let weights = DyConvWeights {
+        fields: 0.2 * array::<4, Ix4>([27, 32, 3, 3]),
+        fields_bias: array([27]),
+        own: convolution(0.3),
+        finer: convolution(0.2),
+        coarser: convolution(0.4),
+        coefficients,
+    };
+    DyConv::new(weights, instructions, bytes)
+}
+
+/// Two images of three levels through it.
+fn convolve_levels(layer: &DyConv, sizes: &[[i64; 2]]) -> Result<Array3<f32>, String> {
+    let positions = array([2, 13 * 17 + 7 * 9 + 4 * 5, 32]);
+    let sizes = Array2::from(sizes.to_vec());
+    let mut out = Array3::from_elem(positions.dim(), f32::NAN);
+    let workspace = Workspace::default();
+    layer.run(
+        positions.view(),
+        sizes.view(),
+        out.view_mut(),
+        &workspace,
+        &Threads::NONE,
+    )?;
+    Ok(out)
+}
+
+const SIZES: [[i64; 2]; 3] = [[13, 17], [7, 9], [4, 5]];
+
+#[test]
+fn layers_are_the_same_for_any_instructions() {
+    for in_bytes in [false, true] {
+        let run = |instructions, bytes| {
+            convolve_levels(&layer(in_bytes, instructions, bytes).unwrap(), &SIZES).unwrap()
+        };
+        let plain = run(Instructions::Any, None);
+        let largest = plain.fold(0.0, |largest: f32, number| largest.max(number.abs()));
+        assert!(largest > 1.0, "{largest}");
+        for instructions in Instructions::all() {
+            for bytes in ByteInstructions::all().into_iter().map(Some).chain([None]) {
+                let tolerance = if in_bytes && bytes.is_some() {
+                    0.02
+                } else {
+                    1e-5
+                };
+                let difference = (run(instructions, bytes) - &plain).mapv(f32::abs);
+                let worst = difference.fold(0.0, |worst: f32, &number| worst.max(number));
+                assert!(
+                    worst < tolerance * largest,
+                    "{instructions:?} {bytes:?}: {worst}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_that_do_not_fit_are_told() {
+    let layer = layer(false, Instructions::Any, None).unwrap();
+    for (sizes, told) in [
+        (
+            vec![[13, 17], [7, 9], [4, 4]],
+            "positions of shape [2, 304, 32]",
+        ),
+        (
+            vec![[13, 17], [9, 7], [4, 5]],
+            "is not half of the level before",
+        ),
+        (vec![[13, 17], [-7, -9], [4, 5]], "sizes of"),
+        (vec![[13, 17], [i64::MAX, 9], [4, 5]], "sizes of"),
+        (vec![], "positions of shape [2, 304, 32]"),
+    ] {
+        let error = convolve_levels(&layer, &sizes).unwrap_err();
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
+fn a_level_alone_has_no_neighbours() {
+    let layer = layer(false, Instructions::detect(), None).unwrap();
+    assert!(
+        convolve_levels(&layer, &[[16, 19]])
+            .unwrap()
+            .iter()
+            .all(|number| number.is_finite())
+    );
+}
