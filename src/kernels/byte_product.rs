@@ -169,26 +169,42 @@ impl Product<'_> {
     /// A few rows stay in the first cache while all panels, which are in the second, pass them.
     #[inline(always)]
     unsafe fn multiply<S: Sums, const ROWS: usize, const PANELS: usize>(mut self) {
+        // SAFETY: as whoever calls says.
+        unsafe {
+            let row = self.pass::<S, ROWS, PANELS>(0);
+            // A single row takes as long as three: their sums do not wait for one another.
+            let row = match ROWS > 6 {
+                true => self.pass::<S, 6, PANELS>(row),
+                false => row,
+            };
+            let row = self.pass::<S, 3, PANELS>(row);
+            self.pass::<S, 1, PANELS>(row);
+        }
+    }
+
+    /// Rows from one on, as far as there are `ROWS` of them, times all panels. Returns the next row.
+    #[inline(always)]
+    unsafe fn pass<S: Sums, const ROWS: usize, const PANELS: usize>(
+        &mut self,
+        mut row: usize,
+    ) -> usize {
         let groups = self.weights.length / DEPTH;
         let (count, panels) = (self.scales.len(), self.weights.begins.len());
-        let mut row = 0;
-        while row < count {
-            let whole = row + ROWS <= count;
+        while row + ROWS <= count {
             let mut panel = 0;
             while panel < panels {
                 // SAFETY: as whoever calls says.
                 unsafe {
-                    match (whole, panel + PANELS <= panels) {
-                        (true, true) => self.tile::<S, ROWS, PANELS>(groups, row, panel),
-                        (true, false) => self.tile::<S, ROWS, 1>(groups, row, panel),
-                        (false, true) => self.tile::<S, 1, PANELS>(groups, row, panel),
-                        (false, false) => self.tile::<S, 1, 1>(groups, row, panel),
+                    match panel + PANELS <= panels {
+                        true => self.tile::<S, ROWS, PANELS>(groups, row, panel),
+                        false => self.tile::<S, ROWS, 1>(groups, row, panel),
                     }
                 }
                 panel += if panel + PANELS <= panels { PANELS } else { 1 };
             }
-            row += if whole { ROWS } else { 1 };
+            row += ROWS;
         }
+        row
     }
 
     /// `ROWS` rows times `PANELS` panels, with all sums in registers.

@@ -9,19 +9,32 @@ mod byte_product;
 mod channelwise;
 mod deform_conv;
 mod deformable_attention;
+mod functions;
 mod instructions;
+mod layer_norm;
+mod linear;
 mod pixels;
 mod product;
+mod rounding;
+mod swin_block;
 mod threads;
 mod transpose;
+mod window_attention;
+mod windows;
 mod workspace;
 
 pub(crate) use byte_product::ByteInstructions;
 pub(crate) use deform_conv::{DeformConv, DeformConvInputs, DeformConvSpec};
 pub(crate) use deformable_attention::{DeformableAttention, DeformableAttentionInputs};
 pub(crate) use instructions::Instructions;
+pub(crate) use linear::LinearWeights;
+pub(crate) use swin_block::{
+    NormWeights, SwinBlock, SwinBlockInputs, SwinBlockSpec, SwinBlockWeights,
+};
 pub(crate) use threads::Threads;
 pub(crate) use workspace::Workspace;
 
+#[cfg(test)]
+mod swin_tests;
 #[cfg(test)]
 mod tests;

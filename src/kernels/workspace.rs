@@ -1,6 +1,9 @@
 //! Memory that kernels share, one after another.
 
-use super::pixels::{Pixels, Sample};
+use super::{
+    pixels::{Pixels, Sample},
+    swin_block::WindowMemory,
+};
 use crate::spare::Spare;
 
 /// What kernels need while they run: as much as the largest of them, as a session runs one at a time.
@@ -8,6 +11,7 @@ use crate::spare::Spare;
 pub(crate) struct Workspace {
     pub(super) images: Spare<Pixels>,
     pub(super) blocks: Spare<Block>,
+    pub(super) windows: Spare<WindowMemory>,
     /// Of weights that come anew with each run.
     pub(crate) weights: Spare<Vec<f32>>,
 }

@@ -395,10 +395,9 @@ class GraphWriter:
 
     def _int8_linear(self, value: str, weight: torch.Tensor, bias: torch.Tensor | None) -> str:
         """The other factor gets its scale when the graph runs."""
-        optional = [] if bias is None else [self.weight("bias", bias)]
         levels, scale = self.int8_weight(weight)
-        zero = self._constant(np.zeros(len(weight), np.int8))
-        return self.op("DynamicQuantizeMatMul", value, levels, scale, zero, *optional, domain=MICROSOFT)
+        optional = [] if bias is None else ["", self.weight("bias", bias)]
+        return self.op("DynamicQuantizeMatMul", value, levels, scale, *optional, domain=MICROSOFT)
 
     def int8_weight(self, weight: torch.Tensor) -> tuple[str, str]:
         """`weight [out, ...]` as levels of 8 bits `[in, out]`, with each output's scale."""
@@ -409,8 +408,8 @@ class GraphWriter:
             levels = (values / scale[:, None]).round().T.contiguous().to(torch.int8).numpy()
             name = self._unique("weight")
             self._initializers[name] = numpy_helper.from_array(levels, name)
-            self._scales[name] = self.weight("scale", scale)
             self._parameters[key] = (weight, name)
+            self._scales[name] = self.weight("scale", scale)
         name = self._parameters[key][1]
         return name, self._scales[name]
 

@@ -4,6 +4,7 @@ mod deform_conv;
 mod deformable_attention;
 mod int8_deform_conv;
 mod node;
+mod swin_block;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use ort::operator::OperatorDomain;
 use deform_conv::DeformConvOperator;
 use deformable_attention::DeformableAttentionOperator;
 use int8_deform_conv::Int8DeformConvOperator;
+use swin_block::SwinBlockOperator;
 
 use crate::kernels::{ByteInstructions, Workspace};
 
@@ -25,6 +27,9 @@ pub(super) fn domains() -> ort::Result<[OperatorDomain; 2]> {
     let standard = OperatorDomain::new("")?.add(DeformConvOperator(Arc::clone(&workspace)))?;
     let attention = DeformableAttentionOperator(Arc::clone(&workspace));
     let mut functions = OperatorDomain::new(FUNCTIONS)?.add(attention)?;
+    for block in SwinBlockOperator::all(&workspace) {
+        functions = functions.add(block)?;
+    }
     // Without such instructions the function in the graph is as fast.
     if let Some(instructions) = ByteInstructions::detect() {
         functions = functions.add(Int8DeformConvOperator {
