@@ -251,17 +251,24 @@ impl Product<'_> {
     fn add(&mut self, row: usize, panel: usize, products: &[i32; LANES]) {
         let outer = self.weights.outer;
         let (scale, scales) = (self.scales[row], &self.weights.scales[panel]);
+        // In registers, as whoever compiles does not see that the scales are other memory than the sums.
+        let mut terms = [0.0; LANES];
+        for lane in 0..LANES {
+            terms[lane] = products[lane] as f32 * (scale * scales[lane]);
+        }
         let first = panel * LANES;
         if first + LANES <= outer {
             // The usual case, of a length that the compiler knows.
-            let sums = &mut self.sums[row * outer + first..][..LANES];
+            let (sums, _) = self.sums[row * outer + first..].as_chunks_mut::<LANES>();
+            let sums = &mut sums[0];
             for lane in 0..LANES {
-                sums[lane] += products[lane] as f32 * (scale * scales[lane]);
+                terms[lane] += sums[lane];
             }
+            *sums = terms;
         } else {
             let sums = &mut self.sums[row * outer + first..][..outer - first];
             for lane in 0..sums.len() {
-                sums[lane] += products[lane] as f32 * (scale * scales[lane]);
+                sums[lane] += terms[lane];
             }
         }
     }

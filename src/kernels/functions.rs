@@ -62,6 +62,38 @@ pub(super) fn gelu<const FUSED: bool>(x: f32) -> f32 {
     ramp - size * exp2::<FUSED>(log)
 }
 
+/// The larger of two, by one instruction.
+#[inline(always)]
+pub(super) fn larger(one: f32, other: f32) -> f32 {
+    if one > other { one } else { other }
+}
+
+/// The sum of all lanes, of which there are a power of two. One after another they would wait for each other.
+#[inline(always)]
+pub(super) fn sum_of<const LANES: usize>(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// The largest of all lanes, of which there are a power of two.
+#[inline(always)]
+pub(super) fn largest_of<const LANES: usize>(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = larger(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
 /// GELU of each number.
 pub(super) struct Gelu<'a>(pub(super) &'a mut [f32]);
 

@@ -1,6 +1,9 @@
 //! LayerNorm of rows.
 
-use super::instructions::{Kernel, multiply_add};
+use super::{
+    functions::sum_of,
+    instructions::{Kernel, multiply_add},
+};
 
 /// The parameters of a LayerNorm, a number for each channel.
 pub(super) struct LayerNorm {
@@ -50,10 +53,7 @@ fn sum<const LANES: usize, const SQUARES: bool>(numbers: &[f32]) -> f32 {
             sums[lane] += if SQUARES { number * number } else { number };
         }
     }
-    let mut total = 0.0;
-    for lane in 0..LANES {
-        total += sums[lane];
-    }
+    let mut total = sum_of(sums);
     for at in 0..rest.len() {
         total += if SQUARES {
             rest[at] * rest[at]

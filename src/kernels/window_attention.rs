@@ -1,9 +1,11 @@
 //! Multi-head self-attention inside a window.
 
+use std::f32::consts::LOG2_E;
+
 use ndarray::ArrayView3;
 
 use super::{
-    functions::exp2,
+    functions::{exp2, larger, largest_of, sum_of},
     instructions::{Instructions, Kernel, multiply_add},
     product::tile,
     windows::{Token, Windows},
@@ -144,7 +146,8 @@ impl Attend<'_> {
             let place = self.tokens[token].place;
             let from = &self.projected.keys[(token * heads + head) * depth..][..depth];
             let to = &mut keys[place / LANES * LANES * depth..][..LANES * depth];
-            let (to, lane) = (to.as_chunks_mut::<LANES>().0, place % LANES);
+            let to = &mut to.as_chunks_mut::<LANES>().0[..depth];
+            let lane = place % LANES;
             for at in 0..depth {
                 to[at][lane] = from[at];
             }
@@ -199,10 +202,13 @@ impl Attend<'_> {
                     let bias = (self.head * area + place) * width + first;
                     let bias = &self.attention.bias[bias..][..LANES];
                     let mask = &self.memory.masks[region * width + first..][..LANES];
-                    let scores = &mut self.memory.scores[(token + row) * width + first..][..LANES];
+                    // In registers, as whoever compiles does not see that the masks are other memory than the scores.
+                    let mut scores = products[row];
                     for lane in 0..LANES {
-                        scores[lane] = products[row][lane] + (bias[lane] + mask[lane]);
+                        scores[lane] += bias[lane] + mask[lane];
                     }
+                    self.memory.scores[(token + row) * width + first..][..LANES]
+                        .copy_from_slice(&scores);
                 }
             }
             token += ROWS;
@@ -254,34 +260,17 @@ fn exponentials<const LANES: usize, const FUSED: bool>(scores: &mut [[f32; LANES
     let mut largest = scores[0];
     for at in 1..scores.len() {
         for lane in 0..LANES {
-            let score = scores[at][lane];
-            largest[lane] = if score > largest[lane] {
-                score
-            } else {
-                largest[lane]
-            };
+            largest[lane] = larger(largest[lane], scores[at][lane]);
         }
     }
-    let mut offset = largest[0];
-    for lane in 1..LANES {
-        offset = if largest[lane] > offset {
-            largest[lane]
-        } else {
-            offset
-        };
-    }
-    let offset = -std::f32::consts::LOG2_E * offset;
+    let offset = -LOG2_E * largest_of(largest);
     let mut sums = [0.0; LANES];
     for at in 0..scores.len() {
         for lane in 0..LANES {
-            let power = multiply_add::<FUSED>(scores[at][lane], std::f32::consts::LOG2_E, offset);
+            let power = multiply_add::<FUSED>(scores[at][lane], LOG2_E, offset);
             scores[at][lane] = exp2::<FUSED>(power);
             sums[lane] += scores[at][lane];
         }
     }
-    let mut sum = 0.0;
-    for lane in 0..LANES {
-        sum += sums[lane];
-    }
-    sum
+    sum_of(sums)
 }
