@@ -169,26 +169,42 @@ impl Product<'_> {
     /// A few rows stay in the first cache while all panels, which are in the second, pass them.
     #[inline(always)]
     unsafe fn multiply<S: Sums, const ROWS: usize, const PANELS: usize>(mut self) {
+        // SAFETY: as whoever calls says.
+        unsafe {
+            let row = self.pass::<S, ROWS, PANELS>(0);
+            // A single row takes as long as three: their sums do not wait for one another.
+            let row = match ROWS > 6 {
+                true => self.pass::<S, 6, PANELS>(row),
+                false => row,
+            };
+            let row = self.pass::<S, 3, PANELS>(row);
+            self.pass::<S, 1, PANELS>(row);
+        }
+    }
+
+    /// Rows from one on, as far as there are `ROWS` of them, times all panels. Returns the next row.
+    #[inline(always)]
+    unsafe fn pass<S: Sums, const ROWS: usize, const PANELS: usize>(
+        &mut self,
+        mut row: usize,
+    ) -> usize {
         let groups = self.weights.length / DEPTH;
         let (count, panels) = (self.scales.len(), self.weights.begins.len());
-        let mut row = 0;
-        while row < count {
-            let whole = row + ROWS <= count;
+        while row + ROWS <= count {
             let mut panel = 0;
             while panel < panels {
                 // SAFETY: as whoever calls says.
                 unsafe {
-                    match (whole, panel + PANELS <= panels) {
-                        (true, true) => self.tile::<S, ROWS, PANELS>(groups, row, panel),
-                        (true, false) => self.tile::<S, ROWS, 1>(groups, row, panel),
-                        (false, true) => self.tile::<S, 1, PANELS>(groups, row, panel),
-                        (false, false) => self.tile::<S, 1, 1>(groups, row, panel),
+                    match panel + PANELS <= panels {
+                        true => self.tile::<S, ROWS, PANELS>(groups, row, panel),
+                        false => self.tile::<S, ROWS, 1>(groups, row, panel),
                     }
                 }
                 panel += if panel + PANELS <= panels { PANELS } else { 1 };
             }
-            row += if whole { ROWS } else { 1 };
+            row += ROWS;
         }
+        row
     }
 
     /// `ROWS` rows times `PANELS` panels, with all sums in registers.
@@ -235,17 +251,24 @@ impl Product<'_> {
     fn add(&mut self, row: usize, panel: usize, products: &[i32; LANES]) {
         let outer = self.weights.outer;
         let (scale, scales) = (self.scales[row], &self.weights.scales[panel]);
+        // In registers, as whoever compiles does not see that the scales are other memory than the sums.
+        let mut terms = [0.0; LANES];
+        for lane in 0..LANES {
+            terms[lane] = products[lane] as f32 * (scale * scales[lane]);
+        }
         let first = panel * LANES;
         if first + LANES <= outer {
             // The usual case, of a length that the compiler knows.
-            let sums = &mut self.sums[row * outer + first..][..LANES];
+            let (sums, _) = self.sums[row * outer + first..].as_chunks_mut::<LANES>();
+            let sums = &mut sums[0];
             for lane in 0..LANES {
-                sums[lane] += products[lane] as f32 * (scale * scales[lane]);
+                terms[lane] += sums[lane];
             }
+            *sums = terms;
         } else {
             let sums = &mut self.sums[row * outer + first..][..outer - first];
             for lane in 0..sums.len() {
-                sums[lane] += products[lane] as f32 * (scale * scales[lane]);
+                sums[lane] += terms[lane];
             }
         }
     }

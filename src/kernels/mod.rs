@@ -10,12 +10,19 @@ mod channelwise;
 mod deform_conv;
 mod deformable_attention;
 mod dyconv;
+mod functions;
 mod instructions;
+mod layer_norm;
 mod levels;
+mod linear;
 mod pixels;
 mod product;
+mod rounding;
+mod swin_block;
 mod threads;
 mod transpose;
+mod window_attention;
+mod windows;
 mod workspace;
 
 pub(crate) use byte_product::ByteInstructions;
@@ -25,8 +32,14 @@ pub(crate) use dyconv::{
     CoefficientWeights, ConvolutionWeights, DyConv, DyConvWeights, FloatsOrBytes,
 };
 pub(crate) use instructions::Instructions;
+pub(crate) use linear::LinearWeights;
+pub(crate) use swin_block::{
+    NormWeights, SwinBlock, SwinBlockInputs, SwinBlockSpec, SwinBlockWeights,
+};
 pub(crate) use threads::Threads;
 pub(crate) use workspace::Workspace;
 
+#[cfg(test)]
+mod swin_tests;
 #[cfg(test)]
 mod tests;

@@ -76,12 +76,19 @@ impl Weights {
 
     /// Adds `rows`, `[n, inner]`, times the matrix of a group and a tap to `sums`, `[n, outer]`.
     pub(super) fn add_product(&self, group: usize, tap: usize, rows: &[f32], sums: &mut [f32]) {
+        let WeightsShape {
+            outer, inner, taps, ..
+        } = self.shape;
+        let lanes = self.instructions.lanes();
+        let panel = group * outer.div_ceil(lanes) * taps + tap;
         self.instructions.run(Product {
-            weights: self,
-            group,
-            tap,
+            panels: &self.panels[panel * lanes * inner..],
+            panel_step: taps * lanes * inner,
+            inner,
             rows,
+            row_step: inner,
             sums,
+            outer,
         });
     }
 }
@@ -111,69 +118,77 @@ impl Kernel for Pack<'_> {
     }
 }
 
-struct Product<'a> {
-    weights: &'a Weights,
-    group: usize,
-    tap: usize,
-    rows: &'a [f32],
-    sums: &'a mut [f32],
+/// Adds rows times a matrix to `sums`, `[n, outer]`.
+pub(super) struct Product<'a> {
+    /// The matrix in panels of `LANES` columns each, which are that far from one another.
+    pub(super) panels: &'a [f32],
+    pub(super) panel_step: usize,
+    /// Numbers of a row that are multiplied, and how far it is from one row to the next.
+    pub(super) inner: usize,
+    pub(super) rows: &'a [f32],
+    pub(super) row_step: usize,
+    pub(super) sums: &'a mut [f32],
+    pub(super) outer: usize,
 }
 
 impl Kernel for Product<'_> {
     /// A panel stays in the first cache while all rows pass it, a few at a time.
     #[inline(always)]
-    fn run<const ROWS: usize, const LANES: usize, const FUSED: bool>(self) {
-        let WeightsShape {
-            outer, inner, taps, ..
-        } = self.weights.shape;
-        let count = self.rows.len() / inner;
-        let first_panel = self.group * outer.div_ceil(LANES);
-        for first in (0..outer).step_by(LANES) {
-            let panel = (first_panel + first / LANES) * taps + self.tap;
-            let panel = &self.weights.panels[panel * LANES * inner..][..LANES * inner];
+    fn run<const ROWS: usize, const LANES: usize, const FUSED: bool>(mut self) {
+        for first in (0..self.outer).step_by(LANES) {
+            let panel = &self.panels[first / LANES * self.panel_step..][..LANES * self.inner];
             let (panel, _) = panel.as_chunks::<LANES>();
-            let width = LANES.min(outer - first);
-            let mut row = 0;
-            while row + ROWS <= count {
-                let products = tile::<ROWS, LANES, FUSED>(&self.rows[row * inner..], panel);
-                add(
-                    &products,
-                    &mut self.sums[row * outer + first..],
-                    outer,
-                    width,
-                );
-                row += ROWS;
-            }
-            while row < count {
-                let products = tile::<1, LANES, FUSED>(&self.rows[row * inner..], panel);
-                add(
-                    &products,
-                    &mut self.sums[row * outer + first..],
-                    outer,
-                    width,
-                );
-                row += 1;
-            }
+            let row = self.pass::<ROWS, LANES, FUSED>(panel, first, 0);
+            // A single row takes as long as three: their sums do not wait for one another.
+            let row = match ROWS > 6 {
+                true => self.pass::<6, LANES, FUSED>(panel, first, row),
+                false => row,
+            };
+            let row = self.pass::<3, LANES, FUSED>(panel, first, row);
+            let row = self.pass::<2, LANES, FUSED>(panel, first, row);
+            self.pass::<1, LANES, FUSED>(panel, first, row);
         }
     }
 }
 
-/// `ROWS` rows times one panel, with all sums in registers.
+impl Product<'_> {
+    /// Rows from one on, as far as there are `ROWS` of them, times the panel that begins with a column. Returns the next row.
+    #[inline(always)]
+    fn pass<const ROWS: usize, const LANES: usize, const FUSED: bool>(
+        &mut self,
+        panel: &[[f32; LANES]],
+        first: usize,
+        mut row: usize,
+    ) -> usize {
+        let (count, width) = (self.sums.len() / self.outer, LANES.min(self.outer - first));
+        while row + ROWS <= count {
+            let rows = &self.rows[row * self.row_step..];
+            let products = tile::<ROWS, LANES, FUSED>(rows, self.row_step, panel);
+            let sums = &mut self.sums[row * self.outer + first..];
+            add(&products, sums, self.outer, width);
+            row += ROWS;
+        }
+        row
+    }
+}
+
+/// `ROWS` rows, which are `step` apart, times one panel, with all sums in registers.
 #[allow(unsafe_code)]
 #[inline(always)]
-fn tile<const ROWS: usize, const LANES: usize, const FUSED: bool>(
+pub(super) fn tile<const ROWS: usize, const LANES: usize, const FUSED: bool>(
     rows: &[f32],
+    step: usize,
     panel: &[[f32; LANES]],
 ) -> [[f32; LANES]; ROWS] {
     let inner = panel.len();
-    let rows = &rows[..ROWS * inner];
+    let rows = &rows[..(ROWS - 1) * step + inner];
     let mut sums = [[0.0; LANES]; ROWS];
     for place in 0..inner {
         let weights = &panel[place];
         for row in 0..ROWS {
-            // SAFETY: `row` is below `ROWS` and `place` below `inner`, and there are as many numbers as both together.
-            // A check would stand between the sums and their registers.
-            let number = unsafe { *rows.get_unchecked(row * inner + place) };
+            // SAFETY: `row` is below `ROWS` and `place` below `inner`, and there are as many numbers as the last of both
+            // takes. A check would stand between the sums and their registers.
+            let number = unsafe { *rows.get_unchecked(row * step + place) };
             for lane in 0..LANES {
                 sums[row][lane] = multiply_add::<FUSED>(number, weights[lane], sums[row][lane]);
             }

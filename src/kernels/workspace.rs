@@ -3,6 +3,7 @@
 use super::{
     dyconv::LayerMemory,
     pixels::{PixelMemory, Sample},
+    swin_block::WindowMemory,
 };
 use crate::spare::Spare;
 
@@ -12,6 +13,7 @@ pub(crate) struct Workspace {
     pub(super) images: Spare<PixelMemory>,
     pub(super) layers: Spare<LayerMemory>,
     pub(super) blocks: Spare<Block>,
+    pub(super) windows: Spare<WindowMemory>,
     /// Of weights that come anew with each run.
     pub(crate) weights: Spare<Vec<f32>>,
 }

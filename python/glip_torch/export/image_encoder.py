@@ -127,7 +127,7 @@ class Windows:
     mask: str | None  #: for attention scores, `[pieces, windows, 1, area, area]`; none without a shift
 
 
-def _windows(w: GraphWriter, grid: Grid, size: int, shift: int, channels: int) -> Windows:
+def _windows(w: GraphWriter, grid: Grid, size: int, shift: int, channels: str) -> Windows:
     """`shift` is that of the cyclic shift towards the top left."""
     counts = [w.op("Div", w.op("Add", length, w.ints(size - 1)), w.ints(size)) for length in (grid.height, grid.width)]
     into, back = _into_windows(w, grid, counts, size, shift), _back_from_windows(w, grid, counts, size, shift)
@@ -136,7 +136,8 @@ def _windows(w: GraphWriter, grid: Grid, size: int, shift: int, channels: int) -
     # As few pieces as can be, of one length: windows of nothing but padding are added for that.
     area = size * size
     windows = w.product(grid.batch, *counts)
-    pieces = w.ratio(windows, w.ints(max(1, PIECE // (area * channels))))
+    at_a_time = w.op("Max", w.op("Div", w.ints(PIECE // area), channels), w.ints(1))
+    pieces = w.ratio(windows, at_a_time)
     length = w.ratio(windows, pieces)
     missing = w.op("Sub", w.op("Mul", pieces, length), windows)
     padding = w.op("Expand", grid.all_tokens, w.shape(area, missing))
@@ -215,19 +216,46 @@ def _shift_mask(w: GraphWriter, batch: str, counts: list[str], size: int, shift:
 def _blocks(w: GraphWriter, stage: SwinStage, tokens: str, grid: Grid, halvings: int) -> str:
     """`halvings` is how many times the sides will be halved yet."""
     channels = stage.blocks[0].mlp.fc1.in_features
-    windows = {}
-    for shift in sorted({block.shift for block in stage.blocks}):
-        with w.scope(f"windows_{shift}"):
-            windows[shift] = _windows(w, grid, stage.window, shift, channels)
+    size = w.shape(grid.batch, grid.height, grid.width)
     pieces = _pieces_of_tokens(w, grid, channels, halvings)
     for index, block in enumerate(stage.blocks):
         with w.scope(f"block_{index + 1}"):
-            with w.scope("attention"):
-                attended = _attention(w, block.attn, w.layer_norm(tokens, block.norm1), windows[block.shift])
-                tokens = w.op("Add", tokens, attended)
-            with w.scope("mlp"):
-                tokens = _mlp(w, block, tokens, pieces)
+            # ONNX Runtime does not know the shape of what an operator gives.
+            tokens = w.reshape(_block(w, block, tokens, size, pieces), -1, channels)
     return tokens
+
+
+def _block(w: GraphWriter, block: SwinBlock, tokens: str, size: str, pieces: str) -> str:
+    """A function, for which glip-rs has an operator that takes a few windows through all of the block at a time.
+
+    Those with a shift and those without are functions of two names, as the latter mask nothing.
+    """
+    body = SwinBlockFunction(block)
+    if w.half:
+        return body.write(w, tokens, size, pieces)  # The operator is one for float32.
+    name = f"{'Int8' if w.int8 else ''}{'Shifted' if block.shift else ''}SwinBlock"
+    attributes = {"shift": block.shift, "epsilon": block.norm1.eps}
+    return w.function(name, tokens, size, pieces, body=body.write, **attributes)
+
+
+@dataclass(frozen=True)
+class SwinBlockFunction:
+    """A block by ONNX Runtime's operators: the same for blocks of any stage, whose sizes it takes from their weights."""
+
+    block: SwinBlock
+
+    def write(self, w: GraphWriter, tokens: str, size: str, pieces: str) -> str:
+        """`size` is of batch, height and width, `pieces` into how many the MLP cuts the tokens."""
+        block = self.block
+        grid = Grid.of(w, *w.split(size, (1, 1, 1), axis=0))
+        normed = w.layer_norm(tokens, block.norm1)
+        channels = w.size(w.weight("weight", block.norm1.weight), 0)
+        with w.scope("windows"):
+            windows = _windows(w, grid, block.window, block.shift, channels)
+        with w.scope("attention"):
+            tokens = w.op("Add", tokens, _attention(w, block.attn, normed, windows, channels))
+        with w.scope("mlp"):
+            return _mlp(w, block, tokens, pieces, channels)
 
 
 def _pieces_of_tokens(w: GraphWriter, grid: Grid, channels: int, halvings: int) -> str:
@@ -239,35 +267,37 @@ def _pieces_of_tokens(w: GraphWriter, grid: Grid, channels: int, halvings: int) 
     return pieces
 
 
-def _mlp(w: GraphWriter, block: SwinBlock, tokens: str, pieces: str) -> str:
+def _mlp(w: GraphWriter, block: SwinBlock, tokens: str, pieces: str, channels: str) -> str:
     def body(piece: str) -> str:
         inner = w.layer_norm(piece, block.norm2)
         inner = w.gelu(w.linear(inner, block.mlp.fc1.weight, block.mlp.fc1.bias))
         return w.op("Add", piece, w.linear(inner, block.mlp.fc2.weight, block.mlp.fc2.bias))
 
-    channels = block.mlp.fc1.in_features
     cut = w.reshape(tokens, pieces, -1, channels)
     return w.reshape(w.over_pieces(body, (cut, w.dtype)), -1, channels)
 
 
-def _attention(w: GraphWriter, module: WindowAttention, tokens: str, windows: Windows) -> str:
-    channels = module.proj.in_features
-    depth, area = channels // module.heads, module.window**2
+def _attention(w: GraphWriter, module: WindowAttention, tokens: str, windows: Windows, channels: str) -> str:
+    area = module.window**2
     weights = FoldedWindowWeights.of(module)
-    position_bias = w.weight("position_bias", module.relative_position_bias())
+    position_bias = module.relative_position_bias()
     # A row of zeros for padding to read.
-    tokens = w.op("Concat", tokens, w.weight("padding", torch.zeros(1, channels)), axis=0)
+    padding = w.op("Expand", w.scalar(0.0), w.shape(1, channels))
+    tokens = w.op("Concat", tokens, padding, axis=0)
 
     def body(into: str, mask: str | None = None) -> str:
         places = w.op("Gather", tokens, into, axis=0)
-
-        def in_heads(projected: str) -> str:
-            return w.reshape(projected, area, -1, module.heads, depth)
-
-        query = in_heads(w.linear(places, weights.query, weights.query_bias))
-        key, value = in_heads(w.linear(places, weights.key)), in_heads(w.linear(places, weights.value))
+        projected = [
+            w.linear(places, weights.query, weights.query_bias),
+            w.linear(places, weights.key),
+            w.linear(places, weights.value),
+        ]
+        bias = w.weight("position_bias", position_bias)
+        heads = w.size(bias, 0)
+        in_heads = w.shape(area, -1, heads, w.op("Div", channels, heads))
+        query, key, value = (w.op("Reshape", value, in_heads) for value in projected)
         scores = w.op("FusedMatMul", query, key, domain=MICROSOFT, transB=1, transBatchA=1, transBatchB=1)
-        scores = w.op("Add", scores, position_bias)
+        scores = w.op("Add", scores, bias)
         if mask is not None:
             scores = w.op("Add", scores, mask)
         shares = w.op("Softmax", scores, axis=-1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -43,16 +42,6 @@ def name_of(type: torch.dtype) -> str:
 def element_name(element: int) -> str:
     """What manifests call a type of ONNX."""
     return name_of(next(type for type, number in _ELEMENTS.items() if number == element))
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """Whole numbers that each node of a function has for itself, for a node inside."""
-
-    name: str
-
-    def referred_to_as(self, name: str) -> onnx.AttributeProto:
-        return onnx.AttributeProto(name=name, ref_attr_name=self.name, type=onnx.AttributeProto.INTS)
 
 
 class GraphWriter:
@@ -156,10 +145,7 @@ class GraphWriter:
 
     def _add(self, type: str, inputs: Sequence[str], outputs: list[str], name: str | None = None, **attributes) -> None:
         name = name or self._unique(type)
-        own = {key: value for key, value in attributes.items() if not isinstance(value, Attribute)}
-        node = helper.make_node(type, list(inputs), outputs, name=name, **own)
-        for key in attributes.keys() - own.keys():
-            node.attribute.append(attributes[key].referred_to_as(key))
+        node = helper.make_node(type, list(inputs), outputs, name=name, **attributes)
         self._domains.add(node.domain)
         self._nodes.append(node)
 
@@ -191,9 +177,8 @@ class GraphWriter:
         """What `body(writer, *inputs)` writes, as one node with these attributes.
 
         The nodes inside are a function of the graph's, which ONNX Runtime puts in the node's place where no operator of
-        this name is registered. All nodes of one name have the same body; a node in it has the function's own attribute
-        where it is given one as `Attribute`. What the body takes for a `weight` is an input of the node, behind the
-        others, in the order of first use.
+        this name is registered. All nodes of one name have the same body; the attributes are for operators alone. What the
+        body takes for a `weight` is an input of the node, behind the others, in the order of first use.
         """
         inner = GraphWriter(name, self.dtype, self.int8, self.in_pieces)
         names = [f"input_{place}" for place in range(len(inputs))]
@@ -395,10 +380,9 @@ class GraphWriter:
 
     def _int8_linear(self, value: str, weight: torch.Tensor, bias: torch.Tensor | None) -> str:
         """The other factor gets its scale when the graph runs."""
-        optional = [] if bias is None else [self.weight("bias", bias)]
         levels, scale = self.int8_weight(weight)
-        zero = self._constant(np.zeros(len(weight), np.int8))
-        return self.op("DynamicQuantizeMatMul", value, levels, scale, zero, *optional, domain=MICROSOFT)
+        optional = [] if bias is None else ["", self.weight("bias", bias)]
+        return self.op("DynamicQuantizeMatMul", value, levels, scale, *optional, domain=MICROSOFT)
 
     def int8_weight(self, weight: torch.Tensor) -> tuple[str, str]:
         """`weight [out, ...]` as levels of 8 bits `[in, out]`, with each output's scale."""

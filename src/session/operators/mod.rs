@@ -4,6 +4,7 @@ mod deform_conv;
 mod deformable_attention;
 mod dyconv;
 mod node;
+mod swin_block;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use ort::operator::OperatorDomain;
 use deform_conv::DeformConvOperator;
 use deformable_attention::DeformableAttentionOperator;
 use dyconv::DyConvOperator;
+use swin_block::SwinBlockOperator;
 
 use crate::kernels::Workspace;
 
@@ -28,6 +30,9 @@ pub(super) fn domains() -> ort::Result<[OperatorDomain; 2]> {
     for int8 in [false, true] {
         let workspace = Arc::clone(&workspace);
         functions = functions.add(DyConvOperator { workspace, int8 })?;
+    }
+    for block in SwinBlockOperator::all(&workspace) {
+        functions = functions.add(block)?;
     }
     Ok([standard, functions])
 }
