@@ -19,7 +19,7 @@ mod workspace;
 pub(crate) use byte_product::ByteInstructions;
 pub(crate) use deform_conv::{DeformConv, DeformConvInputs, DeformConvSpec};
 pub(crate) use deformable_attention::{DeformableAttention, DeformableAttentionInputs};
-pub(crate) use instructions::Instructions;
+pub(crate) use instructions::{Instructions, Kernel};
 pub(crate) use threads::Threads;
 pub(crate) use workspace::Workspace;
 
