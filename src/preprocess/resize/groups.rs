@@ -39,8 +39,10 @@ impl<W> Groups<W> {
     /// `of_step` is given the weights of each window's pixels.
     pub(super) fn new(windows: &[Window], of_step: impl Fn([[i32; STEP]; GROUP]) -> W) -> Self {
         let steps = widest(windows).div_ceil(STEP);
-        let (mut begins, mut weights) = (Vec::new(), Vec::new());
-        for group in windows.chunks(GROUP) {
+        let groups = windows.chunks(GROUP);
+        let mut begins = Vec::with_capacity(groups.len());
+        let mut weights = Vec::with_capacity(groups.len() * steps);
+        for group in groups {
             // The last group may have fewer windows, and some windows have fewer pixels.
             let begin = |index| group.get(index).map_or(0, |window: &Window| window.begin);
             let weight = |index, pixel| {
