@@ -12,7 +12,7 @@ pub(crate) enum Instructions {
 
 /// A calculation that the compiler turns into the instructions of the moment. Everything below `run` must be
 /// `#[inline(always)]`, else it stays what any processor can do.
-pub(super) trait Kernel {
+pub(crate) trait Kernel {
     /// `ROWS` rows of `LANES` numbers are as many sums as the registers hold; `FUSED` tells that a product is added
     /// by one instruction.
     fn run<const ROWS: usize, const LANES: usize, const FUSED: bool>(self);
@@ -35,7 +35,7 @@ impl Instructions {
 
     /// All that this processor has.
     #[cfg(test)]
-    pub(super) fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let mut all = vec![Self::Any];
         #[cfg(target_arch = "x86_64")]
         {
@@ -61,7 +61,7 @@ impl Instructions {
     }
 
     #[allow(unsafe_code)]
-    pub(super) fn run(self, kernel: impl Kernel) {
+    pub(crate) fn run(self, kernel: impl Kernel) {
         match self {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the processor has these instructions, as `detect` found.

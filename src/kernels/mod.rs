@@ -31,7 +31,7 @@ pub(crate) use deformable_attention::{DeformableAttention, DeformableAttentionIn
 pub(crate) use dyconv::{
     CoefficientWeights, ConvolutionWeights, DyConv, DyConvWeights, FloatsOrBytes,
 };
-pub(crate) use instructions::Instructions;
+pub(crate) use instructions::{Instructions, Kernel};
 pub(crate) use linear::LinearWeights;
 pub(crate) use swin_block::{
     NormWeights, SwinBlock, SwinBlockInputs, SwinBlockSpec, SwinBlockWeights,

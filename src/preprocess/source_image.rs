@@ -12,6 +12,7 @@ use super::camera::{CameraBuffer, PixelFormat, Plane, YuvEncoding};
 use crate::{
     error::{Error, Result},
     geometry::ImageSize,
+    kernels::{Instructions, Kernel},
 };
 
 /// An image to be read as 8-bit RGB. It is borrowed, and never copied as a whole but for arrays that are
@@ -256,11 +257,14 @@ fn channels_of_rgb(channels: usize) -> [usize; 3] {
     if channels < 3 { [0; 3] } else { [0, 1, 2] }
 }
 
-/// By the widest instructions that the processor has; all give the same.
-#[allow(
-    unsafe_code,
-    reason = "AVX2 is known to be there when the program runs only"
-)]
+/// A row's samples, so many a pixel, and the levels that they become: by the widest instructions, all give the same.
+struct Conversion<'a, T, F> {
+    channels: usize,
+    samples: &'a [T],
+    row: &'a mut [u8],
+    to_level: F,
+}
+
 fn convert_row_of<T: Copy>(
     channels: usize,
     samples: &[T],
@@ -268,40 +272,24 @@ fn convert_row_of<T: Copy>(
     row: &mut [u8],
     to_level: impl Fn(T) -> u8,
 ) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2.
-        return unsafe { convert_row_with_avx2(channels, samples, y, row, to_level) };
-    }
-    convert_row_anyhow(channels, samples, y, row, to_level);
+    let length = row.len() / 3 * channels;
+    Instructions::detect().run(Conversion {
+        channels,
+        samples: &samples[y * length..][..length],
+        row,
+        to_level,
+    });
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn convert_row_with_avx2<T: Copy>(
-    channels: usize,
-    samples: &[T],
-    y: usize,
-    row: &mut [u8],
-    to_level: impl Fn(T) -> u8,
-) {
-    convert_row_anyhow(channels, samples, y, row, to_level);
-}
-
-/// The compiler vectorises it for the processor that it is inlined for.
-#[inline(always)]
-fn convert_row_anyhow<T: Copy>(
-    channels: usize,
-    samples: &[T],
-    y: usize,
-    row: &mut [u8],
-    to_level: impl Fn(T) -> u8,
-) {
-    match channels {
-        1 => convert_row::<1, _>(samples, y, row, to_level),
-        2 => convert_row::<2, _>(samples, y, row, to_level),
-        3 => convert_row::<3, _>(samples, y, row, to_level),
-        _ => convert_row::<4, _>(samples, y, row, to_level),
+impl<T: Copy, F: Fn(T) -> u8> Kernel for Conversion<'_, T, F> {
+    #[inline(always)]
+    fn run<const ROWS: usize, const LANES: usize, const FUSED: bool>(self) {
+        match self.channels {
+            1 => convert_row::<1, _>(self.samples, self.row, self.to_level),
+            2 => convert_row::<2, _>(self.samples, self.row, self.to_level),
+            3 => convert_row::<3, _>(self.samples, self.row, self.to_level),
+            _ => convert_row::<4, _>(self.samples, self.row, self.to_level),
+        }
     }
 }
 
@@ -309,12 +297,9 @@ fn convert_row_anyhow<T: Copy>(
 #[inline(always)]
 fn convert_row<const CHANNELS: usize, T: Copy>(
     samples: &[T],
-    y: usize,
     row: &mut [u8],
     to_level: impl Fn(T) -> u8,
 ) {
-    let width = row.len() / 3;
-    let samples = &samples[y * width * CHANNELS..][..width * CHANNELS];
     if CHANNELS == 3 {
         for (level, &sample) in row.iter_mut().zip(samples) {
             *level = to_level(sample);

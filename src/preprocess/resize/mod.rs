@@ -2,8 +2,13 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-mod passes;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod column_pass;
+#[cfg(target_arch = "x86_64")]
+mod groups;
 mod portable;
+mod row_pass;
 mod rows;
 mod window;
 

@@ -11,8 +11,9 @@
 use std::ops::Range;
 
 use super::{
-    passes::Passes,
-    window::{BLOCK, RGB, Window, widest, windows},
+    column_pass::{self, BLOCK},
+    row_pass::RowPass,
+    window::{RGB, Window, widest, windows},
 };
 use crate::{geometry::ImageSize, preprocess::source_image::SourceImage};
 
@@ -20,7 +21,7 @@ use crate::{geometry::ImageSize, preprocess::source_image::SourceImage};
 pub(in crate::preprocess) struct Resizer {
     from: ImageSize,
     to: ImageSize,
-    passes: Passes,
+    row_pass: RowPass,
     windows: Vec<Window>,
 }
 
@@ -38,7 +39,7 @@ impl Resizer {
         Self {
             from,
             to,
-            passes: Passes::new(windows(from.width as usize, to.width as usize)),
+            row_pass: RowPass::new(windows(from.width as usize, to.width as usize)),
             windows: windows(from.height as usize, to.height as usize),
         }
     }
@@ -56,7 +57,7 @@ impl Resizer {
     /// Memory for one thread.
     pub(in crate::preprocess) fn rows(&self) -> Rows {
         Rows {
-            source: vec![0; RGB * self.from.width as usize + self.passes.padding()],
+            source: vec![0; RGB * self.from.width as usize + self.row_pass.padding()],
             narrowed: vec![0; widest(&self.windows) * stride(self.to)],
             resized: vec![0; stride(self.to)],
         }
@@ -81,13 +82,13 @@ impl Resizer {
                 image.read_row(y, &mut rows.source[..RGB * self.from.width as usize]);
                 let narrowed = &mut rows.narrowed[y % tallest * stride..][..row_length];
                 let next = image.memory_of_row(y + 1);
-                self.passes.add_pixels(&rows.source, narrowed, next);
+                self.row_pass.add_pixels(&rows.source, narrowed, next);
             }
             unread = end;
             let narrowed =
                 (window.begin..end).map(|y| &rows.narrowed[y % tallest * stride..][..stride]);
             let narrowed = narrowed.zip(window.weights.iter().copied());
-            self.passes.add_rows(narrowed, &mut rows.resized);
+            column_pass::add_rows(narrowed, &mut rows.resized);
             take_row(index, &rows.resized[..row_length]);
         }
     }

@@ -9,9 +9,6 @@ pub(super) const FRACTION_BITS: u32 = 22;
 /// One half, added before the fraction is cut off.
 pub(super) const ROUNDING: i32 = 1 << (FRACTION_BITS - 1);
 
-/// Bytes of a row that the column pass adds at a time.
-pub(super) const BLOCK: usize = 64;
-
 /// The input pixels that one output pixel is made of, along one axis.
 pub(super) struct Window {
     pub(super) begin: usize,
@@ -57,7 +54,9 @@ pub(super) fn channels(row: &mut [u8]) -> [&mut [u8]; RGB] {
     [red, green, blue]
 }
 
-/// Rows of the column pass.
-pub(super) trait WeightedRows<'a>: Iterator<Item = (&'a [u8], i32)> + Clone {}
-
-impl<'a, I: Iterator<Item = (&'a [u8], i32)> + Clone> WeightedRows<'a> for I {}
+/// What a sum, which began with [`ROUNDING`], stands for.
+#[inline(always)]
+pub(super) fn to_level(sum: i32) -> u8 {
+    // Weights are not negative and their sum is 1 up to rounding: above 255 by less than a level.
+    (sum >> FRACTION_BITS).min(255) as u8
+}
