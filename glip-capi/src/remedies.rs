@@ -68,6 +68,13 @@ fn own_words(error: &Error) -> Option<String> {
              export it again, without --without-text-encoder"
                 .to_owned()
         }
+        Error::InvalidOption { option, .. } => {
+            // Options of a processor or a GPU have a group in Rust, and a prefix in C.
+            let field = option.strip_prefix("cpu.").unwrap_or(option);
+            error
+                .to_string()
+                .replacen(option, &field.replace('.', "_"), 1)
+        }
         Error::SameStamp { stamp } => format!(
             "the frame is of {stamp:?}, as the one before: tell each frame's time (stamp_ns of glip_live_push), \
              which says how far things may have moved"

@@ -386,7 +386,7 @@ fn detectors_that_cannot_be_are_errors() {
         (
             |options| options.cuda_graphs = 1,
             glip_status::Option,
-            &["cuda.graphs", "set for cpu"],
+            &["cuda_graphs", "set for cpu"],
         ),
         (
             |options| options.cuda_convolutions = 2,
