@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 import torch
 from deform_conv_function import BIAS, CHANNELS, WEIGHT, deform_conv_function
+from swin_block_function import FIXTURES, swin_block_function
 from test_checkpoint import TINY
 from torchvision.ops import deform_conv2d
 
@@ -175,8 +176,9 @@ def test_half_precisions_store_halves(files, precision):
 )
 def test_only_cpus_get_maps_in_pieces(files, options, pieces):
     assert run(files, *options) == 0
-    graph = onnx.load(files / "bundle" / "image_encoder.onnx").graph
-    assert any(node.op_type == "Scan" for node in graph.node) == pieces
+    model = onnx.load(files / "bundle" / "image_encoder.onnx")
+    nodes = [node for function in model.functions for node in function.node]
+    assert any(node.op_type == "Scan" for node in nodes) == pieces
 
 
 #: Inputs that CUDA's kernels read on the host.
@@ -280,6 +282,23 @@ def test_the_function_of_int8_convolutions_is_a_deformable_convolution():
         offsets, mask = feeds[f"offsets_{stride}"], feeds[f"mask_{stride}"]
         expected = deform_conv2d(feeds["pixels"], offsets, WEIGHT, BIAS, stride=stride, padding=1, mask=mask)
         assert (torch.from_numpy(out) - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name, int8", FIXTURES.items())
+def test_the_functions_of_swin_blocks_are_the_fixtures(name, int8):
+    """With which the operators of glip-rs are compared."""
+    fixture = Path(__file__).parents[2] / "tests" / "fixtures" / f"{name}.onnx"
+    assert fixture.read_bytes() == swin_block_function(int8)
+
+
+def test_blocks_of_all_stages_are_nodes_of_the_same_functions(files):
+    assert run(files) == 0
+    model = onnx.load(files / "bundle" / "image_encoder.onnx")
+    assert {function.name for function in model.functions} == {"SwinBlock", "ShiftedSwinBlock"}
+    shifts = [
+        onnx.helper.get_node_attr_value(node, "shift") for node in model.graph.node if node.op_type.endswith("SwinBlock")
+    ]
+    assert shifts == [0, TINY.window // 2] * (sum(TINY.depths) // 2)
 
 
 def test_without_fusion_the_tower_moves_into_the_image_encoder(files):

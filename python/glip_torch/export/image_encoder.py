@@ -221,11 +221,11 @@ def _blocks(w: GraphWriter, stage: SwinStage, tokens: str, grid: Grid, halvings:
     for index, block in enumerate(stage.blocks):
         with w.scope(f"block_{index + 1}"):
             # ONNX Runtime does not know the shape of what an operator gives.
-            tokens = w.reshape(_block(w, block, tokens, size, pieces), -1, channels)
+            tokens = w.reshape(write_block(w, block, tokens, size, pieces), -1, channels)
     return tokens
 
 
-def _block(w: GraphWriter, block: SwinBlock, tokens: str, size: str, pieces: str) -> str:
+def write_block(w: GraphWriter, block: SwinBlock, tokens: str, size: str, pieces: str) -> str:
     """A function, for which glip-rs has an operator that takes a few windows through all of the block at a time.
 
     Those with a shift and those without are functions of two names, as the latter mask nothing.
