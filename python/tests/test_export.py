@@ -295,10 +295,17 @@ def test_blocks_of_all_stages_are_nodes_of_the_same_functions(files):
     assert run(files) == 0
     model = onnx.load(files / "bundle" / "image_encoder.onnx")
     assert {function.name for function in model.functions} == {"SwinBlock", "ShiftedSwinBlock"}
-    shifts = [
-        onnx.helper.get_node_attr_value(node, "shift") for node in model.graph.node if node.op_type.endswith("SwinBlock")
-    ]
-    assert shifts == [0, TINY.window // 2] * (sum(TINY.depths) // 2)
+    blocks = [node for node in model.graph.node if node.op_type.endswith("SwinBlock")]
+    shifts = [onnx.helper.get_node_attr_value(node, "shift") for node in blocks]
+    assert shifts == [0, 0, 1, 0, 0]  # stages of 1, 2, 1 and 1 blocks
+
+
+def test_blocks_in_half_are_no_nodes_of_functions(files):
+    """The operators of their names are for float32."""
+    assert run(files, "--precision", "fp16", "--device", "cpu") == 0
+    model = onnx.load(files / "bundle" / "image_encoder.onnx")
+    assert not model.functions
+    assert any(node.op_type == "Scan" for node in model.graph.node)
 
 
 def test_without_fusion_the_tower_moves_into_the_image_encoder(files):
