@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 import torch
 from dyconv_function import CHANNELS, FILES, dyconv, dyconv_function
+from swin_block_function import FIXTURES, swin_block_function
 from test_checkpoint import TINY
 
 from glip_torch.checkpoint import fingerprint, load_checkpoint, save_checkpoint
@@ -175,8 +176,9 @@ def test_half_precisions_store_halves(files, precision):
 )
 def test_only_cpus_get_maps_in_pieces(files, options, pieces):
     assert run(files, *options) == 0
-    graph = onnx.load(files / "bundle" / "image_encoder.onnx").graph
-    assert any(node.op_type == "Scan" for node in graph.node) == pieces
+    model = onnx.load(files / "bundle" / "image_encoder.onnx")
+    nodes = [node for function in model.functions for node in function.node]
+    assert any(node.op_type == "Scan" for node in nodes) == pieces
 
 
 #: Inputs that CUDA's kernels read on the host.
@@ -282,6 +284,30 @@ def test_the_function_of_convolutions_is_the_layer(int8, tolerance):
     with torch.no_grad():
         expected = torch.cat([values.flatten(2) for values in dyconv()(levels)], 2).transpose(1, 2)
     assert (torch.from_numpy(out) - expected).abs().max() < tolerance * expected.abs().max()
+
+
+@pytest.mark.parametrize("name, int8", FIXTURES.items())
+def test_the_functions_of_swin_blocks_are_the_fixtures(name, int8):
+    """With which the operators of glip-rs are compared."""
+    fixture = Path(__file__).parents[2] / "tests" / "fixtures" / f"{name}.onnx"
+    assert fixture.read_bytes() == swin_block_function(int8)
+
+
+def test_blocks_of_all_stages_are_nodes_of_the_same_functions(files):
+    assert run(files) == 0
+    model = onnx.load(files / "bundle" / "image_encoder.onnx")
+    assert {function.name for function in model.functions} == {"SwinBlock", "ShiftedSwinBlock"}
+    blocks = [node for node in model.graph.node if node.op_type.endswith("SwinBlock")]
+    shifts = [onnx.helper.get_node_attr_value(node, "shift") for node in blocks]
+    assert shifts == [0, 0, 1, 0, 0]  # stages of 1, 2, 1 and 1 blocks
+
+
+def test_blocks_in_half_are_no_nodes_of_functions(files):
+    """The operators of their names are for float32."""
+    assert run(files, "--precision", "fp16", "--device", "cpu") == 0
+    model = onnx.load(files / "bundle" / "image_encoder.onnx")
+    assert not model.functions
+    assert any(node.op_type == "Scan" for node in model.graph.node)
 
 
 def test_without_fusion_the_tower_moves_into_the_image_encoder(files):

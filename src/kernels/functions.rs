@@ -10,6 +10,10 @@ const LEAST_EXPONENT: f32 = -115.0;
 /// A number of up to 22 bits is a whole one once this was added and taken off again.
 const TO_WHOLE: f32 = (3 << 22) as f32;
 /// Of the fraction, from its first power on; as near to `2^x` as 9.1e-8 of it.
+#[allow(
+    clippy::approx_constant,
+    reason = "the first was fitted with the others"
+)]
 const POWER_OF_TWO: [f32; 5] = [
     0.693_147,
     0.240_222_42,
@@ -45,7 +49,7 @@ const LOG_OF_TAIL: [f32; 9] = [
     0.007_333_383_4,
     -0.000_323_341_72,
     -0.000_114_462_804,
-    0.000_025_083_329,
+    0.000_025_083_33,
     -0.000_001_690_403_1,
 ];
 

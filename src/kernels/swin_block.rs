@@ -256,7 +256,9 @@ impl SwinBlock {
             ..
         } = memory;
         let channels = self.channels();
-        (places.clear(), ends.clear(), rows.clear());
+        places.clear();
+        ends.clear();
+        rows.clear();
         for window in range {
             windows.tokens(window, places);
             ends.push(places.len());

@@ -221,18 +221,16 @@ def _blocks(w: GraphWriter, stage: SwinStage, tokens: str, grid: Grid, halvings:
     for index, block in enumerate(stage.blocks):
         with w.scope(f"block_{index + 1}"):
             # ONNX Runtime does not know the shape of what an operator gives.
-            tokens = w.reshape(_block(w, block, tokens, size, pieces), -1, channels)
+            tokens = w.reshape(write_block(w, block, tokens, size, pieces), -1, channels)
     return tokens
 
 
-def _block(w: GraphWriter, block: SwinBlock, tokens: str, size: str, pieces: str) -> str:
+def write_block(w: GraphWriter, block: SwinBlock, tokens: str, size: str, pieces: str) -> str:
     """A function, for which glip-rs has an operator that takes a few windows through all of the block at a time.
 
     Those with a shift and those without are functions of two names, as the latter mask nothing.
     """
     body = SwinBlockFunction(block)
-    if w.half:
-        return body.write(w, tokens, size, pieces)  # The operator is one for float32.
     name = f"{'Int8' if w.int8 else ''}{'Shifted' if block.shift else ''}SwinBlock"
     attributes = {"shift": block.shift, "epsilon": block.norm1.eps}
     return w.function(name, tokens, size, pieces, body=body.write, **attributes)

@@ -178,8 +178,11 @@ class GraphWriter:
 
         The nodes inside are a function of the graph's, which ONNX Runtime puts in the node's place where no operator of
         this name is registered. All nodes of one name have the same body; the attributes are for operators alone. What the
-        body takes for a `weight` is an input of the node, behind the others, in the order of first use.
+        body takes for a `weight` is an input of the node, behind the others, in the order of first use. In half there is no
+        function but its nodes, as operators are for float32.
         """
+        if self.half:
+            return body(self, *inputs)
         inner = GraphWriter(name, self.dtype, self.int8, self.in_pieces)
         names = [f"input_{place}" for place in range(len(inputs))]
         output = body(inner, *names)

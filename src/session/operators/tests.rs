@@ -15,6 +15,8 @@ use ort::{
 use super::*;
 use crate::runtime::Runtime;
 
+mod swin_block;
+
 /// A graph of one node.
 struct OneNode {
     operator: &'static str,
