@@ -132,6 +132,7 @@ mod files;
 mod geometry;
 mod graph;
 mod head_output;
+mod instructions;
 mod kernels;
 pub mod live;
 mod mask;

@@ -105,7 +105,7 @@ impl ByteInstructions {
     pub(crate) fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         {
-            use super::instructions::Instructions;
+            use crate::instructions::Instructions;
 
             let floats = Instructions::detect();
             if floats == Instructions::Avx512 && is_x86_feature_detected!("avx512vnni") {

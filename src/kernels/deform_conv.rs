@@ -10,13 +10,13 @@ use ndarray::{ArrayView1, ArrayView2, ArrayView4, ArrayViewMut2, ArrayViewMut4, 
 use super::{
     byte_product::{ByteInstructions, ByteWeights},
     channelwise::Channelwise,
-    instructions::Instructions,
     pixels::{Pixels, Sample, write},
     product::{Weights, WeightsShape},
     threads::Threads,
     transpose::Transpose,
     workspace::{Block, Read, Workspace},
 };
+use crate::instructions::Instructions;
 
 /// Places whose rows and sums stay in a core's second cache together, for 256 channels.
 const BLOCK: usize = 96;

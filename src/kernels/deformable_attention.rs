@@ -6,12 +6,12 @@
 use ndarray::{ArrayView2, ArrayView3, ArrayView5, ArrayView6, ArrayViewMut3};
 
 use super::{
-    instructions::{Instructions, Kernel, multiply_add},
     levels::{Level, Levels},
     pixels::Sample,
     threads::Threads,
     workspace::Workspace,
 };
+use crate::instructions::{Instructions, Kernel, multiply_add};
 
 /// Queries that a thread does at a time.
 const BLOCK: usize = 64;

@@ -2,7 +2,7 @@
 //!
 //! The coefficients were fitted to the functions in float64 for the least largest error (iteratively reweighted least squares).
 
-use super::instructions::{Kernel, multiply_add};
+use crate::instructions::{Kernel, multiply_add};
 
 /// From here on down a power of two is nothing. It leaves room above the subnormal numbers, with which processors take a
 /// hundred times as long.

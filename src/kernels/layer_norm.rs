@@ -1,9 +1,7 @@
 //! LayerNorm of rows.
 
-use super::{
-    functions::sum_of,
-    instructions::{Kernel, multiply_add},
-};
+use super::functions::sum_of;
+use crate::instructions::{Kernel, multiply_add};
 
 /// The parameters of a LayerNorm, a number for each channel.
 pub(super) struct LayerNorm {

@@ -6,10 +6,10 @@ use ndarray::{ArrayView1, ArrayView2, s};
 
 use super::{
     byte_product::{ByteInstructions, ByteWeights},
-    instructions::Instructions,
     product::Product,
     rounding::Rounded,
 };
+use crate::instructions::Instructions;
 
 /// Numbers of a row that are multiplied at a time: as many rows of a panel stay in the first cache.
 const DEPTH: usize = 256;

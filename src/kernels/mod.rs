@@ -11,7 +11,6 @@ mod deform_conv;
 mod deformable_attention;
 mod dyconv;
 mod functions;
-mod instructions;
 mod layer_norm;
 mod levels;
 mod linear;
@@ -21,8 +20,6 @@ mod rounding;
 mod swin_block;
 mod threads;
 mod transpose;
-mod window_attention;
-mod windows;
 mod workspace;
 
 pub(crate) use byte_product::ByteInstructions;
@@ -31,7 +28,6 @@ pub(crate) use deformable_attention::{DeformableAttention, DeformableAttentionIn
 pub(crate) use dyconv::{
     CoefficientWeights, ConvolutionWeights, DyConv, DyConvWeights, FloatsOrBytes,
 };
-pub(crate) use instructions::{Instructions, Kernel};
 pub(crate) use linear::LinearWeights;
 pub(crate) use swin_block::{
     NormWeights, SwinBlock, SwinBlockInputs, SwinBlockSpec, SwinBlockWeights,
@@ -39,7 +35,5 @@ pub(crate) use swin_block::{
 pub(crate) use threads::Threads;
 pub(crate) use workspace::Workspace;
 
-#[cfg(test)]
-mod swin_tests;
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,11 @@ use std::ops::Range;
 use ndarray::{ArrayView3, ArrayViewMut2};
 
 use super::{
-    byte_product::ZERO,
-    instructions::{Instructions, Kernel, multiply_add},
+    rounding::{steps, to_byte},
     threads::Threads,
     transpose::Transpose,
 };
+use crate::instructions::{Instructions, Kernel, multiply_add};
 
 /// The sides of an image, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,13 +308,6 @@ impl Kernel for Measure<'_> {
     }
 }
 
-/// The farthest from zero that a byte goes.
-const REACH: f32 = 127.0;
-/// A number is a whole one once this is added, and its last byte is as far above `ZERO` as the number was above zero.
-const TO_BYTE: f32 = (3 << 22) as f32 + ZERO as f32;
-/// What goes no farther than this is nothing: there is no number that makes `REACH` of it.
-const NOTHING: f32 = 1e-36;
-
 struct ReadBytes<'a> {
     pixels: &'a Pixels<'a>,
     samples: &'a [Sample],
@@ -334,10 +327,7 @@ impl Kernel for ReadBytes<'_> {
         let (taps, length) = (self.samples.len() / rows, self.bytes.len() / rows);
         for place in 0..rows {
             let reach = self.pixels.reach_between(self.samples, place, rows);
-            let (per_unit, scale) = match reach < NOTHING {
-                true => (0.0, 0.0),
-                false => (REACH / reach, reach / REACH),
-            };
+            let (per_unit, scale) = steps(reach);
             self.scales[place] = scale;
             for tap in 0..taps {
                 let Sample { pixels, mut shares } = self.samples[tap * rows + place];
@@ -353,7 +343,7 @@ impl Kernel for ReadBytes<'_> {
                     let number = multiply_add::<FUSED>(shares[1], b[at], shares[0] * a[at]);
                     let number = multiply_add::<FUSED>(shares[2], c[at], number);
                     let number = multiply_add::<FUSED>(shares[3], d[at], number);
-                    row[at] = (number + TO_BYTE).to_bits() as u8;
+                    row[at] = to_byte(number);
                 }
             }
         }

@@ -4,10 +4,8 @@
 //! needs. The order of the loops is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
 //! (2008).
 
-use super::{
-    instructions::{Instructions, Kernel, multiply_add},
-    threads::Threads,
-};
+use super::threads::Threads;
+use crate::instructions::{Instructions, Kernel, multiply_add};
 
 /// The weights of a convolution, as products read them: a matrix `[inner, outer]` for each weight of the kernel, in panels
 /// of a few columns each, and in a panel row after row.

@@ -1,9 +1,7 @@
 //! Rows of floats in 8 bits, as products of bytes read them.
 
-use super::{
-    byte_product::ZERO,
-    instructions::{Instructions, Kernel},
-};
+use super::byte_product::ZERO;
+use crate::instructions::{Instructions, Kernel};
 
 /// The farthest from zero that a byte goes.
 const REACH: f32 = 127.0;
@@ -11,6 +9,21 @@ const REACH: f32 = 127.0;
 const TO_BYTE: f32 = (3 << 22) as f32 + ZERO as f32;
 /// What goes no farther than this is nothing: there is no number that makes `REACH` of it.
 const NOTHING: f32 = 1e-36;
+
+/// How many steps of a byte are in one, and how large a step is, if numbers go so far from zero.
+#[inline(always)]
+pub(super) fn steps(reach: f32) -> (f32, f32) {
+    match reach < NOTHING {
+        true => (0.0, 0.0),
+        false => (REACH / reach, reach / REACH),
+    }
+}
+
+/// A number of steps.
+#[inline(always)]
+pub(super) fn to_byte(steps: f32) -> u8 {
+    (steps + TO_BYTE).to_bits() as u8
+}
 
 /// Rows in multiples of a scale of each.
 #[derive(Default)]
@@ -59,14 +72,11 @@ impl Kernel for Round<'_> {
                 reach = reach.max(numbers[at].abs().to_bits());
             }
             let reach = f32::from_bits(reach);
-            let (per_unit, scale) = match reach < NOTHING {
-                true => (0.0, 0.0),
-                false => (REACH / reach, reach / REACH),
-            };
+            let (per_unit, scale) = steps(reach);
             self.rounded.scales[row] = scale;
             let bytes = &mut self.rounded.bytes[row * self.length..][..self.inner];
             for at in 0..numbers.len() {
-                bytes[at] = (numbers[at] * per_unit + TO_BYTE).to_bits() as u8;
+                bytes[at] = to_byte(numbers[at] * per_unit);
             }
         }
     }

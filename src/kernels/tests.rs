@@ -7,12 +7,12 @@ use ndarray::{
 
 use super::{
     byte_product::ByteWeights,
-    instructions::Instructions,
     pixels::{Grid, Sample},
     product::{Weights, WeightsShape},
     transpose::Transpose,
     *,
 };
+use crate::instructions::Instructions;
 
 /// Numbers from -1 to 1 that look random.
 fn numbers(count: usize) -> Vec<f32> {

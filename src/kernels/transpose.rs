@@ -1,6 +1,6 @@
 //! The same numbers with their two axes exchanged.
 
-use super::instructions::Kernel;
+use crate::instructions::Kernel;
 
 /// Rows and columns that change places in registers.
 const TILE: usize = 8;

@@ -12,7 +12,7 @@ use super::camera::{CameraBuffer, PixelFormat, Plane, YuvEncoding};
 use crate::{
     error::{Error, Result},
     geometry::ImageSize,
-    kernels::{Instructions, Kernel},
+    instructions::{Instructions, Kernel},
 };
 
 /// An image to be read as 8-bit RGB. It is borrowed, and never copied as a whole but for arrays that are

@@ -6,6 +6,7 @@ use crate::layers::Allowed;
 pub(crate) const LIBRARY: &Allowed = &[
     ("error", ""),
     ("affinity", ""),
+    ("instructions", ""),
     ("regular_file", ""),
     ("geometry", "error"),
     ("head_output", "error geometry"),
@@ -16,15 +17,18 @@ pub(crate) const LIBRARY: &Allowed = &[
     ("files", "error regular_file"),
     ("runtime", "affinity error regular_file"),
     ("prompt", "error regular_file"),
-    ("preprocess", "affinity error geometry"),
+    ("preprocess", "affinity error geometry instructions"),
     (
         "postprocess",
         "detection error geometry head_output mask prompt",
     ),
     ("draw", "detection error geometry mask"),
     ("spare", ""),
-    ("kernels", "spare"),
-    ("session", "control error files kernels runtime spare"),
+    ("kernels", "instructions spare"),
+    (
+        "session",
+        "control error files instructions kernels runtime spare",
+    ),
     ("family", "session"),
     (
         "bundle",

@@ -1,24 +1,24 @@
 //! GroupNorm, the weight of each branch, the mean over a level's branches and DyReLU, as slopes and offsets of channels.
 
-use ndarray::{Array1, Array2, Array3};
+use ndarray::{ArrayView1, ArrayView2, ArrayView3};
 
 use super::branches::Branch;
 
 /// What coefficients are made with.
-pub(crate) struct CoefficientWeights {
+pub(crate) struct CoefficientWeights<'a> {
     /// Of the GroupNorm behind each convolution, `[3, groups, channels of a group]`.
-    pub(crate) norm: Array3<f32>,
-    pub(crate) norm_bias: Array3<f32>,
+    pub(crate) norm: ArrayView3<'a, f32>,
+    pub(crate) norm_bias: ArrayView3<'a, f32>,
     /// What is added to variances.
     pub(crate) epsilon: f32,
     /// What weighs a branch by its means, `[channels, 1]` and `[1]`.
-    pub(crate) attention: Array2<f32>,
-    pub(crate) attention_bias: Array1<f32>,
+    pub(crate) attention: ArrayView2<'a, f32>,
+    pub(crate) attention_bias: ArrayView1<'a, f32>,
     /// DyReLU's layers, `[channels, inner]` and `[inner, 4 * channels]`.
-    pub(crate) squeeze: Array2<f32>,
-    pub(crate) squeeze_bias: Array1<f32>,
-    pub(crate) excite: Array2<f32>,
-    pub(crate) excite_bias: Array1<f32>,
+    pub(crate) squeeze: ArrayView2<'a, f32>,
+    pub(crate) squeeze_bias: ArrayView1<'a, f32>,
+    pub(crate) excite: ArrayView2<'a, f32>,
+    pub(crate) excite_bias: ArrayView1<'a, f32>,
 }
 
 /// What surrounds the convolutions.
@@ -42,7 +42,7 @@ struct Linear {
 }
 
 impl Linear {
-    fn new(weights: &Array2<f32>, bias: &Array1<f32>) -> Self {
+    fn new(weights: ArrayView2<'_, f32>, bias: ArrayView1<'_, f32>) -> Self {
         Self {
             weights: weights.iter().copied().collect(),
             bias: bias.to_vec(),
@@ -106,7 +106,7 @@ impl Norms {
     /// # Errors
     ///
     /// Tells in words what does not fit together.
-    pub(super) fn new(weights: &CoefficientWeights, channels: usize) -> Result<Self, String> {
+    pub(super) fn new(weights: &CoefficientWeights<'_>, channels: usize) -> Result<Self, String> {
         let (sources, groups, depth) = weights.norm.dim();
         let inner = weights.squeeze_bias.len();
         let fits = [sources, groups * depth] == [3, channels]
@@ -133,8 +133,8 @@ impl Norms {
             norm_bias: weights.norm_bias.iter().copied().collect(),
             attention: weights.attention.iter().copied().collect(),
             attention_bias: weights.attention_bias[0],
-            squeeze: Linear::new(&weights.squeeze, &weights.squeeze_bias),
-            excite: Linear::new(&weights.excite, &weights.excite_bias),
+            squeeze: Linear::new(weights.squeeze, weights.squeeze_bias),
+            excite: Linear::new(weights.excite, weights.excite_bias),
         })
     }
 

@@ -8,8 +8,7 @@ mod branches;
 mod coefficients;
 
 use ndarray::{
-    Array1, Array2, Array4, ArrayView2, ArrayView3, ArrayView4, ArrayViewMut2, ArrayViewMut3, Axis,
-    s,
+    ArrayView1, ArrayView2, ArrayView3, ArrayView4, ArrayViewMut2, ArrayViewMut3, Axis, s,
 };
 
 pub(crate) use self::coefficients::CoefficientWeights;
@@ -20,13 +19,13 @@ use self::{
 use super::{
     byte_product::ByteInstructions,
     deform_conv::{DeformConv, DeformConvSpec, Image},
-    instructions::{Instructions, Kernel, multiply_add},
     levels::{Level, Levels},
     pixels::{Grid, Pixels, measure},
     product::{Weights, WeightsShape},
     threads::Threads,
     workspace::{Block, Workspace},
 };
+use crate::instructions::{Instructions, Kernel, multiply_add};
 
 /// Places that are worked on at a time.
 const BLOCK: usize = 96;
@@ -36,28 +35,28 @@ const OFFSETS: usize = 2 * TAPS;
 const FIELDS: usize = OFFSETS + TAPS;
 
 /// The weights of a layer.
-pub(crate) struct DyConvWeights {
+pub(crate) struct DyConvWeights<'a> {
     /// Of what gives offsets and masks, `[27, channels, 3, 3]` and `[27]`.
-    pub(crate) fields: Array4<f32>,
-    pub(crate) fields_bias: Array1<f32>,
-    pub(crate) own: ConvolutionWeights,
-    pub(crate) finer: ConvolutionWeights,
-    pub(crate) coarser: ConvolutionWeights,
-    pub(crate) coefficients: CoefficientWeights,
+    pub(crate) fields: ArrayView4<'a, f32>,
+    pub(crate) fields_bias: ArrayView1<'a, f32>,
+    pub(crate) own: ConvolutionWeights<'a>,
+    pub(crate) finer: ConvolutionWeights<'a>,
+    pub(crate) coarser: ConvolutionWeights<'a>,
+    pub(crate) coefficients: CoefficientWeights<'a>,
 }
 
 /// Of a deformable convolution of 3 x 3.
-pub(crate) struct ConvolutionWeights {
-    pub(crate) weights: FloatsOrBytes,
+pub(crate) struct ConvolutionWeights<'a> {
+    pub(crate) weights: FloatsOrBytes<'a>,
     /// `[channels]`.
-    pub(crate) bias: Array1<f32>,
+    pub(crate) bias: ArrayView1<'a, f32>,
 }
 
-pub(crate) enum FloatsOrBytes {
+pub(crate) enum FloatsOrBytes<'a> {
     /// `[channels, channels, 3, 3]`.
-    Floats(Array4<f32>),
+    Floats(ArrayView4<'a, f32>),
     /// `[channels * 9, channels]`, each column in multiples of one of the scales, `[channels]`.
-    Bytes(Array2<i8>, Array1<f32>),
+    Bytes(ArrayView2<'a, i8>, ArrayView1<'a, f32>),
 }
 
 /// A layer.
@@ -94,7 +93,7 @@ impl DyConv {
     ///
     /// Tells in words what does not fit together.
     pub(crate) fn new(
-        weights: DyConvWeights,
+        weights: DyConvWeights<'_>,
         instructions: Instructions,
         byte_instructions: Option<ByteInstructions>,
     ) -> Result<Self, String> {
@@ -179,7 +178,7 @@ impl DyConv {
 impl Convolution {
     fn new(
         source: Source,
-        given: ConvolutionWeights,
+        given: ConvolutionWeights<'_>,
         channels: usize,
         instructions: Instructions,
         byte_instructions: Option<ByteInstructions>,
@@ -214,9 +213,8 @@ impl Convolution {
             )
         };
         let conv = match (given.weights, byte_instructions) {
-            (FloatsOrBytes::Floats(weights), _) => floats(weights.view()),
+            (FloatsOrBytes::Floats(weights), _) => floats(weights),
             (FloatsOrBytes::Bytes(weights, scales), Some(byte_instructions)) => {
-                let (weights, scales) = (weights.view(), scales.view());
                 DeformConv::in_bytes(
                     spec.clone(),
                     [3, 3],

@@ -1,9 +1,14 @@
 //! That layers are what ONNX says is tested where operators are registered, beside ONNX Runtime's own.
 
-use ndarray::{Array1, Array2, Array3, Ix2, Ix4};
+use ndarray::{Array1, Array2, Array3, ArrayView, Dimension, Ix2};
 
 use super::*;
 use crate::kernels::tests::array;
+
+/// Numbers up to a reach that a test keeps for good.
+fn kept<const N: usize, D: Dimension>(shape: [usize; N], reach: f32) -> ArrayView<'static, f32, D> {
+    Box::leak(Box::new(reach * array::<N, D>(shape))).view()
+}
 
 /// A layer of 32 channels, whose convolutions have weights in floats, or in bytes.
 fn layer(
@@ -11,31 +16,32 @@ fn layer(
     instructions: Instructions,
     bytes: Option<ByteInstructions>,
 ) -> Result<DyConv, String> {
-    let convolution = |reach: f32| ConvolutionWeights {
-        weights: match in_bytes {
-            false => FloatsOrBytes::Floats(reach * array::<4, Ix4>([32, 32, 3, 3])),
-            true => {
-                let weights = array::<2, Ix2>([288, 32]);
-                let weights = weights.mapv(|number| (127.0 * number).round() as i8);
-                FloatsOrBytes::Bytes(weights, Array1::from_elem(32, reach / 127.0))
-            }
-        },
-        bias: array([32]),
+    let convolution = |reach: f32| {
+        let numbers = kept::<2, Ix2>([288, 32], 127.0);
+        let numbers = Box::leak(Box::new(numbers.mapv(|number| number.round() as i8)));
+        let scales = Box::leak(Box::new(Array1::from_elem(32, reach / 127.0)));
+        ConvolutionWeights {
+            weights: match in_bytes {
+                false => FloatsOrBytes::Floats(kept([32, 32, 3, 3], reach)),
+                true => FloatsOrBytes::Bytes(numbers.view(), scales.view()),
+            },
+            bias: kept([32], 1.0),
+        }
     };
     let coefficients = CoefficientWeights {
-        norm: array([3, 16, 2]),
-        norm_bias: array([3, 16, 2]),
+        norm: kept([3, 16, 2], 1.0),
+        norm_bias: kept([3, 16, 2], 1.0),
         epsilon: 1e-5,
-        attention: array([32, 1]),
-        attention_bias: array([1]),
-        squeeze: array([32, 8]),
-        squeeze_bias: array([8]),
-        excite: array([8, 128]),
-        excite_bias: array([128]),
+        attention: kept([32, 1], 1.0),
+        attention_bias: kept([1], 1.0),
+        squeeze: kept([32, 8], 1.0),
+        squeeze_bias: kept([8], 1.0),
+        excite: kept([8, 128], 1.0),
+        excite_bias: kept([128], 1.0),
     };
     let weights = DyConvWeights {
-        fields: 0.2 * array::<4, Ix4>([27, 32, 3, 3]),
-        fields_bias: array([27]),
+        fields: kept([27, 32, 3, 3], 0.2),
+        fields_bias: kept([27], 1.0),
         own: convolution(0.3),
         finer: convolution(0.2),
         coarser: convolution(0.4),

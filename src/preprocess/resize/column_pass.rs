@@ -1,7 +1,7 @@
 //! The column pass.
 
 use super::window::{ROUNDING, to_level};
-use crate::kernels::{Instructions, Kernel};
+use crate::instructions::{Instructions, Kernel};
 
 /// Bytes of a row that are added at a time.
 pub(super) const BLOCK: usize = 64;

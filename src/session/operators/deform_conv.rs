@@ -9,9 +9,8 @@ use ort::{
 };
 
 use super::node::{Attributes, FLOAT, Run, refused};
-use crate::kernels::{
-    DeformConv, DeformConvInputs, DeformConvSpec, Instructions, Threads, Workspace,
-};
+use crate::instructions::Instructions;
+use crate::kernels::{DeformConv, DeformConvInputs, DeformConvSpec, Threads, Workspace};
 
 const NAME: &str = "DeformConv";
 

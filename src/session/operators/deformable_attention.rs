@@ -7,7 +7,8 @@ use ort::operator::{
 };
 
 use super::node::{FLOAT, Run, WHOLE};
-use crate::kernels::{DeformableAttention, DeformableAttentionInputs, Instructions, Workspace};
+use crate::instructions::Instructions;
+use crate::kernels::{DeformableAttention, DeformableAttentionInputs, Workspace};
 
 const NAME: &str = "DeformableAttention";
 

@@ -8,10 +8,11 @@ use ort::{
     value::TensorElementType,
 };
 
-use super::node::{BYTE, FLOAT, Run, WHOLE, Weights, refused};
+use super::node::{BYTE, FLOAT, Run, WHOLE, Weights, constants, refused};
+use crate::instructions::Instructions;
 use crate::kernels::{
     ByteInstructions, CoefficientWeights, ConvolutionWeights, DyConv, DyConvWeights, FloatsOrBytes,
-    Instructions, Workspace,
+    Workspace,
 };
 
 /// The first inputs, by their places.
@@ -22,11 +23,19 @@ const WEIGHTS: usize = 2;
 
 /// A layer whose convolutions have weights in floats, or in 8 bits.
 pub(super) struct DyConvOperator {
-    pub(super) workspace: Arc<Workspace>,
-    pub(super) int8: bool,
+    workspace: Arc<Workspace>,
+    int8: bool,
 }
 
 impl DyConvOperator {
+    /// One for each function.
+    pub(super) fn all(workspace: &Arc<Workspace>) -> [Self; 2] {
+        [false, true].map(|int8| Self {
+            workspace: Arc::clone(workspace),
+            int8,
+        })
+    }
+
     fn operator(&self) -> &'static str {
         match self.int8 {
             true => "Int8DyConv",
@@ -34,15 +43,19 @@ impl DyConvOperator {
         }
     }
 
-    /// The weights of a convolution, by their types.
-    fn of_convolution(&self) -> &'static [TensorElementType] {
-        match self.int8 {
+    /// Of the weights: of what gives offsets, of three convolutions, and of what surrounds them.
+    fn weights(&self) -> Vec<TensorElementType> {
+        let of_convolution: &[_] = match self.int8 {
             true => &[BYTE, FLOAT, FLOAT],
             false => &[FLOAT, FLOAT],
-        }
+        };
+        [&[FLOAT; 2][..], &of_convolution.repeat(3), &[FLOAT; 8]].concat()
     }
 
-    fn convolution(&self, weights: &mut Weights<'_, '_>) -> ort::Result<ConvolutionWeights> {
+    fn convolution<'a>(
+        &self,
+        weights: &mut Weights<'a, '_>,
+    ) -> ort::Result<ConvolutionWeights<'a>> {
         let numbers = match self.int8 {
             true => FloatsOrBytes::Bytes(weights.next()?, weights.next()?),
             false => FloatsOrBytes::Floats(weights.next()?),
@@ -62,11 +75,8 @@ impl Operator for DyConvOperator {
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        let (of_fields, of_coefficients) = ([FLOAT; 2], [FLOAT; 8]);
-        let of_convolutions = self.of_convolution().repeat(3);
-        let all = [FLOAT, WHOLE].into_iter().chain(of_fields);
-        let all = all.chain(of_convolutions).chain(of_coefficients);
-        all.map(OperatorInput::required)
+        let types = [vec![FLOAT, WHOLE], self.weights()].concat();
+        types.into_iter().map(OperatorInput::required)
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -75,11 +85,10 @@ impl Operator for DyConvOperator {
 
     fn create_kernel<'node>(&self, node: &KernelContext<'node>) -> ort::Result<DyConvKernel> {
         let operator = self.operator();
-        let weights = &mut Weights {
-            operator,
-            node,
-            next: WEIGHTS,
-        };
+        let places = WEIGHTS..WEIGHTS + self.weights().len();
+        let values = constants(operator, node, places)?;
+        let values = values.iter();
+        let weights = &mut Weights { operator, values };
         let (fields, fields_bias) = (weights.next()?, weights.next()?);
         let own = self.convolution(weights)?;
         let coarser = self.convolution(weights)?;

@@ -27,9 +27,8 @@ pub(super) fn domains() -> ort::Result<[OperatorDomain; 2]> {
     let standard = OperatorDomain::new("")?.add(DeformConvOperator(Arc::clone(&workspace)))?;
     let mut functions = OperatorDomain::new(FUNCTIONS)?;
     functions = functions.add(DeformableAttentionOperator(Arc::clone(&workspace)))?;
-    for int8 in [false, true] {
-        let workspace = Arc::clone(&workspace);
-        functions = functions.add(DyConvOperator { workspace, int8 })?;
+    for layer in DyConvOperator::all(&workspace) {
+        functions = functions.add(layer)?;
     }
     for block in SwinBlockOperator::all(&workspace) {
         functions = functions.add(block)?;

@@ -3,16 +3,17 @@
 use std::{
     ffi::c_void,
     fmt::Display,
-    ptr,
+    ops::Range,
+    ptr, slice,
     sync::{Mutex, PoisonError},
 };
 
-use ndarray::{Array, ArrayView, ArrayViewMut, Dim, Dimension};
+use ndarray::{ArrayView, ArrayViewMut, Dim, Dimension};
 use ort::{
     AsPointer,
     operator::{ComputeContext, KernelContext},
     ortsys,
-    value::{DynTensorValueType, PrimitiveTensorElementType, TensorElementType},
+    value::{DynTensorValueType, PrimitiveTensorElementType, TensorElementType, ValueRef},
 };
 
 use crate::{
@@ -63,24 +64,31 @@ impl Attributes<'_, '_> {
     }
 }
 
-/// The inputs of a node that are constants of its graph, one after another.
-pub(super) struct Weights<'a, 'node> {
-    pub(super) operator: &'static str,
-    pub(super) node: &'a KernelContext<'node>,
-    /// The place of the next one.
-    pub(super) next: usize,
+/// The inputs of a node from one on that are constants of its graph.
+pub(super) fn constants<'node>(
+    operator: &str,
+    node: &KernelContext<'node>,
+    places: Range<usize>,
+) -> ort::Result<Vec<ValueRef<'node, DynTensorValueType>>> {
+    let values = places.map(|place| node.constant_input(place));
+    let values = values.collect::<ort::Result<_>>();
+    values.map_err(|error| refused(operator, format!("a weight is refused: {error}")))
 }
 
-impl Weights<'_, '_> {
-    pub(super) fn next<T: PrimitiveTensorElementType + Clone, D: Dimension>(
+/// The weights of a node that nobody has asked for yet.
+pub(super) struct Weights<'a, 'node> {
+    pub(super) operator: &'static str,
+    pub(super) values: slice::Iter<'a, ValueRef<'node, DynTensorValueType>>,
+}
+
+impl<'a> Weights<'a, '_> {
+    pub(super) fn next<T: PrimitiveTensorElementType, D: Dimension>(
         &mut self,
-    ) -> ort::Result<Array<T, D>> {
-        let place = self.next;
-        self.next += 1;
-        let weights = self.node.constant_input::<DynTensorValueType>(place)?;
-        let weights = weights.try_extract_array()?.to_owned();
-        let weights = weights.into_dimensionality();
-        weights.map_err(|error| refused(self.operator, format!("input {place}: {error}")))
+    ) -> ort::Result<ArrayView<'a, T, D>> {
+        let value = self.values.next();
+        let value = value.ok_or_else(|| refused(self.operator, "there are too few weights"))?;
+        let array = value.try_extract_array()?.into_dimensionality();
+        array.map_err(|error| refused(self.operator, format!("weights: {error}")))
     }
 }
 

@@ -1,17 +1,17 @@
 //! `glip.SwinBlock` and its kin, which exported graphs have as functions too.
 
-use std::{slice, sync::Arc};
+use std::sync::Arc;
 
-use ndarray::{ArrayView, Dimension};
 use ort::{
     operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput},
-    value::{DynTensorValueType, PrimitiveTensorElementType, TensorElementType, ValueRef},
+    value::TensorElementType,
 };
 
-use super::node::{Attributes, BYTE, FLOAT, Run, WHOLE, refused};
+use super::node::{Attributes, BYTE, FLOAT, Run, WHOLE, Weights, constants, refused};
+use crate::instructions::Instructions;
 use crate::kernels::{
-    ByteInstructions, Instructions, LinearWeights, NormWeights, SwinBlock, SwinBlockInputs,
-    SwinBlockSpec, SwinBlockWeights, Workspace,
+    ByteInstructions, LinearWeights, NormWeights, SwinBlock, SwinBlockInputs, SwinBlockSpec,
+    SwinBlockWeights, Workspace,
 };
 
 /// Its inputs, by their places. Behind these is one that only the functions read, and then the weights.
@@ -82,14 +82,13 @@ impl Operator for SwinBlockOperator {
             epsilon: node.get("epsilon").unwrap_or(1e-5),
         };
         let places = FIRST_WEIGHT..FIRST_WEIGHT + self.weights().len();
-        let values = places.map(|place| node.constant_input::<DynTensorValueType>(place));
-        let values = values.collect::<ort::Result<Vec<_>>>();
-        let values =
-            values.map_err(|error| refused(self.name, format!("a weight is refused: {error}")))?;
-        let mut weights = Weights {
-            operator: self.name,
+        let values = constants(self.name, node, places)?;
+        let mut weights = BlockWeights {
             in_bytes: self.in_bytes,
-            values: values.iter(),
+            weights: Weights {
+                operator: self.name,
+                values: values.iter(),
+            },
         };
         let block = SwinBlock::new(
             spec,
@@ -105,54 +104,44 @@ impl Operator for SwinBlockOperator {
     }
 }
 
-/// The weights of a node that nobody has asked for yet.
-struct Weights<'a, 'node> {
-    operator: &'static str,
+/// The weights of a block, one after another.
+struct BlockWeights<'a, 'node> {
     in_bytes: bool,
-    values: slice::Iter<'a, ValueRef<'node, DynTensorValueType>>,
+    weights: Weights<'a, 'node>,
 }
 
-impl<'a> Weights<'a, '_> {
+impl<'a> BlockWeights<'a, '_> {
     fn of_block(&mut self) -> ort::Result<SwinBlockWeights<'a>> {
         // Fields are evaluated in this order, which is that of the weights.
         Ok(SwinBlockWeights {
             norm1: self.norm()?,
             query: self.linear()?,
-            query_bias: self.next()?,
+            query_bias: self.weights.next()?,
             key: self.linear()?,
             value: self.linear()?,
-            position_bias: self.next()?,
+            position_bias: self.weights.next()?,
             output: self.linear()?,
-            output_bias: self.next()?,
+            output_bias: self.weights.next()?,
             norm2: self.norm()?,
             hidden: self.linear()?,
-            hidden_bias: self.next()?,
+            hidden_bias: self.weights.next()?,
             last: self.linear()?,
-            last_bias: self.next()?,
+            last_bias: self.weights.next()?,
         })
     }
 
     fn norm(&mut self) -> ort::Result<NormWeights<'a>> {
         Ok(NormWeights {
-            weight: self.next()?,
-            bias: self.next()?,
+            weight: self.weights.next()?,
+            bias: self.weights.next()?,
         })
     }
 
     fn linear(&mut self) -> ort::Result<LinearWeights<'a>> {
         Ok(match self.in_bytes {
-            true => LinearWeights::Bytes(self.next()?, self.next()?),
-            false => LinearWeights::Floats(self.next()?),
+            true => LinearWeights::Bytes(self.weights.next()?, self.weights.next()?),
+            false => LinearWeights::Floats(self.weights.next()?),
         })
-    }
-
-    fn next<T: PrimitiveTensorElementType, D: Dimension>(
-        &mut self,
-    ) -> ort::Result<ArrayView<'a, T, D>> {
-        let value = self.values.next();
-        let value = value.ok_or_else(|| refused(self.operator, "there are too few weights"))?;
-        let array = value.try_extract_array()?.into_dimensionality();
-        array.map_err(|error| refused(self.operator, format!("weights: {error}")))
     }
 }
 

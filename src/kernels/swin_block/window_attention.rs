@@ -4,11 +4,13 @@ use std::f32::consts::LOG2_E;
 
 use ndarray::ArrayView3;
 
-use super::{
-    functions::{exp2, larger, largest_of, sum_of},
+use super::windows::{Token, Windows};
+use crate::{
     instructions::{Instructions, Kernel, multiply_add},
-    product::tile,
-    windows::{Token, Windows},
+    kernels::{
+        functions::{exp2, larger, largest_of, sum_of},
+        product::tile,
+    },
 };
 
 /// What is added to the score of a token that is not seen: as the checkpoints were trained, not nothing at all.

@@ -6,10 +6,12 @@ use std::f64::consts::{PI, SQRT_2};
 use ndarray::{Array1, Array2, Array3, array};
 
 use super::{
-    functions::{Gelu, exp2, gelu},
-    instructions::Kernel,
     windows::{Token, Windows},
     *,
+};
+use crate::{
+    instructions::Kernel,
+    kernels::functions::{Gelu, exp2, gelu},
 };
 
 /// `2^x` of each number.

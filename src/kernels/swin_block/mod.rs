@@ -4,6 +4,9 @@
 //! No window sees another, in the whole block. So a few windows at a time go all the way through it, in a core's second
 //! cache, and of what is between tokens in and tokens out nothing is ever made for all of them.
 
+mod window_attention;
+mod windows;
+
 use std::{
     ops::Range,
     sync::{Mutex, PoisonError},
@@ -11,18 +14,20 @@ use std::{
 
 use ndarray::{ArrayView1, ArrayView2, ArrayView3, ArrayViewMut2, s};
 
+use self::{
+    window_attention::{HeadMemory, Projected, WindowAttention},
+    windows::{Token, Windows},
+};
 use super::{
     byte_product::ByteInstructions,
     functions::Gelu,
-    instructions::Instructions,
     layer_norm::{LayerNorm, Normalize},
     linear::{Linear, LinearWeights},
     rounding::Rounded,
     threads::Threads,
-    window_attention::{HeadMemory, Projected, WindowAttention},
-    windows::{Token, Windows},
     workspace::Workspace,
 };
+use crate::instructions::Instructions;
 
 /// Places of the windows that are worked on at a time: enough for weights, which come anew for them, and few enough for
 /// the second cache.
@@ -428,3 +433,6 @@ impl SwinBlockWeights<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

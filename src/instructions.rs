@@ -50,7 +50,7 @@ impl Instructions {
     }
 
     /// `LANES` of a kernel.
-    pub(super) const fn lanes(self) -> usize {
+    pub(crate) const fn lanes(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => 32,
@@ -76,7 +76,7 @@ impl Instructions {
 
 /// `a * b + c`: by one instruction where there is one, as otherwise it would be the call of a function.
 #[inline(always)]
-pub(super) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+pub(crate) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     match FUSED {
         true => a.mul_add(b, c),
         false => a * b + c,
