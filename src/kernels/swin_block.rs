@@ -17,11 +17,10 @@ use super::{
     instructions::Instructions,
     layer_norm::{LayerNorm, Normalize},
     linear::{Linear, LinearWeights},
-    rounding::Rounded,
     threads::Threads,
-    window_attention::{HeadMemory, Projected, WindowAttention},
-    windows::{Token, Windows},
-    workspace::Workspace,
+    window_attention::{Projected, WindowAttention},
+    windows::Windows,
+    workspace::{WindowMemory, Workspace},
 };
 
 /// Places of the windows that are worked on at a time: enough for weights, which come anew for them, and few enough for
@@ -98,25 +97,6 @@ struct MlpPart {
     into: Linear,
     bias: Vec<f32>,
     out: Linear,
-}
-
-/// What a thread needs for some windows. Rows are those of their tokens.
-#[derive(Default)]
-pub(super) struct WindowMemory {
-    tokens: Vec<Token>,
-    /// Where each window's tokens end.
-    ends: Vec<usize>,
-    /// The tokens themselves, to which everything is added.
-    rows: Vec<f32>,
-    /// What is multiplied next.
-    factors: Vec<f32>,
-    rounded: Rounded,
-    queries: Vec<f32>,
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    hidden: Vec<f32>,
-    hidden_rounded: Rounded,
-    head: HeadMemory,
 }
 
 impl SwinBlock {

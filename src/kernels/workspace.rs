@@ -2,7 +2,9 @@
 
 use super::{
     pixels::{Pixels, Sample},
-    swin_block::WindowMemory,
+    rounding::Rounded,
+    window_attention::HeadMemory,
+    windows::Token,
 };
 use crate::spare::Spare;
 
@@ -27,4 +29,23 @@ pub(super) struct Block {
     pub(super) scales: Vec<f32>,
     /// What comes out there.
     pub(super) sums: Vec<f32>,
+}
+
+/// What a thread needs for some windows. Rows are those of their tokens.
+#[derive(Default)]
+pub(super) struct WindowMemory {
+    pub(super) tokens: Vec<Token>,
+    /// Where each window's tokens end.
+    pub(super) ends: Vec<usize>,
+    /// The tokens themselves, to which everything is added.
+    pub(super) rows: Vec<f32>,
+    /// What is multiplied next.
+    pub(super) factors: Vec<f32>,
+    pub(super) rounded: Rounded,
+    pub(super) queries: Vec<f32>,
+    pub(super) keys: Vec<f32>,
+    pub(super) values: Vec<f32>,
+    pub(super) hidden: Vec<f32>,
+    pub(super) hidden_rounded: Rounded,
+    pub(super) head: HeadMemory,
 }
