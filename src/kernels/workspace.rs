@@ -1,9 +1,9 @@
 //! Memory that kernels share, one after another.
 
 use super::{
-    dyconv::LayerMemory,
+    dyconv::memory::LayerMemory,
     pixels::{PixelMemory, Sample},
-    swin_block::WindowMemory,
+    swin_block::memory::WindowMemory,
 };
 use crate::spare::Spare;
 

@@ -3,7 +3,8 @@
 Tokens stay one list, row by row of the image, `[batch * tokens, channels]`. Cutting it into windows,
 padding and cyclic shift included, is one Gather with computed indices, and so is the way back. Blocks
 work on a few windows (or tokens) at a time: a whole stage's scores and hidden layers are many times a
-CPU's cache. On a GPU Swin is written otherwise: `gpu/swin.py`.
+CPU's cache. Each block is a function, so that glip-rs can take an operator of its own instead; ONNX Runtime
+computes what several have in common, such as indices, once. On a GPU Swin is written otherwise: `gpu/swin.py`.
 """
 
 from __future__ import annotations

@@ -2,11 +2,13 @@
 
 use smallvec::SmallVec;
 
-use super::BLOCK;
 use crate::kernels::{
     levels::{Level, Levels},
     pixels::Grid,
 };
+
+/// Places that are worked on at a time.
+pub(super) const BLOCK: usize = 96;
 
 /// What a level is convolved from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 
 mod branches;
 mod coefficients;
+pub(super) mod memory;
 
 use ndarray::{
     ArrayView1, ArrayView2, ArrayView3, ArrayView4, ArrayViewMut2, ArrayViewMut3, Axis, s,
@@ -13,8 +14,9 @@ use ndarray::{
 
 pub(crate) use self::coefficients::CoefficientWeights;
 use self::{
-    branches::{Branch, Source, branches},
+    branches::{BLOCK, Branch, Source, branches},
     coefficients::{Coefficients, Norms},
+    memory::LayerMemory,
 };
 use super::{
     byte_product::ByteInstructions,
@@ -27,8 +29,6 @@ use super::{
 };
 use crate::instructions::{Instructions, Kernel, multiply_add};
 
-/// Places that are worked on at a time.
-const BLOCK: usize = 96;
 /// Weights of a kernel, and the offsets that they have.
 const TAPS: usize = 9;
 const OFFSETS: usize = 2 * TAPS;
@@ -72,20 +72,6 @@ pub(crate) struct DyConv {
 struct Convolution {
     conv: DeformConv,
     bias: Vec<f32>,
-}
-
-/// What a layer needs between its steps.
-#[derive(Default)]
-pub(super) struct LayerMemory {
-    /// Offsets and masks of each level, `[27, places]`.
-    fields: Vec<f32>,
-    /// How far from zero each position's numbers go.
-    reach: Vec<f32>,
-    /// What the branches give, block after block, `[places, channels]`.
-    values: Vec<f32>,
-    /// Its sums over each block, `[3, channels]`: of numbers, of squares, and of numbers as often as they are seen.
-    sums: Vec<f32>,
-    coefficients: Coefficients,
 }
 
 impl DyConv {

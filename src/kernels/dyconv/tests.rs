@@ -6,7 +6,10 @@ use super::*;
 use crate::kernels::tests::array;
 
 /// Numbers up to a reach that a test keeps for good.
-fn kept<const N: usize, D: Dimension>(shape: [usize; N], reach: f32) -> ArrayView<'static, f32, D> {
+fn kept<const N: usize, D: Dimension + 'static>(
+    shape: [usize; N],
+    reach: f32,
+) -> ArrayView<'static, f32, D> {
     Box::leak(Box::new(reach * array::<N, D>(shape))).view()
 }
 

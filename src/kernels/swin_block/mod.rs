@@ -4,6 +4,7 @@
 //! No window sees another, in the whole block. So a few windows at a time go all the way through it, in a core's second
 //! cache, and of what is between tokens in and tokens out nothing is ever made for all of them.
 
+pub(super) mod memory;
 mod window_attention;
 mod windows;
 
@@ -15,15 +16,15 @@ use std::{
 use ndarray::{ArrayView1, ArrayView2, ArrayView3, ArrayViewMut2, s};
 
 use self::{
-    window_attention::{HeadMemory, Projected, WindowAttention},
-    windows::{Token, Windows},
+    memory::WindowMemory,
+    window_attention::{Projected, WindowAttention},
+    windows::Windows,
 };
 use super::{
     byte_product::ByteInstructions,
     functions::Gelu,
     layer_norm::{LayerNorm, Normalize},
     linear::{Linear, LinearWeights},
-    rounding::Rounded,
     threads::Threads,
     workspace::Workspace,
 };
@@ -103,25 +104,6 @@ struct MlpPart {
     into: Linear,
     bias: Vec<f32>,
     out: Linear,
-}
-
-/// What a thread needs for some windows. Rows are those of their tokens.
-#[derive(Default)]
-pub(super) struct WindowMemory {
-    tokens: Vec<Token>,
-    /// Where each window's tokens end.
-    ends: Vec<usize>,
-    /// The tokens themselves, to which everything is added.
-    rows: Vec<f32>,
-    /// What is multiplied next.
-    factors: Vec<f32>,
-    rounded: Rounded,
-    queries: Vec<f32>,
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    hidden: Vec<f32>,
-    hidden_rounded: Rounded,
-    head: HeadMemory,
 }
 
 impl SwinBlock {
