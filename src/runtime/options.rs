@@ -177,9 +177,9 @@ pub struct CpuOptions {
     pub memory_pattern: bool,
     /// What becomes of a run's memory. Default: it is kept.
     pub arena: Arena,
-    /// Whether deformable convolutions and deformable attention are calculated by this crate's own kernels,
-    /// which are faster than ONNX Runtime's; float16 graphs are left to ONNX Runtime, and convolutions in 8 bits where
-    /// the processor has no instructions for them (VNNI).
+    /// Whether deformable convolutions, deformable attention, GLIP's DyConv and the blocks of Swin are calculated by this
+    /// crate's own kernels, which are faster than ONNX Runtime's. Bundles that were exported before have only the first of
+    /// these as nodes of their own: exporting them again makes them faster. Float16 graphs are left to ONNX Runtime.
     ///
     /// Default: `true` in programs that are built with optimisation, `false` where `debug_assertions` are on, since
     /// there these kernels are slow.

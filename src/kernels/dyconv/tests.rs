@@ -13,12 +13,8 @@ fn kept<const N: usize, D: Dimension + 'static>(
     Box::leak(Box::new(reach * array::<N, D>(shape))).view()
 }
 
-/// A layer of 32 channels, whose convolutions have weights in floats, or in bytes.
-fn layer(
-    in_bytes: bool,
-    instructions: Instructions,
-    bytes: Option<ByteInstructions>,
-) -> Result<DyConv, String> {
+/// Of a layer of 32 channels, whose convolutions have weights in floats, or in bytes.
+fn weights(in_bytes: bool) -> DyConvWeights<'static> {
     let convolution = |reach: f32| {
         let numbers = kept::<2, Ix2>([288, 32], 127.0);
         let numbers = Box::leak(Box::new(numbers.mapv(|number| number.round() as i8)));
@@ -42,15 +38,14 @@ fn layer(
         excite: kept([8, 128], 1.0),
         excite_bias: kept([128], 1.0),
     };
-    let weights = DyConvWeights {
+    DyConvWeights {
         fields: kept([27, 32, 3, 3], 0.2),
         fields_bias: kept([27], 1.0),
         own: convolution(0.3),
         finer: convolution(0.2),
         coarser: convolution(0.4),
         coefficients,
-    };
-    DyConv::new(weights, instructions, bytes)
+    }
 }
 
 /// Two images of three levels through it.
@@ -75,7 +70,8 @@ const SIZES: [[i64; 2]; 3] = [[13, 17], [7, 9], [4, 5]];
 fn layers_are_the_same_for_any_instructions() {
     for in_bytes in [false, true] {
         let run = |instructions, bytes| {
-            convolve_levels(&layer(in_bytes, instructions, bytes).unwrap(), &SIZES).unwrap()
+            let layer = DyConv::new(weights(in_bytes), instructions, bytes).unwrap();
+            convolve_levels(&layer, &SIZES).unwrap()
         };
         let plain = run(Instructions::Any, None);
         let largest = plain.fold(0.0, |largest: f32, number| largest.max(number.abs()));
@@ -100,7 +96,7 @@ fn layers_are_the_same_for_any_instructions() {
 
 #[test]
 fn layers_that_do_not_fit_are_told() {
-    let layer = layer(false, Instructions::Any, None).unwrap();
+    let layer = DyConv::new(weights(false), Instructions::Any, None).unwrap();
     for (sizes, told) in [
         (
             vec![[13, 17], [7, 9], [4, 4]],
@@ -121,11 +117,52 @@ fn layers_that_do_not_fit_are_told() {
 
 #[test]
 fn a_level_alone_has_no_neighbours() {
-    let layer = layer(false, Instructions::detect(), None).unwrap();
+    let layer = DyConv::new(weights(false), Instructions::detect(), None).unwrap();
     assert!(
         convolve_levels(&layer, &[[16, 19]])
             .unwrap()
             .iter()
             .all(|number| number.is_finite())
     );
+}
+
+#[test]
+fn weights_that_do_not_fit_are_told() {
+    type Change = fn(&mut DyConvWeights<'static>);
+    let cases: [(Change, &str); 7] = [
+        (
+            |weights| weights.fields = kept([26, 32, 3, 3], 1.0),
+            "[26, 32, 3, 3] with 27",
+        ),
+        (
+            |weights| weights.fields_bias = kept([26], 1.0),
+            "[27, 32, 3, 3] with 26",
+        ),
+        (
+            |weights| weights.finer.bias = kept([31], 1.0),
+            "the Finer convolution's weights",
+        ),
+        (
+            |weights| weights.own.weights = FloatsOrBytes::Floats(kept([32, 31, 3, 3], 1.0)),
+            "the Own convolution's weights",
+        ),
+        (
+            |weights| weights.coefficients.norm = kept([2, 16, 2], 1.0),
+            "norms of shape [2, 16, 2]",
+        ),
+        (
+            |weights| weights.coefficients.attention = kept([31, 1], 1.0),
+            "branches of [31, 1]",
+        ),
+        (
+            |weights| weights.coefficients.excite = kept([8, 127], 1.0),
+            "[32, 8] and [8, 127]",
+        ),
+    ];
+    for (change, told) in cases {
+        let mut weights = weights(false);
+        change(&mut weights);
+        let error = DyConv::new(weights, Instructions::Any, None).err().unwrap();
+        assert!(error.contains(told), "{error}");
+    }
 }
