@@ -14,7 +14,7 @@ import torch
 
 from ..dyconv import OFFSETS, TAPS, DyConv, DyReLU
 from .deform_conv import write_deform_conv
-from .pyramid import Pyramid
+from .pyramid import Pyramid, maps_of
 from .writer import GraphWriter
 
 
@@ -32,7 +32,7 @@ def write_dyconv(w: GraphWriter, module: DyConv, pyramid: Pyramid) -> Pyramid:
 
 def _layer(w: GraphWriter, module: DyConv, positions: str, sizes: str, count: int) -> str:
     """`positions [batch, all, channels]` of so many levels of `sizes [levels, 2]`, convolved."""
-    levels = _maps(w, positions, sizes, module.own.conv.in_channels, count)
+    levels = maps_of(w, positions, [w.reshape(sides, 2) for sides in w.split(sizes, [1] * count, axis=0)])
     branches = []
     for index in range(count):
         with w.scope(f"level_{index}"):
@@ -50,14 +50,6 @@ def _layer(w: GraphWriter, module: DyConv, positions: str, sizes: str, count: in
             first, second = (w.op("Add", w.op("Mul", total, slope), offset) for slope, offset in lines[index])
             outputs.append(w.op("Max", first, second))
     return w.positions(outputs)[0]
-
-
-def _maps(w: GraphWriter, positions: str, sizes: str, channels: int, count: int) -> list[str]:
-    """The levels, each `[batch, channels, h, w]`."""
-    sides = [w.reshape(of_level, 2) for of_level in w.split(sizes, [1] * count, axis=0)]
-    counts = [w.op("ReduceProd", of_level, keepdims=1) for of_level in sides]
-    maps = w.split(w.transpose(positions, 0, 2, 1), counts, axis=2)
-    return [w.reshape(level, 0, channels, of_level) for level, of_level in zip(maps, sides)]
 
 
 #: A level's convolutions: of itself, of the finer and of the coarser one.

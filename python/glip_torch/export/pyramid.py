@@ -27,9 +27,7 @@ class Pyramid:
     @property
     def maps(self) -> list[str]:
         if self._maps is None:
-            w = self._w
-            counts = [w.op("ReduceProd", sides, keepdims=1) for sides in self._sides]
-            self._maps = w.levels(self._positions, counts, self._like)
+            self._maps = maps_of(self._w, self._positions, self._sides)
         return self._maps
 
     @property
@@ -49,3 +47,10 @@ class Pyramid:
 
     def __len__(self) -> int:
         return len(self._like)
+
+
+def maps_of(w: GraphWriter, positions: str, sides: list[str]) -> list[str]:
+    """Positions `[batch, all, channels]` as maps of these sides, each `[2]`."""
+    counts = [w.op("ReduceProd", of_level, keepdims=1) for of_level in sides]
+    maps = w.split(w.transpose(positions, 0, 2, 1), counts, axis=2)
+    return [w.reshape(level, 0, 0, of_level) for level, of_level in zip(maps, sides)]
