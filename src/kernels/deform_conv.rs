@@ -12,6 +12,7 @@ use super::{
     channelwise::Channelwise,
     pixels::{Pixels, Sample, write},
     product::{Weights, WeightsShape},
+    rounding::Rounded,
     threads::Threads,
     transpose::Transpose,
     workspace::{Block, Read, Workspace},
@@ -90,8 +91,8 @@ impl DeformConv {
         };
         let weights = weights.as_standard_layout();
         let numbers = weights.as_slice().unwrap_or_default();
-        let weights = match inner {
-            1 => Matrices::Channelwise(Channelwise::new(numbers, shape.taps, shape.outer)),
+        let weights = match (groups, inner) {
+            (2.., 1) => Matrices::Channelwise(Channelwise::new(numbers, shape.taps, shape.outer)),
             _ => Matrices::Dense(Weights::pack(numbers, shape, memory, instructions, threads)),
         };
         Ok(Self {
@@ -320,8 +321,7 @@ impl Image<'_> {
         let places = sums.len() / self.conv.shape.outer;
         let Read {
             samples,
-            bytes,
-            scales,
+            rounded: Rounded { bytes, scales },
             ..
         } = read;
         samples.clear();

@@ -3,6 +3,7 @@
 use super::{
     dyconv::memory::LayerMemory,
     pixels::{PixelMemory, Sample},
+    rounding::Rounded,
     swin_block::memory::WindowMemory,
 };
 use crate::spare::Spare;
@@ -31,7 +32,6 @@ pub(super) struct Block {
 pub(super) struct Read {
     pub(super) samples: Vec<Sample>,
     pub(super) rows: Vec<f32>,
-    /// The same in 8 bits, and what each row's numbers are multiples of.
-    pub(super) bytes: Vec<u8>,
-    pub(super) scales: Vec<f32>,
+    /// The same in 8 bits.
+    pub(super) rounded: Rounded,
 }

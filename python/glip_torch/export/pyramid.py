@@ -43,7 +43,7 @@ class Pyramid:
 
     @property
     def _sides(self) -> list[str]:
-        return [self._w.op("Shape", level, start=2) for level in self._like]
+        return [self._w.sides(level) for level in self._like]
 
     def __len__(self) -> int:
         return len(self._like)
@@ -51,6 +51,4 @@ class Pyramid:
 
 def maps_of(w: GraphWriter, positions: str, sides: list[str]) -> list[str]:
     """Positions `[batch, all, channels]` as maps of these sides, each `[2]`."""
-    counts = [w.op("ReduceProd", of_level, keepdims=1) for of_level in sides]
-    maps = w.split(w.transpose(positions, 0, 2, 1), counts, axis=2)
-    return [w.reshape(level, 0, 0, of_level) for level, of_level in zip(maps, sides)]
+    return w.levels(positions, [w.op("ReduceProd", of_level, keepdims=1) for of_level in sides], sides)

@@ -353,10 +353,14 @@ class GraphWriter:
         flat = [self.reshape(level, 0, 0, -1) for level in levels]
         return self.transpose(self.op("Concat", *flat, axis=2), 0, 2, 1), [self.size(level, 2) for level in flat]
 
-    def levels(self, positions: str, sizes: Sequence[str], like: Sequence[str]) -> list[str]:
-        """The way back: levels of the shapes that those in `like` have."""
-        pieces = self.split(self.transpose(positions, 0, 2, 1), sizes, axis=2)
-        return [self.op("Reshape", piece, self.op("Shape", level)) for piece, level in zip(pieces, like)]
+    def levels(self, positions: str, counts: Sequence[str], sides: Sequence[str]) -> list[str]:
+        """The way back: levels of so many positions and of these sides, each `[2]`. What is behind them is left out."""
+        pieces = self.split(self.transpose(positions, 0, 2, 1), counts, axis=2)
+        return [self.reshape(piece, 0, 0, of_level) for piece, of_level in zip(pieces, sides)]
+
+    def sides(self, level: str) -> str:
+        """Height and width of a map, `[2]`."""
+        return self.op("Shape", level, start=2)
 
     # Layers
 

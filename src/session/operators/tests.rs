@@ -276,6 +276,13 @@ fn deformable_convolutions_are_those_of_onnx_runtime() {
             },
         ),
         (
+            "one channel",
+            Case {
+                channels: [1, 5],
+                ..plain
+            },
+        ),
+        (
             "one pixel",
             Case {
                 size: [1, 1],

@@ -57,7 +57,8 @@ def write_enhancer(
                 hidden = _text_layer(w, layer.text_enhancer_layer, hidden, word_positions, blocks)
             with w.scope("image"):
                 image = _image_layer(w, layer.deformable_layer, image, positions, centres, reach, grid, pieces)
-    return w.levels(image, cells if pieces.rest is None else [*cells, pieces.rest], levels), hidden
+    counts = cells if pieces.rest is None else [*cells, pieces.rest]
+    return w.levels(image, counts, [w.sides(level) for level in levels]), hidden
 
 
 @dataclass(frozen=True)
